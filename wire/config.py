@@ -1,0 +1,63 @@
+"""Configuration files: TOML into frozen structs, with errors that name file and field."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+
+class ConfigError(Exception):
+    """A configuration file that cannot be used; the message is one sentence."""
+
+
+class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """PEM files of one program: the fleet's CA, and its own certificate and key."""
+
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+
+
+class EtcdConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where etcd is. ``endpoints`` are ``host:port``; TLS is always used."""
+
+    endpoints: tuple[str, ...]
+    tls: TlsFiles
+    timeout_s: float = 2.0
+    """Of each single call to one endpoint."""
+
+
+ConfigT = TypeVar("ConfigT", bound=msgspec.Struct)
+
+
+def load_config(path: Path, kind: type[ConfigT]) -> ConfigT:
+    """Read a TOML file into a struct.
+
+    Raises:
+        ConfigError: the file is missing, is no TOML, or a field is missing, unknown or of the
+            wrong type; the sentence names the file and the field.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (msgspec.DecodeError, OSError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def read_secret(path: Path) -> str:
+    """Read a secret from a file that only its owner can read.
+
+    Raises:
+        ConfigError: missing, empty, or readable by others.
+    """
+    try:
+        mode = path.stat().st_mode & 0o777
+        secret = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if mode & 0o077:
+        raise ConfigError(f"{path}: mode {mode:04o} lets others read this secret; it must be 0600")
+    if not secret:
+        raise ConfigError(f"{path}: empty, and should hold a token")
+    return secret

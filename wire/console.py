@@ -1,0 +1,91 @@
+"""What the backend says to consoles, the command line and scripts (API under ``/v1``).
+
+| call | role | body → answer |
+|---|---|---|
+| ``GET /v1/status`` | viewer | → :class:`BackendStatus` |
+| ``GET /v1/hosts`` | viewer | → list of :class:`wire.fleet.HostView` |
+| ``GET /v1/hosts/{name or id}`` | viewer | → :class:`wire.fleet.HostView` |
+| ``GET /v1/servers`` | viewer | → list of :class:`wire.fleet.ServerView` |
+| ``GET /v1/servers/{name or id}`` | viewer | → :class:`wire.fleet.ServerView` |
+| ``GET /v1/servers/{name or id}/candidates`` | viewer | → list of :class:`wire.fleet.Candidate` |
+| ``POST /v1/servers/{name or id}/live-migrate`` | operator | :class:`wire.migration.MigrationOptions` → :class:`wire.migration.Migration` (202) |
+| ``GET /v1/migrations`` | viewer | → list of :class:`wire.migration.Migration`, newest first |
+| ``GET /v1/migrations/{id}`` | viewer | → :class:`wire.migration.MigrationDetail` |
+| ``POST /v1/migrations/{id}/cancel`` | operator | → :class:`wire.migration.Migration` (202) |
+| ``GET /v1/events`` | viewer | → SSE, see below |
+
+The stream begins with ``snapshot``, unless ``Last-Event-ID`` names an event that the backend still
+holds: then it goes on right after it. Every event has an id ``<backend start>-<number>``; comment
+lines come each 2 s so that a dead link is noticed. Every call needs a client certificate of the
+fleet's CA and ``Authorization: Bearer <token>``. Errors are :class:`wire.errors.ErrorBody`.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from wire.fleet import HostView, ServerView
+from wire.migration import Migration, Sample
+
+
+class Role(StrEnum):
+    """What a token may do."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+class BackendStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Event ``status`` and answer of ``GET /v1/status``."""
+
+    version: str
+    role: Role
+    """Of the token that asks."""
+    token_name: str
+    etcd_ok: bool
+    etcd_error: str = ""
+    """One sentence when etcd does not answer."""
+    leading: bool = True
+    """Whether this backend drives migrations; another one refuses to act."""
+
+
+class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Event ``snapshot``: replaces all that the console knew."""
+
+    status: BackendStatus
+    hosts: tuple[HostView, ...]
+    servers: tuple[ServerView, ...]
+    migrations: tuple[Migration, ...]
+    """Those under way and the latest ended ones, newest first."""
+
+
+class HostGone(msgspec.Struct, frozen=True, kw_only=True):
+    """Event ``host_gone``."""
+
+    host_id: str
+
+
+class ServerRemoved(msgspec.Struct, frozen=True, kw_only=True):
+    """Event ``server_gone``."""
+
+    server_id: str
+
+
+class MigrationSample(msgspec.Struct, frozen=True, kw_only=True):
+    """Event ``sample``."""
+
+    migration_id: str
+    sample: Sample
+
+
+CONSOLE_EVENTS: dict[str, type[msgspec.Struct]] = {
+    "snapshot": FleetSnapshot,
+    "status": BackendStatus,
+    "host": HostView,
+    "host_gone": HostGone,
+    "server": ServerView,
+    "server_gone": ServerRemoved,
+    "migration": Migration,
+    "sample": MigrationSample,
+}
+"""Event name to payload of the backend's stream."""

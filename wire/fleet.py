@@ -1,0 +1,266 @@
+"""Hosts and servers: what agents publish, and what the backend shows.
+
+All structs are frozen: a change is a new struct. Sizes are bytes, times carry their unit.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+
+class Fence(StrEnum):
+    """How a host makes sure that its guests are dead when it loses etcd."""
+
+    NONE = "none"
+    """Nothing fences this host: its guests are never started elsewhere automatically."""
+    WATCHDOG = "watchdog"
+
+
+class HealthValue(msgspec.Struct, frozen=True, kw_only=True):
+    """Value of ``/onecloud/kvm/host/health/<host_id>``, held under a lease by the host's agent."""
+
+    boot_id: str
+    """``/proc/sys/kernel/random/boot_id``; in the lab that of the namespace's start."""
+    epoch: int
+    """Counts the leases this host has taken; never decreases."""
+    fence: Fence = Fence.NONE
+
+
+class StoragePool(msgspec.Struct, frozen=True, kw_only=True):
+    """A libvirt storage pool on one host. Shared pools have the same ``pool_id`` on every host."""
+
+    pool_id: str
+    """The pool's libvirt UUID."""
+    name: str
+    shared: bool
+    """Declared shared in the agent's configuration, or of a network type (netfs, rbd, iscsi...)."""
+    path: str
+    capacity_bytes: int
+    available_bytes: int
+
+
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host is. Stored without a lease, so that a dead host keeps its row."""
+
+    host_id: str
+    """libvirt's host UUID (``virConnectGetCapabilities``)."""
+    name: str
+    """The host's own hostname, unique in a fleet."""
+    address: str
+    """Where other hosts send migrations to."""
+    agent_url: str
+    """``https://address:port`` of the host agent."""
+    hypervisor: str = "kvm"
+    cpu_architecture: str
+    cpu_model_name: str
+    """``model name`` of ``/proc/cpuinfo``."""
+    microcode: str
+    """``microcode`` of ``/proc/cpuinfo``, such as ``0x42e``; empty where the CPU has none."""
+    kernel: str
+    """``/proc/sys/kernel/osrelease``."""
+    cpu_count: int
+    page_size_bytes: int
+    memory_total_bytes: int
+    libvirt_cpu_model: str
+    """CPU model that libvirt recognised (``<host><cpu><model>`` of the capabilities)."""
+    cpu_features: tuple[str, ...]
+    """libvirt's CPU features beyond that model, sorted."""
+    machine_types: tuple[str, ...]
+    """Machine types that this host's QEMU knows, sorted."""
+    virt_types: tuple[str, ...]
+    """``kvm`` and/or ``qemu`` (software emulation)."""
+    qemu_version: str
+    libvirt_version: str
+    agent_version: str
+    pools: tuple[StoragePool, ...]
+
+
+class HostPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators decided about a host. Written by the backend."""
+
+    maintenance: bool = False
+
+
+class HostMeters(msgspec.Struct, frozen=True, kw_only=True):
+    """Volatile figures of one host, streamed and never stored."""
+
+    cpu_percent: float
+    """Busy share of all CPUs over the last interval, 0 to 100 (``virNodeGetCPUStats``)."""
+    memory_used_bytes: int
+    """Total less available as the kernel counts it (``virNodeGetMemoryStats``)."""
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk of a server."""
+
+    target: str
+    """Device name in the guest: ``vda``, ``hda``."""
+    source: str
+    """Path or network name of the image; empty for an empty drive."""
+    device: Literal["disk", "cdrom", "floppy", "lun"] = "disk"
+    format: str = "raw"
+    pool_id: str = ""
+    """The pool that holds it; empty when no pool of the host does."""
+    pool_name: str = ""
+    shared: bool = False
+    capacity_bytes: int = 0
+    allocation_bytes: int = 0
+
+
+class PowerState(StrEnum):
+    """What libvirt says of a domain (``virDomainState``), in few words."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUT_OFF = "shut_off"
+    ABSENT = "absent"
+    """The hypervisor does not know this domain."""
+
+
+class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A server as its host sees it: definition in brief and present state."""
+
+    server_id: str
+    """The domain's libvirt UUID."""
+    name: str
+    vcpu_count: int
+    memory_bytes: int
+    disks: tuple[Disk, ...] = ()
+    cpu_model: str = ""
+    """CPU the guest was started with; empty for the emulator's default."""
+    machine: str = ""
+    virt_type: str = "kvm"
+    state: PowerState = PowerState.SHUT_OFF
+    state_detail: str = ""
+    """libvirt's reason for the state: ``migrating``, ``user``, ``io-error``, ``post-copy failed``."""
+    incoming: bool = False
+    """Paused because it is the receiving side of a migration."""
+
+
+class OwnerPhase(StrEnum):
+    """What is being done with a server's ownership."""
+
+    SETTLED = "settled"
+    MIGRATING = "migrating"
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """Which host may run a server. Changes only by compare-and-swap."""
+
+    host_id: str
+    epoch: int
+    generation: int
+    """Grows with each change of owner; agents refuse an older one."""
+    phase: OwnerPhase = OwnerPhase.SETTLED
+    target_host_id: str = ""
+    migration_id: str = ""
+
+
+class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Value of ``/godwit/servers/<server_id>``: small, without the definition."""
+
+    server_id: str
+    name: str
+    vcpu_count: int
+    memory_bytes: int
+    disks: tuple[Disk, ...]
+    owner: Owner
+    wanted_on: bool
+    """Whether the server should run: its power state when last changed by a person."""
+
+
+class HostStatus(StrEnum):
+    """Whether a host answers, as an operator needs it."""
+
+    ONLINE = "online"
+    """Health key present and agent stream connected."""
+    UNREACHABLE = "unreachable"
+    """Health key present, yet the backend has no stream from its agent."""
+    OFFLINE = "offline"
+    """Health key absent, seen in a linearizable read."""
+    UNKNOWN = "unknown"
+    """etcd does not answer, so nobody can say."""
+
+
+class ServerStatus(StrEnum):
+    """Status words as climc shows them."""
+
+    READY = "ready"
+    """Stopped."""
+    RUNNING = "running"
+    SUSPEND = "suspend"
+    """Paused."""
+    UNKNOWN = "unknown"
+    START_MIGRATE = "start_migrate"
+    MIGRATING = "migrating"
+    LIVE_MIGRATING = "live_migrating"
+    MIGRATE_FAILED = "migrate_failed"
+
+
+class HostView(msgspec.Struct, frozen=True, kw_only=True):
+    """A host as the API shows it."""
+
+    facts: HostFacts
+    status: HostStatus
+    status_reason: str = ""
+    """One sentence when the status is not online."""
+    health: HealthValue | None = None
+    policy: HostPolicy = HostPolicy()
+    meters: HostMeters | None = None
+    server_count: int = 0
+    running_server_count: int = 0
+    server_memory_bytes: int = 0
+    """Memory that running servers on this host were given."""
+    seen_at_ms: int = 0
+    """When its agent last said anything, Unix time in ms; 0 if never."""
+
+
+class ServerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A server as the API shows it."""
+
+    server_id: str
+    name: str
+    status: ServerStatus
+    status_reason: str = ""
+    host_id: str
+    host_name: str
+    vcpu_count: int
+    memory_bytes: int
+    disks: tuple[Disk, ...] = ()
+    storage: Literal["shared", "local", "mixed", "none"] = "none"
+    target_host_names: tuple[str, ...] = ()
+    """Hosts that a live migration may go to now, by every filter."""
+    migration_id: str = ""
+    """The migration under way; empty if none."""
+    generation: int = 0
+
+
+class FilterVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What one filter says of one candidate."""
+
+    filter: str
+    """The filter's name: ``online``, ``cpu_model``, ``microcode``..."""
+    passed: bool
+    reason: str = ""
+    """Why not, with both values."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One host with each filter's verdict, and its rank among those that passed."""
+
+    host_id: str
+    host_name: str
+    verdicts: tuple[FilterVerdict, ...]
+    weight: float = 0.0
+    """Higher is better; only meaningful among hosts that passed."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether every filter lets this host through."""
+        return all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Each failed filter's sentence."""
+        return tuple(verdict.reason for verdict in self.verdicts if not verdict.passed)

@@ -1,0 +1,137 @@
+"""One migration: its states, its options, what is measured, and the record that stays."""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+
+class MigrationState(StrEnum):
+    """States in their order; the last three are ends."""
+
+    QUEUED = "queued"
+    SCHEDULING = "scheduling"
+    PREPARING = "preparing"
+    COPYING_DISKS = "copying_disks"
+    COPYING_MEMORY = "copying_memory"
+    SWITCHING_OVER = "switching_over"
+    COMPLETING = "completing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in {
+            MigrationState.SUCCEEDED,
+            MigrationState.FAILED,
+            MigrationState.CANCELLED,
+        }
+
+    @property
+    def rank(self) -> int:
+        """Position in the order above; progress never goes to a lower one."""
+        return list(MigrationState).index(self)
+
+
+class MigrationOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the operator asked for."""
+
+    prefer_host: str = ""
+    """Name or id of the only host to go to; empty lets the scheduler choose."""
+    downtime_limit_ms: int = 300
+    """Longest pause at switch-over that QEMU may plan; 300 is QEMU's and climc's default."""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Job statistics at one moment (``virDomainGetJobStats`` of a running job)."""
+
+    elapsed_ms: int
+    """Since the job began, by libvirt's clock on the source."""
+    pass_number: int
+    """1 for the first walk through all of memory (``memory_iteration`` less its origin)."""
+    memory_total_bytes: int
+    memory_processed_bytes: int
+    memory_remaining_bytes: int
+    bandwidth_bytes_per_s: int
+    """``memory_bps``: what the link carries now."""
+    dirty_bytes_per_s: int
+    """``memory_dirty_rate`` x page size; 0 in the first pass, when nobody knows it."""
+    expected_downtime_ms: int
+    downtime_limit_ms: int
+    throttle_percent: int
+    """How much auto-converge holds the guest's CPUs back, 0 to 99."""
+    postcopy: bool = False
+    disk_total_bytes: int = 0
+    disk_remaining_bytes: int = 0
+
+
+class Pass(msgspec.Struct, frozen=True, kw_only=True):
+    """One walk through the pages that were dirty when it began."""
+
+    number: int
+    started_ms: int
+    """Since the job began."""
+    duration_ms: int
+    remaining_at_start_bytes: int
+    transferred_bytes: int
+    dirty_bytes_per_s: int
+    """Rate at which the guest dirtied pages during the pass before."""
+    bandwidth_bytes_per_s: int
+    throttle_percent: int
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of a finished job (``virDomainGetJobStats`` with ``COMPLETED``)."""
+
+    total_ms: int = 0
+    downtime_ms: int | None = None
+    """The real pause; None when neither host could tell any more."""
+    setup_ms: int = 0
+    memory_total_bytes: int = 0
+    memory_transferred_bytes: int = 0
+    memory_bandwidth_bytes_per_s: int = 0
+    disk_transferred_bytes: int = 0
+    pass_count: int = 0
+    throttle_max_percent: int = 0
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """Value of ``/godwit/migrations/<migration_id>``, and what the API shows."""
+
+    migration_id: str
+    kind: Literal["live"] = "live"
+    server_id: str
+    server_name: str
+    source_host_id: str
+    source_host_name: str
+    target_host_id: str = ""
+    """Empty until scheduled."""
+    target_host_name: str = ""
+    state: MigrationState = MigrationState.QUEUED
+    options: MigrationOptions = MigrationOptions()
+    generation: int = 0
+    """The server's owner generation when it began; commands to agents carry it."""
+    requested_by: str = ""
+    """Name of the token that asked."""
+    created_at_ms: int = 0
+    """Unix time in ms, as the two below; 0 means not yet."""
+    started_at_ms: int = 0
+    finished_at_ms: int = 0
+    cancel_requested_by: str = ""
+    passes: tuple[Pass, ...] = ()
+    statistics: Statistics = Statistics()
+    error: str = ""
+    """libvirt's or QEMU's own text in full, or the scheduler's."""
+    advice: str = ""
+    """What to do about the error, in one sentence."""
+    outcome: str = ""
+    """Where the guest is now, in one sentence: ``web-1 runs on kvm-02``."""
+
+
+class MigrationDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A migration with its curve, as long as the backend or the agent remembers it."""
+
+    migration: Migration
+    samples: tuple[Sample, ...] = ()
