@@ -1,0 +1,184 @@
+"""The backend's API as methods: what the console and every verb of the command line use."""
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from tui.settings import Settings
+from wire.config import read_secret
+from wire.console import (
+    BackendStatus,
+    FleetSnapshot,
+    HostGone,
+    MigrationSample,
+    ServerRemoved,
+)
+from wire.errors import ErrorBody, ErrorCode, GodwitError
+from wire.fleet import Candidate, HostView, ServerView
+from wire.migration import Migration, MigrationDetail, MigrationOptions
+from wire.tls import client_context
+
+TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+"""The backend itself waits up to 10 s for an agent before it answers."""
+
+ConsoleEvent = (
+    FleetSnapshot
+    | BackendStatus
+    | HostView
+    | HostGone
+    | ServerView
+    | ServerRemoved
+    | Migration
+    | MigrationSample
+)
+"""Every payload of the backend's stream."""
+
+AnswerT = TypeVar("AnswerT")
+
+
+class BackendUnreachable(Exception):  # noqa: N818 - a state of the world rather than a mistake
+    """No usable answer from the backend; the message is one sentence that names its address."""
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """The stream is up; a snapshot or the missed events follow."""
+
+
+class Disconnected(msgspec.Struct, frozen=True, kw_only=True):
+    """The stream is down, and is being tried again: what is known may be stale."""
+
+    reason: str
+    error: GodwitError | None = None
+    """Set when the backend answered and refused, such as a token that it does not accept."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of the stream."""
+
+    name: str
+    payload: ConsoleEvent
+
+
+class Client:
+    """One backend. Use it as an async context manager.
+
+    Every method raises :class:`wire.errors.GodwitError` when the backend refuses, and
+    :class:`BackendUnreachable` when it gives no usable answer. A call that changes something is
+    never sent twice.
+    """
+
+    def __init__(
+        self, settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """Read token and certificate; nothing is sent yet.
+
+        Raises:
+            wire.config.ConfigError: the token file or a TLS file cannot be used.
+        """
+        token = read_secret(settings.token_file)
+        self._url = settings.backend_url
+        # trust_env would let a proxy variable or ~/.netrc replace the address or the token.
+        self._http = httpx.AsyncClient(
+            base_url=settings.backend_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT,
+            trust_env=False,
+            transport=transport,
+            verify=client_context(settings.tls) if transport is None else False,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the connection pool."""
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close every connection."""
+        await self._http.__aexit__(kind, error, trace)
+
+    async def status(self) -> BackendStatus:
+        """Ask who we are for the backend, and whether it reaches etcd."""
+        return await self._get("/v1/status", BackendStatus)
+
+    async def hosts(self) -> list[HostView]:
+        """List every host."""
+        return await self._get("/v1/hosts", list[HostView])
+
+    async def servers(self) -> list[ServerView]:
+        """List every server."""
+        return await self._get("/v1/servers", list[ServerView])
+
+    async def server(self, name_or_id: str) -> ServerView:
+        """Fetch one server."""
+        return await self._get(_path("server", name_or_id), ServerView)
+
+    async def candidates(self, server: str) -> list[Candidate]:
+        """List every host with each filter's verdict on a live migration of this server."""
+        return await self._get(_path("server", server) + "/candidates", list[Candidate])
+
+    async def live_migrate(self, server: str, options: MigrationOptions) -> Migration:
+        """Begin a live migration; it goes on in the backend whatever happens to us."""
+        path = _path("server", server) + "/live-migrate"
+        return await self._post(path, Migration, msgspec.json.encode(options))
+
+    async def cancel(self, migration_id: str) -> Migration:
+        """Ask for a migration's end; the guest stays where it is."""
+        return await self._post(_path("migration", migration_id) + "/cancel", Migration, b"")
+
+    async def migrations(self) -> list[Migration]:
+        """List migrations, newest first."""
+        return await self._get("/v1/migrations", list[Migration])
+
+    async def migration(self, migration_id: str) -> MigrationDetail:
+        """Fetch one migration with its curve."""
+        return await self._get(_path("migration", migration_id), MigrationDetail)
+
+    def events(self) -> AsyncIterator[Connected | Disconnected | Event]:
+        """Follow the backend's stream; never ends, reconnects by itself."""
+        raise NotImplementedError
+
+    async def _get(self, path: str, kind: type[AnswerT]) -> AnswerT:
+        return self._decode(await self._send("GET", path, None), kind)
+
+    async def _post(self, path: str, kind: type[AnswerT], body: bytes) -> AnswerT:
+        return self._decode(await self._send("POST", path, body), kind)
+
+    async def _send(self, method: str, path: str, body: bytes | None) -> bytes:
+        headers = {"Content-Type": "application/json"} if body else {}
+        try:
+            response = await self._http.request(method, path, content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise BackendUnreachable(f"{self._url} does not answer: {error}") from error
+        if response.is_error:
+            refusal = self._decode(response.content, ErrorBody)
+            raise GodwitError(refusal.code, refusal.message, candidates=refusal.candidates)
+        return response.content
+
+    def _decode(self, content: bytes, kind: type[AnswerT]) -> AnswerT:
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BackendUnreachable(
+                f"{self._url} does not answer as a Godwit backend of this version: {error}"
+            ) from error
+
+
+def _path(kind: str, name: str) -> str:
+    """Put a name from a person into a URL path.
+
+    Raises:
+        GodwitError: NOT_FOUND for what no server or migration can be called: empty, with a slash,
+            or undecodable bytes.
+    """
+    if not name or "/" in name or name in {".", ".."} or not name.isprintable():
+        raise GodwitError(ErrorCode.NOT_FOUND, f"no {kind} is called {name!r}")
+    return f"/v1/{kind}s/{quote(name, safe='')}"
