@@ -1,1 +1,1 @@
-"""What Godwit's programs say to one another: messages, the etcd key space and connection, streams."""
+"""What Godwit's programs say to one another: messages, etcd, streams."""

@@ -8,7 +8,7 @@
 | ``POST /v1/migrations`` | :class:`MigrateCommand` → :class:`Job` (202) |
 | ``GET /v1/migrations/{id}`` | → :class:`JobDetail` |
 | ``POST /v1/migrations/{id}/cancel`` | :class:`CancelCommand` → :class:`Job` |
-| ``POST /v1/servers/{id}/resume`` | :class:`ResumeCommand` → :class:`GuestTruth`: a guest left paused by a failed move runs again |
+| ``POST /v1/servers/{id}/resume`` | :class:`ResumeCommand` → :class:`GuestTruth` |
 
 Errors are :class:`wire.errors.ErrorBody`. Every call needs a client certificate of the fleet's CA
 and ``Authorization: Bearer <agent token>``.

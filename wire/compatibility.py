@@ -1,4 +1,4 @@
-"""Whether one host's CPU, microcode and kernel equal another's: climc's strict rule, with both values."""
+"""climc's strict rule: whether two hosts' CPU, microcode and kernel are equal, with both values."""
 
 import msgspec
 

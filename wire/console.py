@@ -8,10 +8,10 @@
 | ``GET /v1/servers`` | viewer | → list of :class:`wire.fleet.ServerView` |
 | ``GET /v1/servers/{name or id}`` | viewer | → :class:`wire.fleet.ServerView` |
 | ``GET /v1/servers/{name or id}/candidates`` | viewer | → list of :class:`wire.fleet.Candidate` |
-| ``POST /v1/servers/{name or id}/live-migrate`` | operator | :class:`wire.migration.MigrationOptions` → :class:`wire.migration.Migration` (202) |
+| ``POST /v1/servers/{name or id}/live-migrate`` | operator | ``MigrationOptions`` → ``Migration`` |
 | ``GET /v1/migrations`` | viewer | → list of :class:`wire.migration.Migration`, newest first |
 | ``GET /v1/migrations/{id}`` | viewer | → :class:`wire.migration.MigrationDetail` |
-| ``POST /v1/migrations/{id}/cancel`` | operator | → :class:`wire.migration.Migration` (202) |
+| ``POST /v1/migrations/{id}/cancel`` | operator | → :class:`wire.migration.Migration` |
 | ``GET /v1/events`` | viewer | → SSE, see below |
 
 The stream begins with ``snapshot``, unless ``Last-Event-ID`` names an event that the backend still

@@ -133,7 +133,7 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     virt_type: str = "kvm"
     state: PowerState = PowerState.SHUT_OFF
     state_detail: str = ""
-    """libvirt's reason for the state: ``migrating``, ``user``, ``io-error``, ``post-copy failed``."""
+    """libvirt's reason for the state: ``migrating``, ``user``, ``io-error``..."""
     incoming: bool = False
     """Paused because it is the receiving side of a migration."""
 

@@ -1,0 +1,143 @@
+"""What both HTTP servers share: TLS with client certificates, bearer tokens, error bodies, SSE."""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import msgspec
+import uvicorn
+from litestar import Litestar, MediaType, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+
+from wire.config import TlsFiles
+from wire.errors import HTTP_STATUS, ErrorBody, ErrorCode, GodwitError
+
+_log = logging.getLogger(__name__)
+
+PING_S = 2.0
+"""A comment line this often tells clients that the link lives."""
+
+
+def bearer_token(request: Request[Any, Any, Any]) -> str:
+    """The token of ``Authorization: Bearer``; empty without one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def token_matches(token: str, sha256: str) -> bool:
+    """Compare a token with a stored digest in constant time."""
+    return hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), sha256.lower())
+
+
+def error_response(error: GodwitError) -> Response[bytes]:
+    """The answer that carries an error."""
+    return Response(
+        msgspec.json.encode(error.body),
+        status_code=HTTP_STATUS[error.code],
+        media_type=MediaType.JSON,
+    )
+
+
+def _on_godwit_error(_: Request[Any, Any, Any], error: GodwitError) -> Response[bytes]:
+    return error_response(error)
+
+
+def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    code = {401: ErrorCode.UNAUTHENTICATED, 403: ErrorCode.FORBIDDEN, 404: ErrorCode.NOT_FOUND}.get(
+        error.status_code, ErrorCode.BAD_REQUEST
+    )
+    extra = f": {error.extra}" if error.extra else ""
+    detail = f"{request.method} {request.url.path}: {error.detail}{extra}"
+    body = ErrorBody(code=code, message=detail)
+    return Response(
+        msgspec.json.encode(body), status_code=error.status_code, media_type=MediaType.JSON
+    )
+
+
+def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return error_response(
+        GodwitError(ErrorCode.INTERNAL, f"internal error, see the log: {type(error).__name__}")
+    )
+
+
+EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+    GodwitError: _on_godwit_error,
+    HTTPException: _on_http_error,
+    Exception: _on_bug,
+}
+"""For ``Litestar(exception_handlers=...)``: every answer that is no success is an ErrorBody."""
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """One event to send; ``data`` is JSON."""
+
+    name: str
+    data: bytes
+    event_id: str = ""
+
+
+def event_stream(events: AsyncIterator[Outgoing]) -> ServerSentEvent:
+    """Answer with an event stream; comments fill each pause of :data:`PING_S`."""
+    return ServerSentEvent(_with_pings(events))
+
+
+async def _with_pings(
+    events: AsyncIterator[Outgoing],
+) -> AsyncGenerator[ServerSentEventMessage, None]:
+    upcoming: asyncio.Task[Outgoing] | None = None
+    try:
+        while True:
+            if upcoming is None:
+                upcoming = asyncio.create_task(_next(events))
+            done, _ = await asyncio.wait({upcoming}, timeout=PING_S)
+            if not done:
+                yield ServerSentEventMessage(comment="ping")
+                continue
+            try:
+                event = upcoming.result()
+            except StopAsyncIteration:
+                return
+            upcoming = None
+            yield ServerSentEventMessage(
+                data=event.data.decode(), event=event.name, id=event.event_id or None
+            )
+    finally:
+        if upcoming is not None:
+            upcoming.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                await upcoming
+
+
+async def _next(events: AsyncIterator[Outgoing]) -> Outgoing:
+    return await anext(events)
+
+
+async def serve(app: Litestar, *, listen: str, tls: TlsFiles) -> None:
+    """Serve until SIGTERM or SIGINT; only clients with a certificate of the fleet's CA get in.
+
+    Args:
+        app: the application.
+        listen: ``host:port``.
+        tls: this server's files.
+    """
+    host, _, port = listen.rpartition(":")
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=int(port),
+        ssl_certfile=str(tls.cert_file),
+        ssl_keyfile=str(tls.key_file),
+        ssl_ca_certs=str(tls.ca_file),
+        ssl_cert_reqs=ssl.CERT_REQUIRED,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    await uvicorn.Server(config).serve()
