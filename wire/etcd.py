@@ -44,7 +44,7 @@ class EtcdUnreachable(GodwitError):
         where = ", ".join(endpoints)
         super().__init__(
             ErrorCode.ETCD_UNREACHABLE,
-            f"etcd does not answer at {where} ({reason}); nothing was decided on its behalf",
+            f"etcd does not answer at {where} ({reason})",
         )
 
 
