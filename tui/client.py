@@ -1,26 +1,40 @@
 """The backend's API as methods: what the console and every verb of the command line use."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
+from tui.errors import BackendUnreachable
 from tui.settings import Settings
 from wire.config import read_secret
 from wire.console import (
+    CONSOLE_EVENTS,
     BackendStatus,
     FleetSnapshot,
     HostGone,
     MigrationSample,
     ServerRemoved,
 )
-from wire.errors import ErrorBody, ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, HostView, ServerView
+from wire.http import explain, raise_for_error
 from wire.migration import Migration, MigrationDetail, MigrationOptions
+from wire.stream import StreamDown, StreamEvent, StreamUp, follow
 from wire.tls import client_context
+
+__all__ = [
+    "BackendUnreachable",
+    "Client",
+    "Connected",
+    "ConsoleEvent",
+    "Disconnected",
+    "Event",
+]
 
 TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 """The backend itself waits up to 10 s for an agent before it answers."""
@@ -38,10 +52,6 @@ ConsoleEvent = (
 """Every payload of the backend's stream."""
 
 AnswerT = TypeVar("AnswerT")
-
-
-class BackendUnreachable(Exception):  # noqa: N818 - a state of the world rather than a mistake
-    """No usable answer from the backend; the message is one sentence that names its address."""
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -67,8 +77,8 @@ class Client:
     """One backend. Use it as an async context manager.
 
     Every method raises :class:`wire.errors.GodwitError` when the backend refuses, and
-    :class:`BackendUnreachable` when it gives no usable answer. A call that changes something is
-    never sent twice.
+    :class:`tui.errors.BackendUnreachable` when it gives no usable answer. A call that changes
+    something is never sent twice.
     """
 
     def __init__(
@@ -142,9 +152,27 @@ class Client:
         """Fetch one migration with its curve."""
         return await self._get(_path("migration", migration_id), MigrationDetail)
 
-    def events(self) -> AsyncIterator[Connected | Disconnected | Event]:
-        """Follow the backend's stream; never ends, reconnects by itself."""
-        raise NotImplementedError
+    async def events(self) -> AsyncGenerator[Connected | Disconnected | Event, None]:
+        """Follow the backend's stream; never ends and never raises, reconnects by itself.
+
+        Events of names that this version does not know are left out.
+        """
+        async with aclosing(follow(self._http, "/v1/events")) as stream:
+            async for item in stream:
+                match item:
+                    case StreamUp():
+                        yield Connected()
+                    case StreamDown():
+                        yield Disconnected(reason=item.reason, error=item.refusal)
+                    case StreamEvent() if item.name in CONSOLE_EVENTS:
+                        yield self._event(item)
+
+    def _event(self, item: StreamEvent) -> Event | Disconnected:
+        try:
+            payload = self._decode(item.data, CONSOLE_EVENTS[item.name])
+        except BackendUnreachable as error:
+            return Disconnected(reason=str(error))
+        return Event(name=item.name, payload=cast("ConsoleEvent", payload))
 
     async def _get(self, path: str, kind: type[AnswerT]) -> AnswerT:
         return self._decode(await self._send("GET", path, None), kind)
@@ -157,13 +185,11 @@ class Client:
         try:
             response = await self._http.request(method, path, content=body, headers=headers)
         except httpx.HTTPError as error:
-            raise BackendUnreachable(f"{self._url} does not answer: {error}") from error
-        if response.is_error:
-            refusal = self._decode(response.content, ErrorBody)
-            raise GodwitError(refusal.code, refusal.message, candidates=refusal.candidates)
+            raise BackendUnreachable(explain(error, self._url)) from error
+        raise_for_error(response)
         return response.content
 
-    def _decode(self, content: bytes, kind: type[AnswerT]) -> AnswerT:
+    def _decode(self, content: bytes | str, kind: type[AnswerT]) -> AnswerT:
         try:
             return msgspec.json.decode(content, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import httpx
 import httpx_sse
@@ -39,7 +39,7 @@ class StreamEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 async def follow(
     client: httpx.AsyncClient, path: str
-) -> AsyncIterator[StreamUp | StreamEvent | StreamDown]:
+) -> AsyncGenerator[StreamUp | StreamEvent | StreamDown, None]:
     """Yield events for ever, with ``Last-Event-ID`` after a break; close the iterator to end."""
     last_event_id = ""
     wait_s = _FIRST_WAIT_S

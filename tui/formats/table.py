@@ -1,0 +1,101 @@
+"""Plain tables: aligned columns, two spaces apart, that people read and awk splits.
+
+Where a table is wider than the terminal, columns that may shrink lose their ends; where even that
+does not suffice, each row becomes a block of ``column  value`` lines. Without a terminal nothing
+is ever cut.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from rich.cells import cell_len, set_cell_size
+
+from tui.text import escape_text
+
+GAP = "  "
+EMPTY = "-"
+"""What stands for no value, so that the number of columns stays."""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of a table."""
+
+    title: str
+    right: bool = False
+    """Numbers stand to the right."""
+    least: int = 0
+    """Width in cells to which it may shrink on a narrow terminal; 0 if never."""
+
+
+def table_lines(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int | None
+) -> Iterator[str]:
+    """Lay a table out; every cell is escaped.
+
+    Args:
+        columns: titles and how they may be fitted.
+        rows: one text for each column; an empty one is shown as ``-``.
+        width: cells of the terminal; None for no limit.
+    """
+    cells = [[escape_text(text) or EMPTY for text in row] for row in rows]
+    natural = [
+        max(cell_len(column.title), *(cell_len(row[index]) for row in cells), 0)
+        for index, column in enumerate(columns)
+    ]
+    widths = _fit(columns, natural, width)
+    if widths is None:
+        yield from _blocks(columns, cells)
+        return
+    yield _line(columns, [column.title for column in columns], widths)
+    for row in cells:
+        yield _line(columns, row, widths)
+
+
+def record_lines(fields: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Lay one thing out as ``name  value`` lines; names and values are escaped."""
+    longest = max((cell_len(name) for name, _ in fields), default=0)
+    for name, value in fields:
+        yield f"{set_cell_size(escape_text(name), longest)}{GAP}{escape_text(value) or EMPTY}"
+
+
+def _fit(
+    columns: Sequence[Column], natural: Sequence[int], width: int | None
+) -> Sequence[int] | None:
+    """Shrink the widest columns first until all fit; None if that does not suffice."""
+    widths = list(natural)
+    if width is None:
+        return widths
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
+    while excess > 0:
+        slack = [
+            (widths[index], index)
+            for index, column in enumerate(columns)
+            if column.least and widths[index] > max(column.least, cell_len(column.title))
+        ]
+        if not slack:
+            return None
+        widths[max(slack)[1]] -= 1
+        excess -= 1
+    return widths
+
+
+def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:
+    parts = []
+    for column, text, width in zip(columns, cells, widths, strict=True):
+        spare = width - cell_len(text)
+        if spare < 0:
+            parts.append(set_cell_size(text, width - 1) + "…")
+        elif column.right:
+            parts.append(" " * spare + text)
+        else:
+            parts.append(text + " " * spare)
+    return GAP.join(parts).rstrip()
+
+
+def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        if number:
+            yield ""
+        yield from record_lines(
+            [(column.title, text) for column, text in zip(columns, row, strict=True)]
+        )

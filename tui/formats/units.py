@@ -1,0 +1,47 @@
+"""Bytes, rates, durations and moments as short texts with their unit."""
+
+from datetime import datetime
+
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+MEBIBYTE = 1024 * 1024
+
+
+def bytes_text(size_bytes: int) -> str:
+    """``512 B``, ``1.5 GiB``, ``226 MiB``: three digits or so, binary units."""
+    value = float(size_bytes)
+    step = 0
+    while abs(value) >= 1023.95 and step < len(_BINARY_UNITS) - 1:
+        value /= 1024
+        step += 1
+    digits = 0 if abs(value) >= 100 or round(value, 1) == int(value) else 1
+    return f"{value:.{digits}f} {_BINARY_UNITS[step]}"
+
+
+def rate_text(bytes_per_s: int) -> str:
+    """``47.7 MiB/s``."""
+    return f"{bytes_text(bytes_per_s)}/s"
+
+
+def duration_text(duration_ms: int) -> str:
+    """``43 ms``, ``9.8 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    if duration_ms < 1000:
+        return f"{duration_ms} ms"
+    if duration_ms < 59_950:
+        return f"{duration_ms / 1000:.1f} s"
+    seconds = round(duration_ms / 1000)
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment_text(unix_ms: int) -> str:
+    """``2026-11-23 05:17:02`` in local time; ``-`` for 0, which means not yet."""
+    if not unix_ms:
+        return "-"
+    return datetime.fromtimestamp(unix_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def mebibytes(size_bytes: int) -> str:
+    """A bare number of MiB, as climc writes memory and disk sizes."""
+    return str(round(size_bytes / MEBIBYTE))
