@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from rich.cells import cell_len, set_cell_size
 
-from tui.text import escape_text
+from tui.text import escape_lines, escape_text
 
 GAP = "  "
 EMPTY = "-"
@@ -52,10 +52,13 @@ def table_lines(
 
 
 def record_lines(fields: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Lay one thing out as ``name  value`` lines; names and values are escaped."""
+    """Lay one thing out as escaped ``name  value`` lines; a value may have several lines."""
     longest = max((cell_len(name) for name, _ in fields), default=0)
     for name, value in fields:
-        yield f"{set_cell_size(escape_text(name), longest)}{GAP}{escape_text(value) or EMPTY}"
+        first, *others = escape_lines(value) or [EMPTY]
+        yield f"{set_cell_size(escape_text(name), longest)}{GAP}{first}"
+        for line in others:
+            yield f"{' ' * longest}{GAP}{line}"
 
 
 def _fit(

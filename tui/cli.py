@@ -1,0 +1,160 @@
+"""The command ``godwit``: the console, or one of climc's verbs."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from tui.commands import candidates, hosts, live_migrate, migrations, servers
+from tui.commands.output import narrate, terminal_width
+from tui.commands.session import current_settings
+from tui.errors import BackendUnreachable
+from tui.exits import MEANINGS, Exit, VerbError, exit_of
+from tui.formats.table import table_lines
+from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
+from wire.config import ConfigError
+from wire.errors import GodwitError
+
+_EPILOG = "\b\nExit status:\n" + "\n".join(
+    f"  {status.value:<4}{meaning}" for status, meaning in MEANINGS.items()
+)
+
+
+@click.group("godwit", invoke_without_command=True, epilog=_EPILOG)
+@click.option("--read-only", is_flag=True, help="Console without the keys that change anything.")
+@click.option("--mouse", is_flag=True, help="Console that listens to the mouse.")
+@click.option("--backend", "backend", envvar=BACKEND, show_envvar=True, metavar="URL")
+@click.option("--token-file", envvar=TOKEN_FILE, show_envvar=True, metavar="FILE")
+@click.option("--ca-file", envvar=CA_FILE, show_envvar=True, metavar="FILE")
+@click.option("--cert-file", envvar=CERT_FILE, show_envvar=True, metavar="FILE")
+@click.option("--key-file", envvar=KEY_FILE, show_envvar=True, metavar="FILE")
+@click.pass_context
+def godwit(
+    context: click.Context,
+    *,
+    read_only: bool,
+    mouse: bool,
+    backend: str | None,
+    token_file: str | None,
+    ca_file: str | None,
+    cert_file: str | None,
+    key_file: str | None,
+) -> None:
+    """Move virtual machines between KVM hosts: the console, or one verb.
+
+    Without a verb the console opens. Verbs write data to stdout and narration to stderr.
+    In a lab, eval "$(godwit-lab env)" sets all that godwit needs to know.
+    """
+    context.obj = {
+        BACKEND: backend,
+        TOKEN_FILE: token_file,
+        CA_FILE: ca_file,
+        CERT_FILE: cert_file,
+        KEY_FILE: key_file,
+    }
+    verb = context.invoked_subcommand
+    if verb is None:
+        _open_console(read_only=read_only, mouse=mouse)
+    elif read_only or mouse:
+        option = "--read-only" if read_only else "--mouse"
+        raise click.UsageError(f"{option} is for the console, not for the verb {verb}")
+
+
+for _command in (
+    hosts.host_list,
+    servers.server_list,
+    live_migrate.server_live_migrate,
+    migrations.server_cancel_live_migrate,
+    candidates.server_migrate_forecast,
+    migrations.migration_list,
+    migrations.migration_show,
+):
+    godwit.add_command(_command)
+
+
+def _open_console(*, read_only: bool, mouse: bool) -> None:
+    settings = current_settings()
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise VerbError(
+            Exit.BAD_INPUT, "the console needs a terminal; godwit --help lists verbs for scripts"
+        )
+    # Imported here so that no verb waits for Textual.
+    import_module("tui.app").run(settings, read_only=read_only, mouse=mouse)
+
+
+_EXPECTED = (
+    click.ClickException,
+    click.Abort,
+    KeyboardInterrupt,
+    ConfigError,
+    VerbError,
+    BackendUnreachable,
+    GodwitError,
+    OSError,
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; whatever goes wrong becomes one sentence and an exit status."""
+    try:
+        status = godwit.main(list(arguments), prog_name="godwit", standalone_mode=False)
+        sys.stdout.flush()
+    except _EXPECTED as error:
+        if isinstance(error, OSError):
+            _discard_output()
+        status = _status_of(error)
+        narrate(f"godwit: {_sentence_of(error)}")
+        if isinstance(error, GodwitError):
+            _show_candidates(error)
+    return int(status or Exit.DONE)
+
+
+def _sentence_of(error: BaseException) -> str:
+    match error:
+        case click.ClickException():
+            return error.format_message().rstrip(".")
+        case click.Abort() | KeyboardInterrupt():
+            return "interrupted"
+        case OSError():
+            return f"cannot write the answer: {error.strerror}"
+        case _:
+            return str(error)
+
+
+def _status_of(error: BaseException) -> Exit:
+    match error:
+        case VerbError():
+            return error.status
+        case GodwitError():
+            return exit_of(error.code)
+        case BackendUnreachable():
+            return Exit.NO_ANSWER
+        case click.Abort() | KeyboardInterrupt():
+            return Exit.INTERRUPTED
+        case OSError():
+            return Exit.FAILED
+        case _:
+            return Exit.BAD_INPUT
+
+
+def _show_candidates(error: GodwitError) -> None:
+    if error.candidates:
+        rows = candidates.candidate_rows(error.candidates)
+        width = terminal_width(sys.stderr)
+        for line in table_lines(candidates.COLUMNS, rows, width=width):
+            narrate(line)
+
+
+def _discard_output() -> None:
+    """Keep Python from trying again at exit to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> None:
+    """Entry point of the script ``godwit``."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter gets its escape instead of a traceback.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""``host-list``."""
+
+import click
+
+from tui.commands.output import print_json, print_list
+from tui.commands.session import ask
+from tui.formats.table import Column
+from tui.formats.units import mebibytes
+from wire.fleet import HostView
+
+_BRIEF = (
+    Column("ID", least=9),
+    Column("Name", least=8),
+    Column("Access_ip"),
+    Column("host_status"),
+    Column("Guests", right=True),
+    Column("Running_guests", right=True),
+    Column("mem_size", right=True),
+)
+_MORE = (
+    Column("enabled"),
+    Column("mem_used", right=True),
+    Column("mem_commit", right=True),
+    Column("cpu_count", right=True),
+    Column("hypervisor"),
+    Column("fence"),
+    Column("microcode"),
+    Column("kernel"),
+    Column("version"),
+    Column("qemu_version"),
+    Column("libvirt_version"),
+    Column("storage"),
+    Column("cpu_model"),
+    Column("reason"),
+)
+
+
+@click.command("host-list", short_help="List hosts.")
+@click.option(
+    "--hypervisor", type=click.Choice(["kvm"]), help="Only hosts that run this hypervisor."
+)
+@click.option("--search", metavar="TEXT", default="", help="Only names, ids and addresses with it.")
+@click.option("--details", is_flag=True, help="All columns.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def host_list(*, hypervisor: str | None, search: str, details: bool, as_json: bool) -> None:
+    """List hosts. Memory is in MiB."""
+    hosts = [
+        host
+        for host in ask(lambda client: client.hosts())
+        if hypervisor in {None, host.facts.hypervisor} and _matches(host, search.casefold())
+    ]
+    hosts.sort(key=lambda host: host.facts.name)
+    if as_json:
+        print_json(hosts)
+    elif details:
+        print_list(_BRIEF + _MORE, [_brief(host) + _more(host) for host in hosts])
+    else:
+        print_list(_BRIEF, [_brief(host) for host in hosts])
+
+
+def _matches(host: HostView, text: str) -> bool:
+    facts = host.facts
+    return any(text in field.casefold() for field in (facts.host_id, facts.name, facts.address))
+
+
+def _brief(host: HostView) -> tuple[str, ...]:
+    return (
+        host.facts.host_id,
+        host.facts.name,
+        host.facts.address,
+        host.status,
+        str(host.server_count),
+        str(host.running_server_count),
+        mebibytes(host.facts.memory_total_bytes),
+    )
+
+
+def _more(host: HostView) -> tuple[str, ...]:
+    facts = host.facts
+    return (
+        "false" if host.policy.maintenance else "true",
+        mebibytes(host.meters.memory_used_bytes) if host.meters else "",
+        mebibytes(host.server_memory_bytes),
+        str(facts.cpu_count),
+        facts.hypervisor,
+        host.health.fence if host.health else "",
+        facts.microcode,
+        facts.kernel,
+        facts.agent_version,
+        facts.qemu_version,
+        facts.libvirt_version,
+        ",".join(f"{pool.name}:{'shared' if pool.shared else 'local'}" for pool in facts.pools),
+        facts.cpu_model_name,
+        host.status_reason,
+    )

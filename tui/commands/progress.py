@@ -1,0 +1,141 @@
+"""A migration as it happens, on stderr: passes as lines of a table, the phase in between."""
+
+import sys
+from typing import IO
+
+from rich.cells import cell_len, set_cell_size
+
+from tui.commands.output import terminal_width
+from tui.formats.table import EMPTY
+from tui.formats.units import bytes_text, duration_text, rate_text
+from tui.text import escape_text
+from wire.migration import Migration, MigrationState, Pass, Sample
+
+_TITLES = ("pass", "to send", "sent", "took", "bandwidth", "dirty rate", "throttle")
+_WIDTHS = (4, 9, 9, 11, 12, 12, 8)
+_CLEAR = "\r\x1b[K"
+
+
+class Progress:
+    """Draws what a :class:`tui.following.Watcher` is told.
+
+    On a terminal the last line is rewritten with each sample. Elsewhere only whole lines are
+    written: one for each phase, one for each pass.
+    """
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._width = terminal_width(self._stream)
+        self._migration: Migration | None = None
+        self._sample: Sample | None = None
+        self._passes_shown = 0
+        self._broken = False
+
+    def on_migration(self, migration: Migration) -> None:
+        """Show a new phase and each pass that was not shown yet."""
+        before, self._migration = self._migration, migration
+        if before is None or before.target_host_name != migration.target_host_name:
+            self._line(_route_line(migration))
+        for one in migration.passes:
+            self._show_pass(one)
+        if self._width is None:
+            if before is None or before.state is not migration.state:
+                self._line(phase_text(migration.state))
+        else:
+            self._redraw()
+
+    def on_sample(self, sample: Sample) -> None:
+        """Show the latest figures."""
+        self._sample = sample
+        self._redraw()
+
+    def on_link(self, reason: str) -> None:
+        """Say once that the connection broke, and once that it is back."""
+        if bool(reason) == self._broken:
+            return
+        self._broken = bool(reason)
+        if reason:
+            self._line(f"{reason}; the migration goes on, and so does the wait for it")
+        else:
+            self._line("connected again")
+
+    def close(self) -> None:
+        """Take the rewritten line away."""
+        if self._width is not None:
+            self._stream.write(_CLEAR)
+            self._stream.flush()
+
+    def _show_pass(self, one: Pass) -> None:
+        if one.number <= self._passes_shown:
+            return
+        if not self._passes_shown:
+            self._line(_row(_TITLES))
+        self._passes_shown = one.number
+        self._line(_row(_pass_cells(one)))
+
+    def _line(self, text: str) -> None:
+        start = "" if self._width is None else _CLEAR
+        self._stream.write(f"{start}{escape_text(text)}\n")
+        self._stream.flush()
+
+    def _redraw(self) -> None:
+        if self._width is None or self._migration is None or self._migration.state.ended:
+            return
+        text = phase_text(self._migration.state)
+        if self._sample is not None:
+            text = f"{text}  {figures_text(self._sample)}"
+        if cell_len(text) >= self._width:
+            text = set_cell_size(text, self._width - 1)
+        self._stream.write(_CLEAR + text)
+        self._stream.flush()
+
+
+def phase_text(state: MigrationState) -> str:
+    """``copying memory``."""
+    return state.value.replace("_", " ")
+
+
+def pass_table(passes: tuple[Pass, ...]) -> list[str]:
+    """All passes as lines, with a heading."""
+    return [_row(_TITLES), *(_row(_pass_cells(one)) for one in passes)] if passes else []
+
+
+def _route_line(migration: Migration) -> str:
+    target = migration.target_host_name or "a host yet to be chosen"
+    return (
+        f"{migration.server_name}: {migration.source_host_name} -> {target}, "
+        f"migration {migration.migration_id}"
+    )
+
+
+def figures_text(sample: Sample) -> str:
+    """``pass 3  65 MiB left  45.1 MiB/s  dirty 18.2 MiB/s  12.3 s``."""
+    parts = []
+    if sample.disk_remaining_bytes:
+        parts.append(f"{bytes_text(sample.disk_remaining_bytes)} of disks left")
+    else:
+        parts.append(f"pass {sample.pass_number}")
+        parts.append(f"{bytes_text(sample.memory_remaining_bytes)} left")
+    parts.append(rate_text(sample.bandwidth_bytes_per_s))
+    if sample.dirty_bytes_per_s:
+        parts.append(f"dirty {rate_text(sample.dirty_bytes_per_s)}")
+    if sample.throttle_percent:
+        parts.append(f"throttle {sample.throttle_percent} %")
+    parts.append(duration_text(sample.elapsed_ms))
+    return "  ".join(parts)
+
+
+def _pass_cells(one: Pass) -> tuple[str, ...]:
+    return (
+        str(one.number),
+        bytes_text(one.remaining_at_start_bytes),
+        bytes_text(one.transferred_bytes),
+        duration_text(one.duration_ms),
+        rate_text(one.bandwidth_bytes_per_s),
+        rate_text(one.dirty_bytes_per_s) if one.number > 1 else EMPTY,
+        f"{one.throttle_percent} %" if one.throttle_percent else EMPTY,
+    )
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "  ".join(text.rjust(width) for text, width in zip(cells, _WIDTHS, strict=True))
