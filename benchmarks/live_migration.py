@@ -107,11 +107,11 @@ def report(measured: list[tuple[float, float]]) -> str:
         "",
         f"`.venv/bin/python benchmarks/live_migration.py --pairs {len(measured)} --write`",
         "",
-        f"256 MiB guest that dirties 20 MB/s over 64 MiB, link {RATE}, {len(measured)} pairs in turn, "
-        f"on {os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}.",
+        f"A guest of 256 MiB that dirties 20 MB/s over 64 MiB, link {RATE}, each move in turn.",
+        f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}.",
         "",
-        f"**Median ratio godwit/virsh {median:.3f}** (limit {LIMIT:.2f}), "
-        f"spread {ratios[0]:.3f} to {ratios[-1]:.3f}.",
+        f"**Median ratio godwit/virsh {median:.3f}** (limit {LIMIT:.2f}).",
+        f"Spread {ratios[0]:.3f} to {ratios[-1]:.3f} over {len(measured)} pairs.",
         "",
         "| pair | godwit s | virsh s | ratio |",
         "|---|---|---|---|",
