@@ -1,0 +1,1 @@
+"""A fleet of real hosts on one machine: for the demo, the tests and the benchmarks."""

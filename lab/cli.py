@@ -1,0 +1,185 @@
+"""The command ``godwit-lab``."""
+
+import functools
+import os
+import shlex
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import click
+
+from lab import network, programs
+from lab.errors import LabError
+from lab.fleet import Lab
+from lab.guest import Workload
+from lab.servers import ServerSpec, Storage
+from lab.state import LinkLimit
+
+DEFAULT_NAME = "demo"
+Arguments = ParamSpec("Arguments")
+
+
+class OneSentence(click.ClickException):
+    """Shows a LabError without a trace."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the sentence on standard error."""
+        click.echo(f"godwit-lab: {self.format_message()}", err=True, file=file)
+
+
+def lab_command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Give a subcommand the option ``--name``, and show its LabErrors as one sentence."""
+
+    @click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which lab.")
+    @functools.wraps(function)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except LabError as error:
+            raise OneSentence(str(error)) from None
+
+    return wrapped
+
+
+def _say(line: str) -> None:
+    click.echo(f"  {line}")
+
+
+@click.group()
+def main() -> None:
+    """A fleet of real hosts on this machine, each in namespaces of its own."""
+
+
+@main.command()
+@lab_command
+@click.option("--hosts", default=3, show_default=True, help="How many hosts.")
+@click.option("--servers", default=5, show_default=True, help="How many servers at first.")
+def up(name: str, hosts: int, servers: int) -> None:
+    """Bring up a lab, or what is missing of one."""
+    click.echo(f"Lab {name}")
+    Lab(name, say=_say).up(host_count=hosts, server_count=servers)
+
+
+@main.command()
+@lab_command
+def down(name: str) -> None:
+    """End everything of a lab and remove its files."""
+    Lab(name).down()
+    click.echo(f"Lab {name} is gone.")
+
+
+@main.command()
+@lab_command
+@click.option("--role", type=click.Choice(programs.ROLES), default="operator", show_default=True)
+def env(name: str, role: str) -> None:
+    """Print the shell's exports with which godwit finds this lab."""
+    lab = Lab(name)
+    folder = lab.folders.operator
+    for variable, value in (
+        ("GODWIT_BACKEND", programs.backend_url(lab.state)),
+        ("GODWIT_TOKEN_FILE", folder / f"{role}.token"),
+        ("GODWIT_CA_FILE", folder / "ca.pem"),
+        ("GODWIT_CERT_FILE", folder / "cert.pem"),
+        ("GODWIT_KEY_FILE", folder / "key.pem"),
+    ):
+        click.echo(f"export {variable}={shlex.quote(str(value))}")
+
+
+@main.command("power-cut")
+@lab_command
+@click.argument("host")
+def power_cut(name: str, host: str) -> None:
+    """Let everything of a host vanish at once."""
+    Lab(name).power_cut(host)
+
+
+@main.command("power-on")
+@lab_command
+@click.argument("host")
+def power_on(name: str, host: str) -> None:
+    """Start a host whose power was cut."""
+    Lab(name).power_on(host)
+
+
+@main.command()
+@lab_command
+@click.argument("host")
+def partition(name: str, host: str) -> None:
+    """Drop every packet to and from a host."""
+    Lab(name).partition(host)
+
+
+@main.command()
+@lab_command
+@click.argument("host")
+def heal(name: str, host: str) -> None:
+    """End a partition."""
+    Lab(name).heal(host)
+
+
+@main.command()
+@lab_command
+@click.argument("host")
+@click.option("--rate", help="Such as 400mbit: holds in each direction.")
+@click.option("--delay", help="Such as 5ms: added in each direction.")
+@click.option("--clear", is_flag=True, help="Give the host its whole link back.")
+def link(name: str, host: str, rate: str | None, delay: str | None, *, clear: bool) -> None:
+    """Slow a host's link, or give it back."""
+    if clear == bool(rate or delay):
+        raise click.UsageError("give --rate and/or --delay, or --clear alone")
+    limit = LinkLimit(
+        rate_bits_per_s=network.parse_rate(rate) if rate else 0,
+        delay_ms=network.parse_delay(delay) if delay else 0.0,
+    )
+    Lab(name).limit_link(host, limit)
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@lab_command
+@click.argument("host")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def execute(name: str, host: str, command: tuple[str, ...]) -> None:
+    """Run a command inside a host: godwit-lab exec kvm-01 -- virsh list."""
+    argv = Lab(name).exec_argv(host, command)
+    os.execvp(argv[0], argv)  # noqa: S606  (the terminal and the exit status are the command's own)
+
+
+@main.command("add-server")
+@lab_command
+@click.argument("server")
+@click.option("--host", required=True)
+@click.option("--memory-mb", default=128, show_default=True)
+@click.option("--working-set-mb", default=4, show_default=True)
+@click.option("--dirty-mb-per-s", default=0.0, show_default=True)
+@click.option(
+    "--storage",
+    type=click.Choice(["shared", "local", "mixed"]),
+    default="shared",
+    show_default=True,
+)
+@click.option("--stopped", is_flag=True, help="Define it without starting it.")
+def add_server(  # noqa: PLR0917  (click passes its arguments by name)
+    name: str,
+    server: str,
+    host: str,
+    memory_mb: int,
+    working_set_mb: int,
+    dirty_mb_per_s: float,
+    storage: Storage,
+    *,
+    stopped: bool,
+) -> None:
+    """Define a server on a host, and start it."""
+    spec = ServerSpec(
+        name=server,
+        host=host,
+        memory_mb=memory_mb,
+        workload=Workload(working_set_mb=working_set_mb, dirty_mb_per_s=dirty_mb_per_s),
+        storage=storage,
+        stopped=stopped,
+    )
+    Lab(name).add_server(spec)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Where the things of one lab lie, on the machine and as its hosts see them."""
+
+from pathlib import Path
+
+import msgspec
+
+from lab.state import lab_folder
+
+SHARED_PATH = Path("/var/lib/libvirt/shared")
+"""Path of the shared pool in every host."""
+LOCAL_PATH = Path("/var/lib/libvirt/images")
+"""Path of the local pool in every host."""
+CONSOLES_PATH = Path("/var/lib/libvirt/consoles")
+"""Path of the guests' serial output in every host; shared, so that it follows a guest."""
+
+
+class LabFolders(msgspec.Struct, frozen=True, kw_only=True):
+    """Folders of a lab on the machine."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, name: str) -> "LabFolders":
+        """The folders of the lab of this name."""
+        return cls(root=lab_folder(name))
+
+    @property
+    def shared(self) -> Path:
+        """Volumes of the shared pool."""
+        return self.root / "shared"
+
+    @property
+    def consoles(self) -> Path:
+        """Serial output of each guest."""
+        return self.root / "consoles"
+
+    @property
+    def operator(self) -> Path:
+        """CA, the operator's certificate and the tokens."""
+        return self.root / "operator"
+
+    def node(self, name: str) -> Path:
+        """Everything of one node."""
+        return self.root / name
+
+    def etc(self, name: str) -> Path:
+        """A node's /etc."""
+        return self.root / name / "etc"
+
+    def log(self, name: str) -> Path:
+        """Output of each of a node's programs."""
+        return self.root / name / "log"
+
+    def local(self, name: str) -> Path:
+        """Volumes of a host's local pool."""
+        return self.root / name / "libvirt" / "images"

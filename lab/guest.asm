@@ -1,0 +1,460 @@
+; The lab's guest: a program without an operating system that dirties memory at a set rate,
+; proves that its memory and its disks are whole, and costs nearly no CPU when it has little to do.
+;
+; What it does
+;   - 100 times a second (PIT, IRQ 0) it reads the ACPI timer, works out how many pages are due by
+;     the clock since the last time, and writes that many pages of its working set. A late tick is
+;     caught up for 50 ms at most, so that a throttled guest does dirty less.
+;   - Every double word of the working set first holds its own address. A pass over the working set
+;     adds SALT to four cells of each page. Before it writes a cell it compares it with what the
+;     pass before must have left: any other value is a memory fault.
+;   - Once a second it reads its record back from each disk and compares it with the record that it
+;     wrote last. Another value means that somebody else wrote this disk: a split. Then it writes a
+;     new record with a new nonce (TSC). So, of two copies of one guest, both notice.
+;   - Every beat, fault and split is a line on the first serial port.
+;
+; Memory
+;   00005000 interrupt descriptors      00007c00 this code, as the BIOS loads it
+;   00006000 report (one sector)        00100000 working set
+;   00006200 sector read from a disk    00007000 stack, downwards
+;
+; Disk: this code from sector 0; the record (a copy of the report) in sector RECORD_SECTOR.
+
+RECORD_SECTOR   equ 64
+IDT             equ 0x5000
+REPORT          equ 0x6000
+SECTOR          equ 0x6200
+STACK           equ 0x7000
+WORKING_SET     equ 0x100000
+PAGE            equ 4096
+SALT            equ 0x9E3779B1          ; odd, so that no two passes of 2^32 look alike
+
+TIMER_PORT      equ 0x608               ; ACPI timer of machine "pc": 24 bits at TIMER_HZ
+TIMER_HZ        equ 3579545
+CATCH_UP        equ TIMER_HZ / 20       ; 50 ms
+TICK_DIVISOR    equ 11932               ; 1193182 Hz / 100
+ATA             equ 0x1f0
+SERIAL          equ 0x3f8
+
+MAGIC           equ 'GDWT'
+struc report
+    .magic      resd 1
+    .boots      resd 1                  ; of this disk, counted in its record
+    .ticks      resd 1
+    .beats      resd 1                  ; seconds lived, goes on over boots
+    .nonce      resd 2
+    .passes     resd 1                  ; finished walks through the working set
+    .cursor     resd 1                  ; address of the page that is next
+    .faults     resd 1                  ; cells that did not hold what they must
+    .fault_at   resd 1                  ; address of the latest one
+    .splits     resd 1                  ; records that this guest did not write
+    .errors     resd 1                  ; disk commands that failed
+    .pages      resd 1                  ; the three parameters, below
+    .rate       resd 1
+    .drives     resd 1
+endstruc
+%define R(field) [REPORT + report. %+ field]
+
+; ------------------------------------------------------------------------------ real mode: load
+        org 0x7c00
+        bits 16
+start:
+        cli
+        xor ax, ax
+        mov ds, ax
+        mov es, ax
+        mov ss, ax
+        mov sp, STACK
+        mov ah, 0x02                    ; BIOS: read sectors
+        mov al, SECTORS - 1
+        mov cx, 0x0002                  ; cylinder 0, sector 2
+        mov dh, 0                       ; head 0; dl is the boot disk
+        mov bx, second_sector
+        int 0x13
+        in al, 0x92                     ; open the A20 gate
+        or al, 2
+        out 0x92, al
+        lgdt [gdt_pointer]
+        mov eax, cr0
+        or al, 1
+        mov cr0, eax
+        jmp 0x08:protected
+
+gdt:
+        dq 0
+        dq 0x00cf9a000000ffff           ; 08: code, flat 4 GiB
+        dq 0x00cf92000000ffff           ; 10: data, flat 4 GiB
+gdt_pointer:
+        dw gdt_pointer - gdt - 1
+        dd gdt
+idt_pointer:
+        dw 0x21 * 8 - 1
+        dd IDT
+
+        times 510 - 12 - ($ - $$) db 0
+pages:  dd 256                          ; size of the working set in pages, at least 1
+rate:   dd 0                            ; pages to dirty per second
+drives: dd 1                            ; disks with a record: 1 (hda) or 2 (hda and hdb)
+        dw 0xaa55
+
+; ------------------------------------------------------------------------- protected mode: set up
+second_sector:
+        bits 32
+protected:
+        mov ax, 0x10
+        mov ds, ax
+        mov es, ax
+        mov ss, ax
+        mov esp, STACK
+        cld
+
+        mov edi, REPORT                 ; an empty report, with the parameters
+        xor eax, eax
+        mov ecx, 512 / 4
+        rep stosd
+        mov dword R(magic), MAGIC
+        mov eax, [pages]
+        mov R(pages), eax
+        mov eax, [rate]
+        mov R(rate), eax
+        mov eax, [drives]
+        mov R(drives), eax
+        mov dword R(cursor), WORKING_SET
+
+        mov edi, WORKING_SET            ; pass 0: each double word holds its own address
+        mov ecx, [pages]
+        shl ecx, 12
+        add ecx, edi
+        mov [end], ecx
+.fill:
+        mov [edi], edi
+        add edi, 4
+        cmp edi, ecx
+        jb .fill
+
+        mov edi, IDT                    ; no exception is expected: a fault resets the guest
+        xor eax, eax
+        mov ecx, 0x21 * 2
+        rep stosd
+        mov eax, tick
+        mov word [IDT + 0x20 * 8], ax
+        mov word [IDT + 0x20 * 8 + 2], 0x08
+        mov word [IDT + 0x20 * 8 + 4], 0x8e00
+        shr eax, 16
+        mov word [IDT + 0x20 * 8 + 6], ax
+        lidt [idt_pointer]
+
+        mov al, 0x11                    ; interrupt controllers: IRQ 0 is vector 0x20,
+        out 0x20, al                    ; everything else is masked
+        out 0xa0, al
+        mov al, 0x20
+        out 0x21, al
+        mov al, 0x28
+        out 0xa1, al
+        mov al, 4
+        out 0x21, al
+        mov al, 2
+        out 0xa1, al
+        mov al, 1
+        out 0x21, al
+        out 0xa1, al
+        mov al, 0xfe
+        out 0x21, al
+        mov al, 0xff
+        out 0xa1, al
+
+        mov al, 2                       ; no disk interrupts: they are polled
+        mov dx, ATA + 0x206
+        out dx, al
+
+        mov al, 0x34                    ; PIT: counter 0, rate generator
+        out 0x43, al
+        mov al, TICK_DIVISOR & 0xff
+        out 0x40, al
+        mov al, TICK_DIVISOR >> 8
+        out 0x40, al
+        mov dx, TIMER_PORT
+        in eax, dx
+        mov [last_timer], eax
+
+        sti
+        call adopt_record
+
+; ----------------------------------------------------------------------------- once a second
+wait_for_beat:
+        hlt
+        cmp dword [since_beat], TIMER_HZ
+        jb wait_for_beat
+        mov dword [since_beat], 0
+        call beat
+        jmp wait_for_beat
+
+; The first look at the boot disk: go on counting where the record stands.
+adopt_record:
+        xor ebx, ebx
+        call read_record
+        cmp dword [SECTOR + report.magic], MAGIC
+        jne .blank
+        mov eax, [SECTOR + report.boots]
+        mov R(boots), eax
+        mov eax, [SECTOR + report.beats]
+        mov R(beats), eax
+.blank:
+        inc dword R(boots)
+        jmp write_records
+
+beat:
+        xor ebx, ebx                    ; is each disk's record the one that we wrote?
+.check:
+        call read_record
+        mov esi, SECTOR + report.beats
+        mov edi, REPORT + report.beats
+        mov ecx, 3                      ; beats and both halves of the nonce
+        repe cmpsd
+        je .ours
+        inc dword R(splits)
+        mov esi, text_split
+        call print
+.ours:
+        inc ebx
+        cmp ebx, R(drives)
+        jb .check
+        inc dword R(beats)
+        call write_records
+        mov esi, text_beat
+        call print
+        mov eax, R(beats)
+        call print_number
+        mov esi, text_passes
+        call print
+        mov eax, R(passes)
+        call print_number
+        mov esi, text_faults
+        call print
+        mov eax, R(faults)
+        call print_number
+        mov esi, text_splits
+        call print
+        mov eax, R(splits)
+        call print_number
+        mov esi, text_end
+        jmp print
+
+; ----------------------------------------------------------------------------- the record on disk
+; In: ebx = drive, 0 or 1.
+read_record:
+        mov al, 0x20                    ; ATA: read sectors
+        call ata_command
+        call ata_wait
+        test al, 0x08                   ; data ready?
+        jz .failed
+        mov edi, SECTOR
+        mov ecx, 256
+        mov dx, ATA
+        rep insw
+        ret
+.failed:
+        inc dword R(errors)
+        ret
+
+write_records:
+        rdtsc
+        mov R(nonce), eax
+        mov R(nonce + 4), edx
+        xor ebx, ebx
+.drive:
+        mov al, 0x30                    ; ATA: write sectors
+        call ata_command
+        call ata_wait
+        test al, 0x08
+        jz .failed
+        mov esi, REPORT
+        mov ecx, 256
+        mov dx, ATA
+        rep outsw
+        call ata_wait
+        mov al, 0xe7                    ; ATA: flush the disk's cache
+        mov dx, ATA + 7
+        out dx, al
+        call ata_wait
+        test al, 0x21                   ; error or device fault?
+        jz .next
+.failed:
+        inc dword R(errors)
+.next:
+        inc ebx
+        cmp ebx, R(drives)
+        jb .drive
+        ret
+
+; In: al = command for the record's sector, ebx = drive.
+ata_command:
+        push eax
+        mov al, bl
+        shl al, 4
+        or al, 0xe0                     ; addresses are sector numbers
+        mov dx, ATA + 6
+        out dx, al
+        call ata_wait
+        mov dx, ATA + 2
+        mov al, 1                       ; one sector
+        out dx, al
+        inc edx
+        mov al, RECORD_SECTOR
+        out dx, al
+        inc edx
+        xor al, al
+        out dx, al
+        inc edx
+        out dx, al
+        mov dx, ATA + 7
+        pop eax
+        out dx, al
+        ret
+
+; Out: al = status once the drive is not busy. Sleeps from tick to tick when it is.
+ata_wait:
+        mov dx, ATA + 7
+        in al, dx
+        test al, 0x80
+        jz .ready
+        hlt
+        jmp ata_wait
+.ready:
+        ret
+
+; ----------------------------------------------------------------------------- 100 times a second
+tick:
+        pushad
+        mov al, 0x20                    ; end of interrupt
+        out 0x20, al
+        inc dword R(ticks)
+
+        mov dx, TIMER_PORT              ; eax = timer steps since the last tick
+        in eax, dx
+        mov ecx, eax
+        sub eax, [last_timer]
+        mov [last_timer], ecx
+        and eax, 0xffffff
+        add [since_beat], eax
+
+        cmp eax, CATCH_UP
+        jbe .in_time
+        mov eax, CATCH_UP
+.in_time:
+        mul dword R(rate)               ; pages due = (steps * rate + remainder) / TIMER_HZ
+        add eax, [remainder]
+        adc edx, 0
+        mov ecx, TIMER_HZ
+        div ecx
+        mov [remainder], edx
+        mov ecx, eax
+        test eax, eax
+        jz .done
+
+        mov edi, R(cursor)
+        mov esi, [salt]
+        lea edx, [esi + SALT]
+.page:
+%macro cell 1                           ; verify and advance the cell at an offset in the page
+        lea ebx, [edi + %1]
+        lea eax, [ebx + esi]
+        cmp eax, [ebx]
+        je %%whole
+        call memory_fault
+%%whole:
+        lea eax, [ebx + edx]
+        mov [ebx], eax
+%endmacro
+        cell 0
+        cell 0x554
+        cell 0xaa8
+        cell PAGE - 4
+        add edi, PAGE
+        cmp edi, [end]
+        jb .next
+        mov edi, WORKING_SET            ; a pass is finished
+        inc dword R(passes)
+        mov esi, edx
+        mov [salt], esi
+        lea edx, [esi + SALT]
+.next:
+        mov R(cursor), edi
+        dec ecx
+        jnz .page
+.done:
+        popad
+        iretd
+
+; In: ebx = address of a cell that does not hold what it must.
+memory_fault:
+        inc dword R(faults)
+        mov R(fault_at), ebx
+        pushad
+        mov esi, text_fault
+        call print
+        mov eax, ebx
+        call print_number
+        mov esi, text_end
+        call print
+        popad
+        ret
+
+; ----------------------------------------------------------------------------- serial port
+; In: esi = text that ends with 0. Changes al, dx, esi.
+print:
+        lodsb
+        test al, al
+        jz .end
+        call put
+        jmp print
+.end:
+        ret
+
+; In: eax = number, printed as 8 hexadecimal digits. Changes eax, ecx, edx.
+print_number:
+        mov ecx, 8
+.digit:
+        rol eax, 4
+        push eax
+        and al, 0x0f
+        add al, '0'
+        cmp al, '9'
+        jbe .put
+        add al, 'a' - '0' - 10
+.put:
+        call put
+        pop eax
+        loop .digit
+        ret
+
+; In: al = character. Changes dx.
+put:
+        push eax
+        mov dx, SERIAL + 5
+.full:
+        in al, dx
+        test al, 0x20
+        jz .full
+        pop eax
+        mov dx, SERIAL
+        out dx, al
+        ret
+
+text_beat       db "beat ", 0
+text_passes     db " passes ", 0
+text_faults     db " faults ", 0
+text_splits     db " splits ", 0
+text_fault      db "MEMORY FAULT at ", 0
+text_split      db "DISK SPLIT: another guest wrote this disk", 10, 0
+text_end        db 10, 0
+
+        align 4
+end             dd 0                    ; first address behind the working set
+salt            dd 0                    ; what finished passes have added to each cell
+last_timer      dd 0
+since_beat      dd 0                    ; timer steps since the last beat
+remainder           dd 0                    ; of the division that yields the pages due
+
+        times (512 - ($ - $$) % 512) % 512 db 0
+SECTORS         equ ($ - $$) / 512

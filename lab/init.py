@@ -1,0 +1,136 @@
+"""PID 1 of a node: makes its world from a JSON file, then starts, restarts and reaps its programs.
+
+Started in fresh namespaces by :mod:`lab.node`. It waits for a line on standard input before it does
+anything, so that a node whose start was broken off before it was recorded ends by itself.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lab.processes import spawn
+
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 5.0
+STEADY_AFTER_S = 10.0
+"""A program that lived this long starts again after the first delay."""
+
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class Program:
+    """One program under supervision."""
+
+    def __init__(self, name: str, argv: list[str], log: Path) -> None:
+        self.name = name
+        self.argv = argv
+        self.log = log
+        self.pid = 0
+        self.started_at = 0.0
+        self.start_at = 0.0
+        self.delay_s = FIRST_DELAY_S
+
+    def start(self, environment: dict[str, str]) -> None:
+        """Start it, or plan the next attempt."""
+        self.started_at = time.monotonic()
+        try:
+            self.pid = spawn(self.argv, stdin=None, output=self.log, environment=environment)
+        except OSError as error:
+            self.ended(f"cannot be started: {error.strerror}")
+
+    def ended(self, how: str) -> None:
+        """Plan its next start: soon after a long life, later and later after short ones."""
+        now = time.monotonic()
+        self.pid = 0
+        if now - self.started_at > STEADY_AFTER_S:
+            self.delay_s = FIRST_DELAY_S
+        self.start_at = now + self.delay_s
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"godwit-lab: {self.name} {how}; again in {self.delay_s:g} s\n")
+        self.delay_s = min(self.delay_s * 2, LONGEST_DELAY_S)
+
+
+def _describe(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"ended with status {code}" if code >= 0 else f"was ended by signal {-code}"
+
+
+def _reap(programs: list[Program]) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        for program in programs:
+            if program.pid == pid:
+                program.ended(_describe(status))
+
+
+def _supervise(programs: list[Program], environment: dict[str, str]) -> None:
+    """Never ends: the node lives as long as this process."""
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
+    while True:
+        _reap(programs)
+        now = time.monotonic()
+        for program in programs:
+            if program.pid == 0 and program.start_at <= now:
+                program.start(environment)
+        waiting = [program.start_at - now for program in programs if program.pid == 0]
+        timeout_s = max(0.01, min(waiting)) if waiting else None
+        if select.select([woken], [], [], timeout_s)[0]:
+            os.read(woken, 4096)
+
+
+def _command(*argv: str) -> None:
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+
+
+def _make_world(spec: dict[str, Any]) -> None:
+    """Hostname, network and mounts; the mount namespace is private, the machine sees none of it."""
+    socket.sethostname(spec["hostname"])
+    _command("ip", "link", "set", "lo", "up")
+    _command("ip", "address", "add", spec["address"], "dev", "eth0")
+    _command("ip", "link", "set", "eth0", "up")
+    # the sysfs of this network namespace, without the machine's control groups
+    _command("umount", "--recursive", "--lazy", "/sys")
+    _command("mount", "-t", "sysfs", "sysfs", "/sys")
+    _command("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    Path("/run/lock").mkdir()
+    for source, target in spec["binds"]:
+        _command("mount", "--bind", source, target)
+
+
+def main() -> None:
+    """Run as PID 1: ``python -m lab.init SPEC``."""
+    if not sys.stdin.readline():
+        return
+    os.chdir("/")
+    spec = json.loads(Path(sys.argv[1]).read_bytes())
+    logs = Path(spec["logs"])
+    _make_world(spec)
+    programs = [
+        Program(name, argv, logs / f"{name}.log") for name, argv in spec["programs"].items()
+    ]
+    _supervise(programs, _ENVIRONMENT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The lab's network: a bridge, a port for each node, and what slows or cuts a port."""
+
+import json
+
+from lab.errors import LabError
+from lab.processes import run
+from lab.state import LabState, LinkLimit, Node
+
+_LATENCY_MS = 50
+
+
+def _links() -> dict[str, str]:
+    """Every interface of the machine and its address (MAC)."""
+    listing = json.loads(run(["ip", "-json", "link", "show"]))
+    return {link["ifname"]: link.get("address", "") for link in listing}
+
+
+def subnet_is_free(subnet: int) -> bool:
+    """Whether no interface of ours and no route uses 10.77.<subnet>.0/24."""
+    taken = run(["ip", "-4", "route", "show", "to", "match", f"10.77.{subnet}.1", "table", "all"])
+    nearer = [line for line in taken.splitlines() if line and not line.startswith("default")]
+    return not nearer and f"godwit{subnet}" not in _links()
+
+
+def bridge_exists(state: LabState) -> bool:
+    """Whether this lab's own bridge is there."""
+    return _links().get(state.bridge) == state.mac(0)
+
+
+def make_bridge(state: LabState) -> None:
+    """Make the bridge with the machine's address in the lab."""
+    run(["ip", "link", "add", state.bridge, "address", state.mac(0), "type", "bridge"])
+    run(["ip", "address", "add", f"{state.address(1)}/24", "dev", state.bridge])
+    run(["ip", "link", "set", state.bridge, "up"])
+
+
+def remove_links(state: LabState) -> None:
+    """Remove the bridge and the ports that carry this lab's addresses, and nothing else."""
+    present = _links()
+    mine = [(state.port(node.number), state.mac(node.number)) for node in state.nodes]
+    for name, mac in [*mine, (state.bridge, state.mac(0))]:
+        if present.get(name) == mac:
+            _remove(name)
+
+
+def _remove(name: str) -> None:
+    """Remove an interface that may vanish by itself meanwhile, as a port does with its node."""
+    try:
+        run(["ip", "link", "delete", name])
+    except LabError:
+        if name in _links():
+            raise
+
+
+def connect(state: LabState, node: Node, pid: int) -> None:
+    """Lead a cable from the bridge into the network namespace of ``pid``, where it is ``eth0``."""
+    port = state.port(node.number)
+    if _links().get(port) == state.mac(node.number):
+        _remove(port)
+    near = ["name", port, "address", state.mac(node.number)]
+    far = ["name", "eth0", "netns", str(pid)]
+    run(["ip", "link", "add", *near, "type", "veth", "peer", *far])
+    run(["ip", "link", "set", port, "master", state.bridge, "up"])
+
+
+def set_partition(state: LabState, node: Node, *, cut: bool) -> None:
+    """Let the bridge drop everything to and from a node, its interface staying up, or heal that."""
+    kind = "disabled" if cut else "forwarding"
+    number = {"disabled": "0", "forwarding": "3"}[kind]
+    run(["bridge", "link", "set", "dev", state.port(node.number), "state", number])
+
+
+def set_limit(state: LabState, node: Node, pid: int, limit: LinkLimit) -> None:
+    """Slow a node's link in both directions: its own side, and the bridge's port towards it."""
+    inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
+    for prefix, device in (([], state.port(node.number)), (inside, "eth0")):
+        for command in _queue_commands(device, limit):
+            run([*prefix, *command])
+
+
+def _queue_commands(device: str, limit: LinkLimit) -> list[list[str]]:
+    """``tc`` commands that give one end of a cable this limit."""
+    clear = ["tc", "qdisc", "replace", "dev", device, "root", "handle", "1:", "pfifo"]
+    commands = [clear]
+    parent = ["root", "handle", "1:"]
+    if limit.delay_ms:
+        commands.append(["tc", "qdisc", "delete", "dev", device, "root"])
+        delay = ["netem", "delay", f"{limit.delay_ms:g}ms", "limit", "100000"]
+        commands.append(["tc", "qdisc", "add", "dev", device, *parent, *delay])
+        parent = ["parent", "1:1", "handle", "2:"]
+    if limit.rate_bits_per_s:
+        bucket = f"{burst_bytes(limit.rate_bits_per_s)}"
+        rate = f"{limit.rate_bits_per_s}bit"
+        tbf = ["tbf", "rate", rate, "burst", bucket, "latency", f"{_LATENCY_MS}ms"]
+        commands.append(["tc", "qdisc", "replace", "dev", device, *parent, *tbf])
+    return commands
+
+
+def burst_bytes(rate_bits_per_s: int) -> int:
+    """Bucket of the token filter: 5 ms of the rate, at least one train of segments (64 KiB)."""
+    return max(72 * 1024, rate_bits_per_s // 8 // 200)
+
+
+def parse_rate(text: str) -> int:
+    """Read ``400mbit``, ``1gbit``, ``2500kbit`` into bits per second.
+
+    Raises:
+        LabError: another unit, or not a positive number.
+    """
+    for unit, factor in (("kbit", 10**3), ("mbit", 10**6), ("gbit", 10**9)):
+        number = text.lower().removesuffix(unit)
+        if number != text.lower() and number.replace(".", "", 1).isdigit() and float(number) > 0:
+            return round(float(number) * factor)
+    raise LabError(f"{text!r} is no rate: give a positive number with kbit, mbit or gbit")
+
+
+def parse_delay(text: str) -> float:
+    """Read ``5ms`` or ``0.5s`` into milliseconds.
+
+    Raises:
+        LabError: another unit, or not a number.
+    """
+    for unit, factor in (("ms", 1.0), ("s", 1000.0)):
+        number = text.lower().removesuffix(unit)
+        if number != text.lower() and number.replace(".", "", 1).isdigit():
+            return float(number) * factor
+    raise LabError(f"{text!r} is no delay: give a number with ms or s")

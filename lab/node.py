@@ -1,0 +1,124 @@
+"""One node's life: namespaces with our PID 1 in them, started, entered, and ended at once."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from lab import network, processes
+from lab.errors import LabError
+from lab.processes import ProcessId
+from lab.state import LabState, Node
+
+_NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid")
+
+
+class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What :mod:`lab.init` makes of fresh namespaces."""
+
+    hostname: str
+    address: str
+    """With its prefix length."""
+    binds: list[tuple[str, str]]
+    """Source and target of each bind mount, in their order."""
+    programs: dict[str, list[str]]
+    logs: str
+
+
+def check_privileges() -> None:
+    """See whether this machine lets us make namespaces.
+
+    Raises:
+        LabError: it does not; the sentence says how to get there.
+    """
+    if os.geteuid() != 0:
+        raise LabError("godwit-lab makes namespaces and bridges and needs root: run it with sudo")
+    try:
+        processes.run(["unshare", *_NAMESPACES, "--fork", "--mount-proc", "true"])
+    except LabError as error:
+        raise LabError(
+            f"this machine does not let root make namespaces ({error}): "
+            "run on the machine itself, or in a container started with --privileged"
+        ) from None
+
+
+def init_process(node: Node) -> ProcessId | None:
+    """The node's PID 1 as this machine sees it; None when the node is off."""
+    return processes.child_of(node.process) if node.process else None
+
+
+def require_init(state: LabState, name: str) -> ProcessId:
+    """PID 1 of a node that is on.
+
+    Raises:
+        LabError: there is no such node, or it is off.
+    """
+    init = init_process(state.node(name))
+    if init is None:
+        raise LabError(f"{name} is off: godwit-lab power-on {name} --name {state.name}")
+    return init
+
+
+def start(
+    state: LabState, node: Node, spec: NodeSpec, folder: Path, record: Callable[[Node], None]
+) -> Node:
+    """Start a node that is off; ``record`` is called before the node does anything."""
+    spec_file = folder / "node.json"
+    spec_file.write_text(json.dumps(msgspec.to_builtins(spec), indent=2), encoding="utf-8")
+    argv = ["env", "--chdir=/", "unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
+    argv += [sys.executable, "-m", "lab.init", str(spec_file)]
+    ours, theirs = _pipe()
+    try:
+        output = folder / "log" / "init.log"
+        pid = processes.spawn(argv, stdin=theirs, output=output, environment=os.environ)
+        os.close(theirs)
+        node = msgspec.structs.replace(node, process=processes.identify(pid))
+        record(node)
+        init = _wait_for_init(node, output)
+        network.connect(state, node, init.pid)
+        os.write(ours, b"go\n")
+    finally:
+        os.close(ours)
+    if node.limit.rate_bits_per_s or node.limit.delay_ms:
+        network.set_limit(state, node, init.pid, node.limit)
+    if node.partitioned:
+        network.set_partition(state, node, cut=True)
+    return node
+
+
+def _pipe() -> tuple[int, int]:
+    reading, writing = os.pipe()
+    return writing, reading
+
+
+def _wait_for_init(node: Node, output: Path) -> ProcessId:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        init = init_process(node)
+        if init is not None:
+            return init
+        if node.process is not None and not processes.is_alive(node.process):
+            break
+        time.sleep(0.002)
+    raise LabError(f"{node.name} did not start; see {output}")
+
+
+def stop(node: Node) -> None:
+    """Cut a node's power: PID 1 and everything under it vanish at once."""
+    if node.process is None:
+        return
+    init = init_process(node)
+    processes.kill(node.process)
+    if init is not None:
+        # PID 1 is gone only when the kernel has ended everything in its namespace
+        processes.wait_gone(init)
+
+
+def enter_argv(init: ProcessId, argv: Sequence[str]) -> list[str]:
+    """The command line that runs ``argv`` inside a node."""
+    namespaces = ["--net", "--mount", "--uts", "--ipc", "--pid"]
+    return ["nsenter", f"--target={init.pid}", *namespaces, "--wdns=/", "--", *argv]

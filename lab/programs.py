@@ -1,0 +1,109 @@
+"""Configuration and command lines of etcd, the backend and the agents."""
+
+import hashlib
+import secrets
+import sys
+from pathlib import Path
+
+from lab.certificates import write_secret
+from lab.state import CONTROLLER_NUMBER, LabState, Node
+
+ETCD_PORT = 2379
+BACKEND_PORT = 8700
+AGENT_PORT = 8600
+LEASE_TTL_S = 10
+ROLES = ("operator", "viewer")
+
+_TLS = """\
+ca_file = "/etc/godwit/ca.pem"
+cert_file = "/etc/godwit/cert.pem"
+key_file = "/etc/godwit/key.pem"
+"""
+
+_CONNECTIONS = """
+[tls]
+{tls}
+[etcd]
+endpoints = ["{etcd}"]
+
+[etcd.tls]
+{tls}"""
+
+_AGENT = """\
+listen = "{address}:{port}"
+address = "{address}"
+shared_pools = ["shared"]
+token_sha256 = "{token_sha256}"
+state_dir = "{state_dir}"
+lease_ttl_s = {lease_ttl_s}
+libvirt_uri = "qemu:///system"
+"""
+
+_BACKEND = """\
+listen = "{address}:{port}"
+name = "backend-1"
+agent_token_file = "/etc/godwit/agent.token"
+tokens_file = "/etc/godwit/tokens.toml"
+"""
+
+
+def sha256(token: str) -> str:
+    """How a token is stored where it is only compared."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _connections(state: LabState) -> str:
+    etcd = f"{state.address(CONTROLLER_NUMBER)}:{ETCD_PORT}"
+    return _CONNECTIONS.format(tls=_TLS, etcd=etcd)
+
+
+def write_agent(etc: Path, state: LabState, node: Node, *, token: str, state_dir: Path) -> None:
+    """Write /etc/godwit/hostagent.toml."""
+    text = _AGENT.format(
+        address=state.address(node.number),
+        port=AGENT_PORT,
+        token_sha256=sha256(token),
+        state_dir=state_dir,
+        lease_ttl_s=LEASE_TTL_S,
+    )
+    write_secret(etc / "godwit" / "hostagent.toml", (text + _connections(state)).encode())
+
+
+def write_backend(etc: Path, state: LabState, *, agent_token: str, tokens: dict[str, str]) -> None:
+    """Write /etc/godwit/backend.toml and its secrets; ``tokens`` is role to token."""
+    folder = etc / "godwit"
+    text = _BACKEND.format(address=state.address(CONTROLLER_NUMBER), port=BACKEND_PORT)
+    (folder / "backend.toml").write_text(text + _connections(state), encoding="ascii")
+    write_secret(folder / "agent.token", agent_token.encode() + b"\n")
+    entries = (
+        f'[[token]]\nname = "{role}"\nrole = "{role}"\nsha256 = "{sha256(token)}"\n'
+        for role, token in tokens.items()
+    )
+    write_secret(folder / "tokens.toml", "\n".join(entries).encode())
+
+
+def new_token() -> str:
+    """A token that nobody guesses."""
+    return secrets.token_urlsafe(32)
+
+
+def backend_url(state: LabState) -> str:
+    """Where the lab's backend listens."""
+    return f"https://{state.address(CONTROLLER_NUMBER)}:{BACKEND_PORT}"
+
+
+def host_programs() -> dict[str, list[str]]:
+    """What a host runs; libvirtd reads its settings from /etc/libvirt."""
+    agent = [sys.executable, "-m", "hostagent.main", "--config", "/etc/godwit/hostagent.toml"]
+    return {"libvirtd": ["libvirtd", "--listen"], "hostagent": agent}
+
+
+def controller_programs(state: LabState, data: Path) -> dict[str, list[str]]:
+    """What the controller runs; etcd keeps its data in ``data``."""
+    url = f"https://{state.address(CONTROLLER_NUMBER)}:{ETCD_PORT}"
+    etcd = ["etcd", "--name", "controller", "--data-dir", str(data), "--logger", "zap"]
+    etcd += ["--listen-client-urls", url, "--advertise-client-urls", url]
+    etcd += ["--cert-file", "/etc/godwit/cert.pem", "--key-file", "/etc/godwit/key.pem"]
+    etcd += ["--client-cert-auth", "--trusted-ca-file", "/etc/godwit/ca.pem"]
+    backend = [sys.executable, "-m", "backend.main", "--config", "/etc/godwit/backend.toml"]
+    return {"etcd": etcd, "backend": backend}

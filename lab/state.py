@@ -1,0 +1,194 @@
+"""What a lab has made, written down first, so that it can be ended by id at any time."""
+
+import fcntl
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from lab.errors import LabError
+from lab.processes import ProcessId, boot_id
+
+LOCK_TIMEOUT_S = 60.0
+CONTROLLER = "controller"
+CONTROLLER_NUMBER = 2
+FIRST_HOST_NUMBER = 11
+
+
+class LinkLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What slows a host's link, in each direction."""
+
+    rate_bits_per_s: int = 0
+    """0 leaves the rate alone."""
+    delay_ms: float = 0.0
+    """Added to every packet; a round trip takes twice as much."""
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A host, or the controller."""
+
+    name: str
+    number: int
+    """Last part of its address."""
+    process: ProcessId | None = None
+    """The ``unshare`` that holds the node's PID 1; None when it is off."""
+    partitioned: bool = False
+    limit: LinkLimit = LinkLimit()
+
+
+class ServerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that the lab has given to a host; where it is now, libvirt knows."""
+
+    name: str
+    server_id: str
+
+
+class LabState(msgspec.Struct, frozen=True, kw_only=True):
+    """Value of ``state.json`` in the lab's folder."""
+
+    name: str
+    lab_id: str
+    boot_id: str
+    """Of the machine; after its reboot no recorded process lives."""
+    subnet: int
+    """K of 10.77.K.0/24, and of the bridge's name."""
+    nodes: tuple[Node, ...]
+    """The controller first."""
+    servers: tuple[ServerEntry, ...] = ()
+
+    @property
+    def bridge(self) -> str:
+        """Name of the lab's bridge."""
+        return f"godwit{self.subnet}"
+
+    def address(self, number: int) -> str:
+        """IPv4 address of the node with this number; number 1 is the bridge itself."""
+        return f"10.77.{self.subnet}.{number}"
+
+    def port(self, number: int) -> str:
+        """Name of the bridge's port that leads to a node."""
+        return f"gw{self.subnet}-{number}"
+
+    def mac(self, number: int) -> str:
+        """Address by which a port or the bridge (0) is known to be this lab's own."""
+        one, two, three = uuid.UUID(self.lab_id).bytes[:3]
+        return f"02:67:{one:02x}:{two:02x}:{three:02x}:{number:02x}"
+
+    @property
+    def controller(self) -> Node:
+        """The node of etcd and the backend."""
+        return self.nodes[0]
+
+    @property
+    def hosts(self) -> tuple[Node, ...]:
+        """All nodes but the controller."""
+        return self.nodes[1:]
+
+    def node(self, name: str) -> Node:
+        """Find a node by its name.
+
+        Raises:
+            LabError: there is none of that name.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise LabError(f"lab {self.name} has no host {name!r}; it has {known}")
+
+    def derived_uuid(self, what: str) -> uuid.UUID:
+        """A UUID of this lab alone, the same each time for the same words."""
+        return uuid.uuid5(uuid.UUID(self.lab_id), what)
+
+
+def new_state(name: str, *, subnet: int, host_count: int) -> LabState:
+    """A lab of which nothing has been made yet."""
+    hosts = (
+        Node(name=f"kvm-{index + 1:02d}", number=FIRST_HOST_NUMBER + index)
+        for index in range(host_count)
+    )
+    return LabState(
+        name=name,
+        lab_id=str(uuid.uuid4()),
+        boot_id=boot_id(),
+        subnet=subnet,
+        nodes=(Node(name=CONTROLLER, number=CONTROLLER_NUMBER), *hosts),
+    )
+
+
+def labs_root() -> Path:
+    """The folder that holds every lab's folder."""
+    return Path(os.environ.get("GODWIT_LAB_ROOT", "/var/lib/godwit-lab"))
+
+
+def lab_folder(name: str) -> Path:
+    """The folder that holds everything of one lab.
+
+    Raises:
+        LabError: the name is not fit to be a folder's.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
+        raise LabError(
+            f"{name!r} cannot name a lab: use up to 31 of a-z, 0-9 and '-', and no '-' at first"
+        )
+    return labs_root() / name
+
+
+def read_state(name: str) -> LabState | None:
+    """What is recorded of a lab; None when there is no such lab."""
+    path = lab_folder(name) / "state.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=LabState)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise LabError(f"{path} cannot be read: {error}") from None
+
+
+def write_state(state: LabState) -> None:
+    """Record a lab, whole or not at all."""
+    path = lab_folder(state.name) / "state.json"
+    fresh = path.with_name("state.json.new")
+    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+    fresh.replace(path)
+
+
+def all_states() -> list[LabState]:
+    """Every lab that is recorded on this machine."""
+    found = (read_state(path.parent.name) for path in sorted(labs_root().glob("*/state.json")))
+    return [state for state in found if state is not None]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder (made if missing) against every other godwit-lab command.
+
+    Raises:
+        LabError: another command holds it for longer than a minute.
+    """
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # `down` may have removed the folder that was opened here
+            if folder.exists() and folder.stat().st_ino == os.fstat(handle).st_ino:
+                yield
+                return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"another godwit-lab command holds {folder} for {LOCK_TIMEOUT_S:.0f} s"
+                ) from None
+            time.sleep(0.05)
+        finally:
+            os.close(handle)
