@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import uvicorn
 from litestar import Litestar, MediaType, Request, Response
+from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
@@ -24,9 +25,9 @@ PING_S = 2.0
 """A comment line this often tells clients that the link lives."""
 
 
-def bearer_token(request: Request[Any, Any, Any]) -> str:
+def bearer_token(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The token of ``Authorization: Bearer``; empty without one."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -1,0 +1,1 @@
+"""Godwit's backend: the fleet model, the API for consoles, placement and migrations."""

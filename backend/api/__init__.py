@@ -1,0 +1,1 @@
+"""The API for consoles, the command line and scripts; :mod:`wire.console` is its contract."""

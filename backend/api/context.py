@@ -1,0 +1,47 @@
+"""What the routes work on."""
+
+import msgspec
+
+from backend.agents import Agents
+from backend.events import Broadcaster
+from backend.fleet.known import Fleet
+from backend.leader import Leadership
+from backend.migrations.desk import Desk
+from backend.migrations.jobs import Jobs
+from backend.publish import Publisher
+from backend.tokens import Token
+from wire.console import BackendStatus, FleetSnapshot
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """The running backend as the routes see it."""
+
+    version: str
+    fleet: Fleet
+    agents: Agents
+    jobs: Jobs
+    publisher: Publisher
+    broadcaster: Broadcaster
+    desk: Desk
+    leadership: Leadership
+
+    def status(self, caller: Token) -> BackendStatus:
+        """How this backend is, for one caller."""
+        return BackendStatus(
+            version=self.version,
+            role=caller.role,
+            token_name=caller.name,
+            etcd_ok=not self.fleet.etcd_error,
+            etcd_error=self.fleet.etcd_error,
+            leading=self.leadership.leading,
+        )
+
+    def snapshot(self, caller: Token) -> FleetSnapshot:
+        """Everything as of the latest event."""
+        views = self.publisher
+        return FleetSnapshot(
+            status=self.status(caller),
+            hosts=tuple(sorted(views.hosts.values(), key=lambda host: host.facts.name)),
+            servers=tuple(sorted(views.servers.values(), key=lambda server: server.name)),
+            migrations=views.newest_migrations(),
+        )

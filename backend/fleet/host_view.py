@@ -1,0 +1,49 @@
+"""A host as the API shows it."""
+
+from collections.abc import Iterable
+
+from backend.fleet.known import Fleet
+from wire.fleet import HostFacts, HostPolicy, HostStatus, HostView, ServerStatus, ServerView
+
+_ON = {ServerStatus.RUNNING, ServerStatus.START_MIGRATE, ServerStatus.LIVE_MIGRATING}
+
+
+def host_status(fleet: Fleet, facts: HostFacts) -> tuple[HostStatus, str]:
+    """Say whether a host answers, and if not, why: one sentence.
+
+    Only a health key that is absent while etcd answers makes a host offline.
+    """
+    if fleet.etcd_error:
+        return HostStatus.UNKNOWN, fleet.etcd_error
+    if facts.host_id not in fleet.health:
+        return HostStatus.OFFLINE, f"{facts.name} holds no health key in etcd"
+    link = fleet.link(facts.host_id)
+    if not link.connected:
+        return HostStatus.UNREACHABLE, link.reason
+    return HostStatus.ONLINE, ""
+
+
+def host_view(fleet: Fleet, facts: HostFacts, servers: Iterable[ServerView]) -> HostView:
+    """Put a host's view together.
+
+    Args:
+        fleet: all that is known.
+        facts: the host.
+        servers: views of the servers that it owns.
+    """
+    status, reason = host_status(fleet, facts)
+    link = fleet.link(facts.host_id)
+    listed = tuple(servers)
+    running = [server for server in listed if server.status in _ON]
+    return HostView(
+        facts=facts,
+        status=status,
+        status_reason=reason,
+        health=fleet.health.get(facts.host_id),
+        policy=fleet.policies.get(facts.host_id, HostPolicy()),
+        meters=link.meters if link.connected else None,
+        server_count=len(listed),
+        running_server_count=len(running),
+        server_memory_bytes=sum(server.memory_bytes for server in running),
+        seen_at_ms=link.seen_at_ms,
+    )

@@ -1,0 +1,198 @@
+"""All that the backend knows: facts, health, policies and records of etcd, reports of the agents.
+
+Everything here changes in the event loop's thread only. A change marks the views that it may touch;
+:mod:`backend.publish` makes those anew.
+"""
+
+import asyncio
+import time
+
+from wire.agent import AgentSnapshot
+from wire.fleet import (
+    HealthValue,
+    HostFacts,
+    HostMeters,
+    HostPolicy,
+    OwnerPhase,
+    ServerFacts,
+    ServerRecord,
+)
+from wire.migration import Migration
+
+
+class AgentLink:
+    """What one host's agent said, and whether we still hear it."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.silent = True
+        """Not connected for so long that what it said last is no longer told as true."""
+        self.reason = "the backend has not reached its agent yet"
+        self.meters: HostMeters | None = None
+        self.seen_at_ms = 0
+
+
+class Changes:
+    """Ids whose views have to be made anew."""
+
+    def __init__(self) -> None:
+        self.hosts: set[str] = set()
+        self.servers: set[str] = set()
+        self.migrations: set[str] = set()
+        self.placement = False
+        """Something changed that may move hosts in or out of servers' lists of targets."""
+        self.status = False
+        self.wake = asyncio.Event()
+
+
+class Fleet:
+    """The facts, by id. See the module's docstring."""
+
+    def __init__(self) -> None:
+        self.etcd_errors: dict[str, str] = {}
+        """For each prefix that cannot be followed now, why."""
+        self.facts: dict[str, HostFacts] = {}
+        self.health: dict[str, HealthValue] = {}
+        self.policies: dict[str, HostPolicy] = {}
+        self.records: dict[str, ServerRecord] = {}
+        self.migrations: dict[str, Migration] = {}
+        self.links: dict[str, AgentLink] = {}
+        self.reports: dict[str, dict[str, ServerFacts]] = {}
+        """host_id → server_id → what that host says of it."""
+        self.owned: dict[str, set[str]] = {}
+        """host_id → ids of the servers whose records name it as owner."""
+        self.leader_name = ""
+        self.changes = Changes()
+
+    @property
+    def etcd_error(self) -> str:
+        """One sentence when etcd does not answer; empty when it does."""
+        return next(iter(self.etcd_errors.values()), "")
+
+    def link(self, host_id: str) -> AgentLink:
+        """The link to a host's agent, made when first asked for."""
+        return self.links.setdefault(host_id, AgentLink())
+
+    def put_etcd_error(self, prefix: str, reason: str) -> None:
+        """Note that a prefix can (empty reason) or cannot be followed."""
+        before = self.etcd_error
+        if reason:
+            self.etcd_errors[prefix] = reason
+        else:
+            self.etcd_errors.pop(prefix, None)
+        if self.etcd_error != before:
+            self.changes.hosts.update(self.facts)
+            self.changes.servers.update(self.records)
+            self.changes.placement = self.changes.status = True
+            self.changes.wake.set()
+
+    def put_leader(self, name: str) -> None:
+        """Note which backend leads; empty for none."""
+        self.leader_name = name
+
+    def put_facts(self, host_id: str, facts: HostFacts | None) -> None:
+        """Note a host's facts, or with None that the host was removed."""
+        if facts is None:
+            self.facts.pop(host_id, None)
+            self.links.pop(host_id, None)
+            self.reports.pop(host_id, None)
+        else:
+            self.facts[host_id] = facts
+        self._host_changed(host_id)
+
+    def put_health(self, host_id: str, health: HealthValue | None) -> None:
+        """Note a host's health key, or with None its absence."""
+        if health is None:
+            self.health.pop(host_id, None)
+        else:
+            self.health[host_id] = health
+        self._host_changed(host_id)
+
+    def put_policy(self, host_id: str, policy: HostPolicy | None) -> None:
+        """Note what operators decided about a host."""
+        if policy is None:
+            self.policies.pop(host_id, None)
+        else:
+            self.policies[host_id] = policy
+        self._host_changed(host_id)
+
+    def put_record(self, server_id: str, record: ServerRecord | None) -> None:
+        """Note a server's record, or with None that it is gone."""
+        before = self.records.pop(server_id, None)
+        if before is not None:
+            self.owned.get(before.owner.host_id, set()).discard(server_id)
+            self.changes.hosts.add(before.owner.host_id)
+        if record is not None:
+            self.records[server_id] = record
+            self.owned.setdefault(record.owner.host_id, set()).add(server_id)
+            self.changes.hosts.add(record.owner.host_id)
+        self._server_changed(server_id)
+
+    def put_migration(self, migration_id: str, migration: Migration | None) -> None:
+        """Note a journal record; one that is behind what is known is ignored."""
+        known = self.migrations.get(migration_id)
+        if migration is None:
+            self.migrations.pop(migration_id, None)
+        elif known is not None and known.state.rank > migration.state.rank:
+            return
+        else:
+            self.migrations[migration_id] = migration
+        self.changes.migrations.add(migration_id)
+        self.changes.placement = True
+        if (told := migration or known) is not None:
+            self._server_changed(told.server_id)
+
+    def put_snapshot(self, host_id: str, snapshot: AgentSnapshot) -> None:
+        """Replace all that a host said of its servers."""
+        self.changes.servers.update(self.reports.get(host_id, ()))
+        self.reports[host_id] = {server.server_id: server for server in snapshot.servers}
+        self.changes.servers.update(self.reports[host_id])
+        link = self.link(host_id)
+        link.connected, link.silent, link.reason = True, False, ""
+        link.meters = snapshot.meters or link.meters
+        self.heard(host_id)
+        self.changes.servers.update(self.owned.get(host_id, ()))
+        self._host_changed(host_id)
+
+    def put_report(self, host_id: str, server: ServerFacts) -> None:
+        """Note what a host says of one server."""
+        self.reports.setdefault(host_id, {})[server.server_id] = server
+        self._server_changed(server.server_id)
+
+    def drop_report(self, host_id: str, server_id: str) -> None:
+        """Note that a host no longer has a server."""
+        self.reports.get(host_id, {}).pop(server_id, None)
+        self._server_changed(server_id)
+
+    def put_meters(self, host_id: str, meters: HostMeters) -> None:
+        """Note a host's volatile figures."""
+        self.link(host_id).meters = meters
+        self.changes.hosts.add(host_id)
+        self.changes.wake.set()
+
+    def heard(self, host_id: str) -> None:
+        """Note that an agent said something just now."""
+        self.link(host_id).seen_at_ms = time.time_ns() // 1_000_000
+
+    def agent_lost(self, host_id: str, reason: str, *, silent: bool) -> None:
+        """Note that an agent's stream is down; ``silent`` once its last words no longer count."""
+        link = self.link(host_id)
+        link.connected, link.silent, link.reason = False, silent, reason
+        self.changes.servers.update(self.owned.get(host_id, ()))
+        self._host_changed(host_id)
+
+    def move_under_way(self, record: ServerRecord) -> Migration | None:
+        """The migration that a record says is under way, if its journal is known."""
+        if record.owner.phase is not OwnerPhase.MIGRATING:
+            return None
+        return self.migrations.get(record.owner.migration_id)
+
+    def _host_changed(self, host_id: str) -> None:
+        self.changes.hosts.add(host_id)
+        self.changes.servers.update(self.owned.get(host_id, ()))
+        self.changes.placement = True
+        self.changes.wake.set()
+
+    def _server_changed(self, server_id: str) -> None:
+        self.changes.servers.add(server_id)
+        self.changes.wake.set()

@@ -1,0 +1,1 @@
+"""What feeds the fleet model: watches of etcd, and the event stream of each agent."""

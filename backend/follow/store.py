@@ -1,0 +1,117 @@
+"""Following etcd: each prefix into its part of the fleet model."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from backend.fleet.known import Fleet
+from wire import keys
+from wire.etcd import Etcd, KeyValue
+from wire.fleet import HealthValue, HostFacts, HostPolicy, ServerRecord
+from wire.migration import Migration
+from wire.watch import Changed, Listed, Lost, watch
+
+_log = logging.getLogger(__name__)
+
+_HEALTH_POLL_S = 1.0
+"""Listing the health keys this often notices a frozen etcd, whose watch merely falls silent."""
+
+ValueT = TypeVar("ValueT", bound=msgspec.Struct)
+
+
+class Follower:
+    """Keeps a fleet model equal to etcd for as long as :meth:`run` runs."""
+
+    def __init__(self, etcd: Etcd, fleet: Fleet) -> None:
+        self._etcd = etcd
+        self._fleet = fleet
+        self._unlisted = {
+            keys.HEALTH,
+            keys.FACTS,
+            keys.POLICIES,
+            keys.SERVERS,
+            keys.MIGRATIONS,
+            keys.LEADER,
+        }
+        for prefix in self._unlisted:
+            fleet.put_etcd_error(prefix, "etcd has not answered since this backend started")
+
+    async def run(self) -> None:
+        """Follow every prefix for ever."""
+        fleet = self._fleet
+        async with asyncio.TaskGroup() as group:
+            for coroutine in (
+                self._follow(
+                    keys.HEALTH, HealthValue, fleet.health, fleet.put_health, _HEALTH_POLL_S
+                ),
+                self._follow(keys.FACTS, HostFacts, fleet.facts, fleet.put_facts),
+                self._follow(keys.POLICIES, HostPolicy, fleet.policies, fleet.put_policy),
+                self._follow(keys.SERVERS, ServerRecord, fleet.records, fleet.put_record),
+                self._follow(keys.MIGRATIONS, Migration, fleet.migrations, fleet.put_migration),
+                self._follow_leader(),
+            ):
+                group.create_task(coroutine)
+
+    async def _follow(
+        self,
+        prefix: str,
+        kind: type[ValueT],
+        known: dict[str, ValueT],
+        put: Callable[[str, ValueT | None], None],
+        poll_s: float | None = None,
+    ) -> None:
+        async for seen in watch(self._etcd, prefix, poll_s=poll_s):
+            match seen:
+                case Lost(reason=reason):
+                    self._fleet.put_etcd_error(prefix, reason)
+                case Changed(key=key, item=item):
+                    value = None if item is None else decoded(item, kind)
+                    if value is not None or item is None:
+                        put(key.removeprefix(prefix), value)
+                case Listed(listing=listing):
+                    _replace(prefix, kind, known, put, listing.items)
+                    self._fleet.put_etcd_error(prefix, "")
+
+    async def _follow_leader(self) -> None:
+        async for seen in watch(self._etcd, keys.LEADER):
+            match seen:
+                case Lost(reason=reason):
+                    self._fleet.put_etcd_error(keys.LEADER, reason)
+                case Changed(item=item):
+                    self._fleet.put_leader(item.value.decode() if item else "")
+                case Listed(listing=listing):
+                    names = [item.value.decode() for item in listing.items]
+                    self._fleet.put_leader(names[0] if names else "")
+                    self._fleet.put_etcd_error(keys.LEADER, "")
+
+
+def decoded(item: KeyValue, kind: type[ValueT]) -> ValueT | None:
+    """Decode a value; None, with a line in the log, when it is not of this kind."""
+    try:
+        return msgspec.json.decode(item.value, type=kind)
+    except msgspec.DecodeError as error:
+        _log.error("%s in etcd cannot be read and is ignored: %s", item.key, error)
+        return None
+
+
+def _replace(
+    prefix: str,
+    kind: type[ValueT],
+    known: dict[str, ValueT],
+    put: Callable[[str, ValueT | None], None],
+    items: Iterable[KeyValue],
+) -> None:
+    """Make what is known equal to a listing, touching only what differs."""
+    listed = {
+        item.key.removeprefix(prefix): value
+        for item in items
+        if (value := decoded(item, kind)) is not None
+    }
+    for key in known.keys() - listed.keys():
+        put(key, None)
+    for key, value in listed.items():
+        if known.get(key) != value:
+            put(key, value)

@@ -1,0 +1,136 @@
+"""Following every agent's event stream into the fleet model."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from backend.agents import AgentClient, Agents
+from backend.fleet.known import Fleet
+from backend.migrations.jobs import Jobs
+from wire.agent import AGENT_EVENTS, AgentSnapshot, Job, JobSample, ServerGone
+from wire.fleet import HostFacts, HostMeters, ServerFacts
+from wire.migration import Sample
+from wire.stream import StreamDown, StreamEvent, StreamUp, follow
+
+_log = logging.getLogger(__name__)
+
+GRACE_S = 4.0
+"""So long an agent may be away (it restarts within a second) before its words stop counting."""
+_RECHECK_S = 0.5
+
+SampleSink = Callable[[str, Sample], None]
+"""Called with migration id and sample, for each sample that arrives."""
+
+
+class Streams:
+    """One task for each host in the fleet model, for as long as :meth:`run` runs."""
+
+    def __init__(self, agents: Agents, fleet: Fleet, jobs: Jobs, on_sample: SampleSink) -> None:
+        self._agents = agents
+        self._fleet = fleet
+        self._jobs = jobs
+        self._on_sample = on_sample
+        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+
+    async def run(self) -> None:
+        """Keep a stream open to the agent of each known host."""
+        try:
+            while True:
+                self._reconcile()
+                await asyncio.sleep(_RECHECK_S)
+        finally:
+            for _, task in self._tasks.values():
+                task.cancel()
+
+    def _reconcile(self) -> None:
+        wanted = {host_id: facts.agent_url for host_id, facts in self._fleet.facts.items()}
+        for host_id, (url, task) in tuple(self._tasks.items()):
+            if wanted.get(host_id) != url or task.done():
+                task.cancel()
+                del self._tasks[host_id]
+        for host_id, url in wanted.items():
+            if host_id not in self._tasks:
+                client = self._agents.open(host_id, url)
+                task = asyncio.create_task(self._follow(host_id, client), name=f"agent {url}")
+                self._tasks[host_id] = (url, task)
+
+    async def _follow(self, host_id: str, client: AgentClient) -> None:
+        silence: asyncio.TimerHandle | None = None
+        loop = asyncio.get_running_loop()
+        try:
+            async with contextlib.aclosing(follow(client.http, "/v1/events")) as stream:
+                async for seen in stream:
+                    match seen:
+                        case StreamUp():
+                            if silence is not None:
+                                silence.cancel()
+                            silence = None
+                        case StreamEvent():
+                            self._take(host_id, seen)
+                        case StreamDown(reason=reason):
+                            self._lost(host_id, reason)
+                            if silence is None:
+                                silence = loop.call_later(GRACE_S, self._silent, host_id)
+        finally:
+            if silence is not None:
+                silence.cancel()
+            await self._agents.close(host_id, client)
+
+    def _lost(self, host_id: str, reason: str) -> None:
+        link = self._fleet.link(host_id)
+        if link.connected or link.reason != reason:
+            _log.warning("agent of %s: %s", host_id, reason)
+            self._fleet.agent_lost(host_id, reason, silent=link.silent)
+            self._jobs.wake_all()
+
+    def _silent(self, host_id: str) -> None:
+        self._fleet.agent_lost(host_id, self._fleet.link(host_id).reason, silent=True)
+        self._jobs.wake_all()
+
+    def _take(self, host_id: str, event: StreamEvent) -> None:
+        kind = AGENT_EVENTS.get(event.name)
+        if kind is None:
+            return
+        try:
+            payload = msgspec.json.decode(event.data, type=kind)
+        except msgspec.DecodeError as error:
+            _log.error("agent of %s: event %s cannot be read: %s", host_id, event.name, error)
+            return
+        self._fleet.heard(host_id)
+        match payload:
+            case AgentSnapshot():
+                self._take_snapshot(host_id, payload)
+            case HostFacts():
+                pass
+            case HostMeters():
+                self._fleet.put_meters(host_id, payload)
+            case ServerFacts():
+                self._fleet.put_report(host_id, payload)
+            case ServerGone(server_id=server_id):
+                self._fleet.drop_report(host_id, server_id)
+            case Job():
+                self._take_job(payload)
+            case JobSample(migration_id=migration_id, sample=sample):
+                self._jobs.put_sample(migration_id, sample)
+                self._on_sample(migration_id, sample)
+
+    def _take_snapshot(self, host_id: str, snapshot: AgentSnapshot) -> None:
+        if snapshot.facts.host_id != host_id:
+            self._lost(
+                host_id,
+                f"the agent at {snapshot.facts.agent_url} is that of host "
+                f"{snapshot.facts.host_id}, not {host_id}",
+            )
+            return
+        self._fleet.put_snapshot(host_id, snapshot)
+        for job in snapshot.jobs:
+            self._take_job(job)
+        self._jobs.wake_all()
+
+    def _take_job(self, job: Job) -> None:
+        self._jobs.put(job)
+        self._fleet.changes.migrations.add(job.migration_id)
+        self._fleet.changes.wake.set()

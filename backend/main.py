@@ -1,0 +1,99 @@
+"""``godwit-backend --config FILE``: puts the parts together and serves until told to stop."""
+
+import argparse
+import asyncio
+import logging
+import secrets
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from backend.agents import Agents
+from backend.api.app import make_app
+from backend.api.context import Context
+from backend.config import BackendConfig
+from backend.events import Broadcaster
+from backend.fleet.known import Fleet
+from backend.follow.store import Follower
+from backend.follow.streams import Streams
+from backend.leader import Leadership
+from backend.migrations.desk import Desk
+from backend.migrations.jobs import Jobs
+from backend.migrations.journal import Journal
+from backend.migrations.runner import Parts
+from backend.publish import Publisher
+from backend.tokens import load_tokens
+from wire.config import ConfigError, load_config, read_secret
+from wire.console import MigrationSample
+from wire.etcd import Etcd
+from wire.migration import Sample
+from wire.server import serve
+from wire.tls import client_context
+
+
+async def run(config: BackendConfig) -> None:
+    """Run one backend until SIGTERM.
+
+    Raises:
+        ConfigError: a file that the configuration names cannot be used.
+    """
+    tokens = load_tokens(config.tokens_file)
+    agents = Agents(client_context(config.tls), read_secret(config.agent_token_file))
+    etcd = Etcd(config.etcd)
+    fleet, jobs, broadcaster = Fleet(), Jobs(), Broadcaster(secrets.token_hex(4))
+    publisher = Publisher(fleet, jobs, broadcaster)
+
+    def on_sample(migration_id: str, sample: Sample) -> None:
+        broadcaster.publish("sample", MigrationSample(migration_id=migration_id, sample=sample))
+
+    def on_leadership() -> None:
+        fleet.changes.status = True
+        fleet.changes.wake.set()
+
+    leadership = Leadership(etcd, config.name)
+    parts = Parts(fleet=fleet, agents=agents, jobs=jobs, journal=Journal(etcd, leadership, fleet))
+    desk = Desk(parts, leadership, name=config.name)
+    context = Context(
+        version=version("godwit"),
+        fleet=fleet,
+        agents=agents,
+        jobs=jobs,
+        publisher=publisher,
+        broadcaster=broadcaster,
+        desk=desk,
+        leadership=leadership,
+    )
+    follower = Follower(etcd, fleet)
+    streams = Streams(agents, fleet, jobs, on_sample)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(follower.run()),
+                group.create_task(streams.run()),
+                group.create_task(publisher.run()),
+                group.create_task(leadership.run(desk.lead, on_leadership)),
+            ]
+            await serve(make_app(context, tokens), listen=config.listen, tls=config.tls)
+            for task in tasks:
+                task.cancel()
+    finally:
+        await asyncio.to_thread(etcd.close)
+
+
+def main() -> None:
+    """Entry point of the program; exit status 2 for a configuration that cannot be used."""
+    parser = argparse.ArgumentParser(prog="godwit-backend", description="Godwit's backend")
+    parser.add_argument("--config", type=Path, required=True, help="TOML file")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        asyncio.run(run(load_config(arguments.config, BackendConfig)))
+    except ConfigError as error:
+        sys.exit(f"godwit-backend: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Migrations: from the request over the journal to the true outcome."""

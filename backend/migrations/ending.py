@@ -1,0 +1,199 @@
+"""The final record: outcome, error and advice in sentences; figures from whoever has them."""
+
+import time
+
+import msgspec
+
+from backend.migrations.advice import advice_for
+from backend.migrations.outcome import Judgement, Side, Verdict
+from wire.agent import GuestTruth, Job
+from wire.fleet import Owner, OwnerPhase
+from wire.migration import Migration, MigrationState, Sample, Statistics
+
+_REST = {
+    Side.RUNNING: "runs on",
+    Side.HALTED: "is paused on",
+    Side.SUSPENDED: "is paused on",
+    Side.INCOMING: "is paused on",
+    Side.SHUT_OFF: "is stopped on",
+}
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What both hosts said last, and what it means."""
+
+    source: Side
+    target: Side
+    judgement: Judgement
+    source_truth: GuestTruth | None = None
+    target_truth: GuestTruth | None = None
+
+
+def now_ms() -> int:
+    """Unix time in ms."""
+    return time.time_ns() // 1_000_000
+
+
+def not_begun(migration: Migration, error: str, advice: str = "") -> Migration:
+    """The final record of a migration that touched no guest."""
+    cancelled = bool(migration.cancel_requested_by) and not error
+    return msgspec.structs.replace(
+        migration,
+        state=MigrationState.CANCELLED if cancelled else MigrationState.FAILED,
+        finished_at_ms=now_ms(),
+        error=error,
+        advice=advice or advice_for(error),
+        outcome=f"{migration.server_name} stays on {migration.source_host_name}",
+    )
+
+
+def ended(
+    migration: Migration,
+    finding: Finding,
+    job: Job | None,
+    samples: tuple[Sample, ...],
+    error: str,
+) -> Migration:
+    """The final record of a migration that ran.
+
+    Args:
+        migration: the record as it is.
+        finding: what both hosts said.
+        job: what the source's agent last said of its job.
+        samples: the curve, for figures that nobody else has.
+        error: libvirt's text in full, or why the job could not be followed.
+    """
+    state = _state(migration, finding)
+    final = msgspec.structs.replace(
+        migration,
+        state=state,
+        finished_at_ms=now_ms(),
+        passes=job.passes if job else (),
+        statistics=statistics(job, finding, samples),
+        outcome=outcome_sentence(migration, finding),
+    )
+    if state is MigrationState.SUCCEEDED:
+        return final
+    text = error or _unexplained(migration, finding)
+    return msgspec.structs.replace(
+        final,
+        error="" if state is MigrationState.CANCELLED else text,
+        advice=_advice(migration, finding, state, text),
+    )
+
+
+def owner_after(owner: Owner, migration: Migration, judgement: Judgement, epoch: int) -> Owner:
+    """Whose the server is now; a new owner gets the next generation.
+
+    Args:
+        owner: the owner during the migration.
+        migration: the migration.
+        judgement: what both hosts said.
+        epoch: the target's present epoch.
+    """
+    settled = msgspec.structs.replace(
+        owner, phase=OwnerPhase.SETTLED, target_host_id="", migration_id=""
+    )
+    if judgement.verdict is not Verdict.MOVED:
+        return settled
+    return msgspec.structs.replace(
+        settled,
+        host_id=migration.target_host_id,
+        epoch=epoch,
+        generation=migration.generation + 1,
+    )
+
+
+def outcome_sentence(migration: Migration, finding: Finding) -> str:
+    """Say where the guest is now."""
+    name, source, target = (
+        migration.server_name,
+        migration.source_host_name,
+        migration.target_host_name,
+    )
+    match finding.judgement.verdict:
+        case Verdict.DOUBLE:
+            return f"{name} runs on both {source} and {target}"
+        case Verdict.LOST:
+            return f"neither {source} nor {target} knows {name}"
+        case Verdict.MOVED:
+            where, side, other = target, finding.target, source
+        case _:
+            where, side, other = source, finding.source, target
+    told = _REST.get(side)
+    sentence = f"{name} {told} {where}" if told else f"{name} belongs to {where}, which is offline"
+    if finding.judgement.leftover:
+        sentence += f"; {other} still holds a paused copy"
+    return sentence
+
+
+def statistics(job: Job | None, finding: Finding, samples: tuple[Sample, ...]) -> Statistics:
+    """Join the figures: the job's, then what either hypervisor still has, then the curve."""
+    accounts = [
+        account
+        for account in (
+            job.statistics if job else None,
+            finding.target_truth.completed if finding.target_truth else None,
+            finding.source_truth.completed if finding.source_truth else None,
+        )
+        if account is not None
+    ]
+    best = accounts[0] if accounts else Statistics()
+    downtimes = [one.downtime_ms for one in accounts if one.downtime_ms is not None]
+    passes = job.passes if job else ()
+    throttles = [
+        *(one.throttle_percent for one in passes),
+        *(one.throttle_percent for one in samples),
+    ]
+    counts = [
+        best.pass_count,
+        *(one.number for one in passes),
+        *(one.pass_number for one in samples),
+    ]
+    return msgspec.structs.replace(
+        best,
+        downtime_ms=downtimes[0] if downtimes else None,
+        pass_count=max(counts),
+        throttle_max_percent=max([best.throttle_max_percent, *throttles]),
+    )
+
+
+def _state(migration: Migration, finding: Finding) -> MigrationState:
+    if finding.judgement.verdict is Verdict.MOVED:
+        return MigrationState.SUCCEEDED
+    clean = finding.judgement.verdict is Verdict.STAYED and finding.source is Side.RUNNING
+    if migration.cancel_requested_by and clean:
+        return MigrationState.CANCELLED
+    return MigrationState.FAILED
+
+
+def _unexplained(migration: Migration, finding: Finding) -> str:
+    if finding.source is Side.GONE:
+        return f"{migration.source_host_name} went offline during the migration"
+    if finding.target is Side.GONE:
+        return f"{migration.target_host_name} went offline during the migration"
+    return (
+        f"the migration's job on {migration.source_host_name} ended without an error text, "
+        f"and {migration.server_name} is not on {migration.target_host_name}"
+    )
+
+
+def _advice(migration: Migration, finding: Finding, state: MigrationState, error: str) -> str:
+    name, source, target = (
+        migration.server_name,
+        migration.source_host_name,
+        migration.target_host_name,
+    )
+    judgement = finding.judgement
+    if judgement.verdict is Verdict.DOUBLE:
+        return f"Stop one of the two at once (virsh destroy {name}) and check the guest's disks."
+    if judgement.verdict is Verdict.LOST:
+        return f"Its definition is in etcd; look at libvirt's logs on {source} and {target}."
+    if judgement.leftover:
+        loser = source if judgement.verdict is Verdict.MOVED else target
+        return f"Remove the paused copy on {loser} (virsh destroy {name} there)."
+    if finding.source is Side.HALTED:
+        return f"Make sure that {target} does not run {name}, then virsh resume {name} on {source}."
+    if state is MigrationState.CANCELLED:
+        return ""
+    return advice_for(error)

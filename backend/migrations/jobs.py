@@ -1,0 +1,115 @@
+"""What agents tell of the jobs that they run: latest state, finished passes, the curve."""
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import msgspec
+
+from wire.agent import Job, JobDetail
+from wire.migration import Migration, Pass, Sample, Statistics
+
+CURVES_KEPT = 20
+"""Curves of so many migrations are kept in memory; older ones are let go."""
+SAMPLES_KEPT = 4_000
+"""A longer curve is thinned to half, so that a day-long migration stays small."""
+
+
+class Jobs:
+    """The jobs of all agents, by migration id."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._curves: OrderedDict[str, list[Sample]] = OrderedDict()
+        self._watchers: dict[str, asyncio.Event] = {}
+        self._heard_s: dict[str, float] = {}
+
+    def latest(self, migration_id: str) -> Job | None:
+        """What an agent last said of a job."""
+        return self._jobs.get(migration_id)
+
+    def put(self, job: Job) -> None:
+        """Note a job's present state; passes that an agent forgot over a restart stay."""
+        known = self._jobs.get(job.migration_id)
+        if known is not None:
+            passes = merged_passes(known.passes, job.passes)
+            job = msgspec.structs.replace(job, passes=passes)
+        self._jobs[job.migration_id] = job
+        self._heard_s[job.migration_id] = time.monotonic()
+        self.wake(job.migration_id)
+
+    def put_sample(self, migration_id: str, sample: Sample) -> None:
+        """Add a point to a curve."""
+        self._heard_s[migration_id] = time.monotonic()
+        curve = self._curve(migration_id)
+        if curve and sample.elapsed_ms <= curve[-1].elapsed_ms:
+            return
+        curve.append(sample)
+        if len(curve) > SAMPLES_KEPT:
+            del curve[1:-1:2]
+
+    def put_detail(self, detail: JobDetail) -> None:
+        """Take over a job with the whole curve that its agent remembers."""
+        self.put(detail.job)
+        migration_id = detail.job.migration_id
+        known = {sample.elapsed_ms: sample for sample in self._curve(migration_id)}
+        known.update((sample.elapsed_ms, sample) for sample in detail.samples)
+        self._curves[migration_id] = [known[elapsed_ms] for elapsed_ms in sorted(known)]
+
+    def samples(self, migration_id: str) -> tuple[Sample, ...]:
+        """The curve so far; empty if none is remembered."""
+        return tuple(self._curves.get(migration_id, ()))
+
+    def forget(self, migration_id: str) -> None:
+        """Let go of an ended job; its curve stays for a while."""
+        self._jobs.pop(migration_id, None)
+        self._watchers.pop(migration_id, None)
+        self._heard_s.pop(migration_id, None)
+
+    def quiet_s(self, migration_id: str) -> float:
+        """How long nothing was heard of a job; infinite if it was never heard of."""
+        return time.monotonic() - self._heard_s.get(migration_id, -math.inf)
+
+    def watcher(self, migration_id: str) -> asyncio.Event:
+        """An event that is set whenever something happened to this migration's job."""
+        return self._watchers.setdefault(migration_id, asyncio.Event())
+
+    def wake(self, migration_id: str) -> None:
+        """Set a migration's event, if anyone watches it."""
+        if migration_id in self._watchers:
+            self._watchers[migration_id].set()
+
+    def wake_all(self) -> None:
+        """Set every event: a host's state changed."""
+        for event in self._watchers.values():
+            event.set()
+
+    def with_progress(self, migration: Migration) -> Migration:
+        """A journal record with what its running job adds: passes, and figures so far."""
+        job = self._jobs.get(migration.migration_id)
+        if migration.state.ended or job is None:
+            return migration
+        return msgspec.structs.replace(
+            migration, passes=job.passes, statistics=job.statistics or Statistics()
+        )
+
+    def _curve(self, migration_id: str) -> list[Sample]:
+        curve = self._curves.setdefault(migration_id, [])
+        self._curves.move_to_end(migration_id)
+        while len(self._curves) > CURVES_KEPT:
+            for candidate in self._curves:
+                if candidate not in self._jobs:
+                    del self._curves[candidate]
+                    break
+            else:
+                break
+        return curve
+
+
+def merged_passes(earlier: Iterable[Pass], later: Iterable[Pass]) -> tuple[Pass, ...]:
+    """Join two accounts of the same passes by number; the later account wins."""
+    by_number = {one.number: one for one in earlier}
+    by_number.update((one.number, one) for one in later)
+    return tuple(by_number[number] for number in sorted(by_number))

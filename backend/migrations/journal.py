@@ -1,0 +1,207 @@
+"""The journal in etcd: a migration's record and its server's ownership, changed together.
+
+Every write compares what it changes with what was read, and holds only while this backend leads.
+Reads and writes are repeated until etcd answers, except at a migration's beginning, where the
+person who asked is told instead.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+import msgspec
+
+from backend.fleet.known import Fleet
+from backend.leader import Leadership
+from wire import keys
+from wire.errors import ErrorCode, GodwitError
+from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
+from wire.fleet import Owner, OwnerPhase, ServerRecord
+from wire.migration import Migration
+
+_log = logging.getLogger(__name__)
+
+_RETRY_S = 0.5
+_BEGIN_TRIES = 5
+"""An agent may refresh its record while we begin: so often it is read again."""
+
+ArgsT = ParamSpec("ArgsT")
+ResultT = TypeVar("ResultT")
+
+
+class NotLeadingAnyMore(GodwitError):
+    """Another backend drives migrations now; whatever this one began, that one carries on."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.NOT_LEADING, "this backend has just lost its leadership; nothing was begun"
+        )
+
+
+class Journal:
+    """Reads and writes of migrations. Successful writes are put into the fleet model at once."""
+
+    def __init__(self, etcd: Etcd, leadership: Leadership, fleet: Fleet) -> None:
+        self._etcd = etcd
+        self._leadership = leadership
+        self._fleet = fleet
+
+    async def begin(self, migration: Migration) -> Migration:
+        """Record a new migration and mark its server as migrating: the lock against a second one.
+
+        Raises:
+            GodwitError: CONFLICT if the server changed hands or migrates already; NOT_FOUND;
+                NOT_LEADING; ETCD_UNREACHABLE.
+        """
+        for _ in range(_BEGIN_TRIES):
+            item, record = await self._server(migration.server_id)
+            if record is None or item is None:
+                raise GodwitError(
+                    ErrorCode.NOT_FOUND, f"no server has the id {migration.server_id!r} any more"
+                )
+            _check_settled(record, migration)
+            migration = msgspec.structs.replace(migration, generation=record.owner.generation)
+            owner = msgspec.structs.replace(
+                record.owner,
+                phase=OwnerPhase.MIGRATING,
+                migration_id=migration.migration_id,
+                target_host_id="",
+            )
+            done = await self._transact(
+                [_unchanged(item), Condition(key=_key(migration), mod_revision=0)],
+                [_put_owner(item, record, owner), _put(migration)],
+            )
+            if done:
+                self._tell(migration, record, owner)
+                return migration
+            await self._check_leading()
+        raise GodwitError(
+            ErrorCode.CONFLICT,
+            f"{migration.server_name} keeps changing in etcd; nothing was begun, try again",
+        )
+
+    async def read(self, migration_id: str) -> Migration | None:
+        """Read a migration, linearizably, as soon as etcd answers."""
+        return (await _persist(self._migration, migration_id))[1]
+
+    async def advance(
+        self, migration_id: str, change: Callable[[Migration], Migration]
+    ) -> Migration:
+        """Change a migration's record as soon as etcd answers; its state never goes back.
+
+        Args:
+            migration_id: whose.
+            change: from the record as it is to what it should be; may be called again.
+        """
+        while True:
+            item, known = await _persist(self._migration, migration_id)
+            if item is None or known is None:
+                raise GodwitError(ErrorCode.NOT_FOUND, f"no migration has the id {migration_id!r}")
+            wanted = change(known)
+            if wanted == known or wanted.state.rank < known.state.rank:
+                return known
+            if await _persist(self._transact, [_unchanged(item)], [_put(wanted)]):
+                self._fleet.put_migration(migration_id, wanted)
+                return wanted
+            await self._check_leading()
+
+    async def advance_with_owner(
+        self, migration: Migration, own: Callable[[Owner], Owner]
+    ) -> Migration:
+        """Write a migration's record and its server's owner in one transaction.
+
+        A server that no longer has a record, or that belongs to another migration, is left as it
+        is.
+        """
+        while True:
+            item, known = await _persist(self._migration, migration.migration_id)
+            if item is None or known is None or known.state.ended:
+                return known or migration
+            wanted = msgspec.structs.replace(
+                migration, cancel_requested_by=known.cancel_requested_by
+            )
+            when, then = [_unchanged(item)], [_put(wanted)]
+            server, record = await _persist(self._server, migration.server_id)
+            owner = None
+            if server is not None and record is not None and _locked(record, migration):
+                owner = own(record.owner)
+                when.append(_unchanged(server))
+                then.append(_put_owner(server, record, owner))
+            if await _persist(self._transact, when, then):
+                self._tell(wanted, record, owner)
+                return wanted
+            await self._check_leading()
+
+    def _tell(self, migration: Migration, record: ServerRecord | None, owner: Owner | None) -> None:
+        """Put into the fleet model what etcd has taken, ahead of the watch."""
+        self._fleet.put_migration(migration.migration_id, migration)
+        if record is not None and owner is not None:
+            told = msgspec.structs.replace(record, owner=owner)
+            self._fleet.put_record(record.server_id, told)
+
+    async def _server(self, server_id: str) -> tuple[KeyValue | None, ServerRecord | None]:
+        item = await asyncio.to_thread(self._etcd.get, keys.SERVERS + server_id)
+        return item, msgspec.json.decode(item.value, type=ServerRecord) if item else None
+
+    async def _migration(self, migration_id: str) -> tuple[KeyValue | None, Migration | None]:
+        item = await asyncio.to_thread(self._etcd.get, keys.MIGRATIONS + migration_id)
+        return item, msgspec.json.decode(item.value, type=Migration) if item else None
+
+    async def _transact(self, when: list[Condition], then: list[Write]) -> bool:
+        guarded = [*when, self._leadership.condition]
+        return await asyncio.to_thread(self._etcd.transact, when=guarded, then=then)
+
+    async def _check_leading(self) -> None:
+        condition = self._leadership.condition
+        item = await _persist(asyncio.to_thread, self._etcd.get, keys.LEADER)
+        if item is None or item.mod_revision != condition.mod_revision:
+            raise NotLeadingAnyMore
+
+
+async def _persist(
+    operation: Callable[ArgsT, Awaitable[ResultT]], *args: ArgsT.args, **kwargs: ArgsT.kwargs
+) -> ResultT:
+    """Repeat an operation until etcd answers. A write that was done unseen is found by reading."""
+    while True:
+        try:
+            return await operation(*args, **kwargs)
+        except EtcdUnreachable as error:
+            _log.warning("journal waits: %s", error.message)
+            await asyncio.sleep(_RETRY_S)
+
+
+def _check_settled(record: ServerRecord, migration: Migration) -> None:
+    if record.owner.phase is not OwnerPhase.SETTLED:
+        raise GodwitError(
+            ErrorCode.CONFLICT,
+            f"{record.name} already migrates (migration {record.owner.migration_id}); "
+            "wait for its end or cancel it",
+        )
+    if record.owner.host_id != migration.source_host_id:
+        raise GodwitError(
+            ErrorCode.CONFLICT,
+            f"{record.name} is no longer on {migration.source_host_name}; ask again",
+        )
+
+
+def _locked(record: ServerRecord, migration: Migration) -> bool:
+    owner = record.owner
+    return owner.phase is OwnerPhase.MIGRATING and owner.migration_id == migration.migration_id
+
+
+def _unchanged(item: KeyValue) -> Condition:
+    return Condition(key=item.key, mod_revision=item.mod_revision)
+
+
+def _key(migration: Migration) -> str:
+    return keys.MIGRATIONS + migration.migration_id
+
+
+def _put(migration: Migration) -> Write:
+    return Write(key=_key(migration), value=msgspec.json.encode(migration))
+
+
+def _put_owner(item: KeyValue, record: ServerRecord, owner: Owner) -> Write:
+    changed = msgspec.structs.replace(record, owner=owner)
+    return Write(key=item.key, value=msgspec.json.encode(changed))

@@ -1,0 +1,122 @@
+"""How a migration ended, by what both hypervisors say: an error text alone never decides.
+
+:func:`judge` is one table over the pair (source, target). The target is to be asked before the
+source: a guest seen running on the target has by then stopped on the source for good.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from wire.agent import GuestTruth
+from wire.fleet import PowerState
+
+
+class Side(StrEnum):
+    """What one host says of a guest, in the words that decide."""
+
+    RUNNING = "running"
+    HALTED = "halted"
+    """Paused by the migration itself, which has to let it run again."""
+    SUSPENDED = "suspended"
+    """Paused for another reason: by a person, or by an I/O error."""
+    INCOMING = "incoming"
+    """Paused as the receiving side of a migration."""
+    SHUT_OFF = "shut_off"
+    ABSENT = "absent"
+    GONE = "gone"
+    """The host does not answer and holds no health key."""
+    SILENT = "silent"
+    """The host does not answer, yet its health key is there."""
+
+
+class Verdict(StrEnum):
+    """What the pair means."""
+
+    WAIT = "wait"
+    """Not decided yet: ask again."""
+    MOVED = "moved"
+    """The guest is on the target, which owns it from now on."""
+    STAYED = "stayed"
+    """The guest is on the source, as if nothing had been tried."""
+    RESUME = "resume"
+    """The guest is paused on the source by the failed migration and must run again there."""
+    LOST = "lost"
+    """Neither host has the guest."""
+    DOUBLE = "double"
+    """Both hosts run the guest."""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict, and what may be left behind on the other host."""
+
+    verdict: Verdict
+    leftover: bool = False
+    """The side that lost the guest still holds a paused copy."""
+
+
+_HERE = {Side.HALTED, Side.SUSPENDED}
+_AWAY = {Side.SHUT_OFF, Side.ABSENT, Side.GONE}
+_COPY = {Side.INCOMING, Side.HALTED, Side.SUSPENDED}
+
+_BY_MIGRATION = ("migrat", "unknown", "starting")
+"""How libvirt words a pause that a migration caused (``virDomainPausedReason``)."""
+
+
+def side_of(truth: GuestTruth) -> Side:
+    """Sort what a hypervisor says into one of the sides."""
+    match truth.state:
+        case PowerState.RUNNING:
+            return Side.RUNNING
+        case PowerState.SHUT_OFF:
+            return Side.SHUT_OFF
+        case PowerState.ABSENT:
+            return Side.ABSENT
+    if truth.incoming:
+        return Side.INCOMING
+    detail = truth.state_detail.lower()
+    by_migration = not detail or detail.startswith(_BY_MIGRATION)
+    return Side.HALTED if by_migration else Side.SUSPENDED
+
+
+def judge(source: Side, target: Side, *, job_active: bool, patient: bool = True) -> Judgement:
+    """Decide what the pair means.
+
+    Args:
+        source: what the source says.
+        target: what the target said just before.
+        job_active: libvirt still shows a migration job on the source.
+        patient: whether to go on waiting for a leftover on the target to vanish by itself.
+    """
+    if job_active or Side.SILENT in {source, target}:
+        return Judgement(verdict=Verdict.WAIT)
+    if target is Side.RUNNING:
+        if source is Side.RUNNING:
+            return Judgement(verdict=Verdict.DOUBLE, leftover=True)
+        return Judgement(verdict=Verdict.MOVED, leftover=source in _COPY)
+    if source in {Side.RUNNING, Side.SUSPENDED}:
+        return _stayed(target, patient=patient)
+    if source in {Side.HALTED, Side.INCOMING}:
+        resumable = Verdict.STAYED if target is Side.GONE else Verdict.RESUME
+        return Judgement(verdict=resumable, leftover=target in _COPY)
+    return _source_without_guest(source, target, patient=patient)
+
+
+def _stayed(target: Side, *, patient: bool) -> Judgement:
+    if target in _COPY and patient:
+        return Judgement(verdict=Verdict.WAIT)
+    return Judgement(verdict=Verdict.STAYED, leftover=target in _COPY)
+
+
+def _source_without_guest(source: Side, target: Side, *, patient: bool) -> Judgement:
+    """The source is shut off, absent or gone, and the target does not run the guest."""
+    if target in _HERE:
+        return Judgement(verdict=Verdict.MOVED)
+    if target is Side.INCOMING and patient:
+        return Judgement(verdict=Verdict.WAIT)
+    if source is Side.ABSENT:
+        lost = target in {Side.ABSENT, Side.INCOMING}
+        return Judgement(verdict=Verdict.LOST if lost else Verdict.MOVED)
+    if source is Side.GONE and target is Side.GONE and patient:
+        return Judgement(verdict=Verdict.WAIT)
+    return Judgement(verdict=Verdict.STAYED, leftover=target in _COPY)

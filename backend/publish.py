@@ -1,0 +1,102 @@
+"""Making views anew when facts change, and telling every console what differs."""
+
+import asyncio
+
+from backend.events import Broadcaster
+from backend.fleet.host_view import host_view
+from backend.fleet.known import Fleet
+from backend.fleet.server_view import server_view
+from backend.fleet.targets import Targets
+from backend.migrations.jobs import Jobs
+from wire.console import HostGone, ServerRemoved
+from wire.fleet import HostView, ServerView
+from wire.migration import Migration
+
+_GATHER_S = 0.05
+"""Changes that arrive this close together become one event for each thing."""
+
+
+class Publisher:
+    """Holds the views as last told; API answers and events come from the same."""
+
+    def __init__(self, fleet: Fleet, jobs: Jobs, broadcaster: Broadcaster) -> None:
+        self._fleet = fleet
+        self._jobs = jobs
+        self._broadcaster = broadcaster
+        self._targets = Targets()
+        self.hosts: dict[str, HostView] = {}
+        self.servers: dict[str, ServerView] = {}
+        self.migrations: dict[str, Migration] = {}
+
+    async def run(self) -> None:
+        """Publish changes for ever, gathered over a short time."""
+        while True:
+            await self._fleet.changes.wake.wait()
+            await asyncio.sleep(_GATHER_S)
+            self.flush()
+
+    def flush(self) -> None:
+        """Make every changed view anew now, and publish those that differ."""
+        changes = self._fleet.changes
+        changes.wake.clear()
+        placement, changes.placement = changes.placement, False
+        if self._targets.refresh(self._fleet, placement_changed=placement):
+            changes.servers.update(self._fleet.records)
+        servers, changes.servers = changes.servers, set()
+        hosts, changes.hosts = changes.hosts, set()
+        migrations, changes.migrations = changes.migrations, set()
+        if changes.status:
+            changes.status = False
+            self._broadcaster.publish("status", None)
+        for server_id in servers:
+            self._flush_server(server_id, hosts)
+        for host_id in hosts:
+            self._flush_host(host_id)
+        for migration_id in migrations:
+            self._flush_migration(migration_id)
+
+    def newest_migrations(self) -> tuple[Migration, ...]:
+        """Migrations as last told, newest first."""
+        newest = sorted(self.migrations.values(), key=lambda one: one.created_at_ms, reverse=True)
+        return tuple(newest)
+
+    def _flush_server(self, server_id: str, hosts: set[str]) -> None:
+        record = self._fleet.records.get(server_id)
+        known = self.servers.get(server_id)
+        if record is None:
+            if known is not None:
+                del self.servers[server_id]
+                self._broadcaster.publish("server_gone", ServerRemoved(server_id=server_id))
+            return
+        view = server_view(self._fleet, record, self._targets.names(self._fleet, record))
+        if view == known:
+            return
+        self.servers[server_id] = view
+        if known is None or known.status is not view.status or known.host_id != view.host_id:
+            hosts.add(view.host_id)
+        self._broadcaster.publish("server", view)
+
+    def _flush_host(self, host_id: str) -> None:
+        facts = self._fleet.facts.get(host_id)
+        known = self.hosts.get(host_id)
+        if facts is None:
+            if known is not None:
+                del self.hosts[host_id]
+                self._broadcaster.publish("host_gone", HostGone(host_id=host_id))
+            return
+        owned = self._fleet.owned.get(host_id, set())
+        servers = [self.servers[one] for one in owned if one in self.servers]
+        view = host_view(self._fleet, facts, servers)
+        if view != known:
+            self.hosts[host_id] = view
+            self._broadcaster.publish("host", view)
+
+    def _flush_migration(self, migration_id: str) -> None:
+        record = self._fleet.migrations.get(migration_id)
+        if record is None:
+            self.migrations.pop(migration_id, None)
+            return
+        view = self._jobs.with_progress(record)
+        if view != self.migrations.get(migration_id):
+            self.migrations[migration_id] = view
+            self._broadcaster.publish("migration", view)

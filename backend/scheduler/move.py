@@ -1,0 +1,55 @@
+"""What a filter looks at: the server that should move, and one host that it might go to."""
+
+from typing import Protocol
+
+import msgspec
+
+from wire.fleet import HostFacts, HostMeters, HostPolicy, HostStatus, ServerFacts, ServerStatus
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that should move, as its host reports it."""
+
+    server: ServerFacts
+    status: ServerStatus
+    status_reason: str = ""
+    source: HostFacts
+
+
+class HostState(msgspec.Struct, frozen=True, kw_only=True):
+    """A host as a target: what it is, whether it answers, and what is on its way to it."""
+
+    facts: HostFacts
+    status: HostStatus
+    status_reason: str = ""
+    policy: HostPolicy = HostPolicy()
+    meters: HostMeters | None = None
+    incoming_bytes: int = 0
+    """Memory of the servers that are moving here now."""
+    incoming_moves: int = 0
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Memory neither used nor promised to a move under way; None until the host reports."""
+        if self.meters is None:
+            return None
+        free = self.facts.memory_total_bytes - self.meters.memory_used_bytes - self.incoming_bytes
+        return max(0, free)
+
+
+class Filter(Protocol):
+    """One rule of placement."""
+
+    @property
+    def name(self) -> str:
+        """The rule's name in verdicts."""
+
+    def refusal(self, move: Move, host: HostState) -> str:
+        """Say why not, with both values; empty when the host passes."""
+
+
+class Weigher(Protocol):
+    """One preference among the hosts that pass."""
+
+    def weight(self, move: Move, host: HostState) -> float:
+        """Say how good a target this is; higher is better."""
