@@ -1,7 +1,7 @@
 """Configuration files: TOML into frozen structs, with errors that name file and field."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -38,11 +38,18 @@ def load_config(path: Path, kind: type[ConfigT]) -> ConfigT:
             wrong type; the sentence names the file and the field.
     """
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=kind)
+        return msgspec.toml.decode(path.read_bytes(), type=kind, dec_hook=_decode_path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
     except (msgspec.DecodeError, OSError) as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _decode_path(kind: type[Any], value: Any) -> Any:
+    """Make the one type of these structs that msgspec does not know."""
+    if kind is not Path:
+        raise NotImplementedError
+    return Path(value)
 
 
 def read_secret(path: Path) -> str:

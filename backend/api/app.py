@@ -24,7 +24,7 @@ def make_app(context: Context, tokens: tuple[Token, ...]) -> Litestar:
             Router("/v1", route_handlers=[*fleet.ROUTES, *migrations.ROUTES, *events.ROUTES])
         ],
         dependencies={"context": Provide(provide_context)},
-        middleware=[DefineMiddleware(TokenMiddleware, tokens)],
+        middleware=[DefineMiddleware(TokenMiddleware, tokens=tokens)],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=OpenAPIConfig(
             title="Godwit",
