@@ -53,12 +53,17 @@ def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Res
     code = {401: ErrorCode.UNAUTHENTICATED, 403: ErrorCode.FORBIDDEN, 404: ErrorCode.NOT_FOUND}.get(
         error.status_code, ErrorCode.BAD_REQUEST
     )
-    extra = f": {error.extra}" if error.extra else ""
-    detail = f"{request.method} {request.url.path}: {error.detail}{extra}"
-    body = ErrorBody(code=code, message=detail)
+    body = ErrorBody(code=code, message=f"{request.method} {request.url.path}: {_reasons(error)}")
     return Response(
         msgspec.json.encode(body), status_code=error.status_code, media_type=MediaType.JSON
     )
+
+
+def _reasons(error: HTTPException) -> str:
+    """Litestar lists what is wrong with a body in ``extra``; its detail then says nothing more."""
+    listed = error.extra if isinstance(error.extra, list) else []
+    reasons = [str(one["message"]) for one in listed if isinstance(one, dict) and "message" in one]
+    return "; ".join(reasons) or error.detail
 
 
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -99,7 +104,7 @@ async def _with_pings(
                 upcoming = asyncio.create_task(_next(events))
             done, _ = await asyncio.wait({upcoming}, timeout=PING_S)
             if not done:
-                yield ServerSentEventMessage(comment="ping")
+                yield ServerSentEventMessage(comment="ping", data=None)
                 continue
             try:
                 event = upcoming.result()
