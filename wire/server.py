@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import hmac
 import logging
+import signal
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
@@ -133,6 +134,10 @@ async def serve(app: Litestar, *, listen: str, tls: TlsFiles) -> None:
         listen: ``host:port``.
         tls: this server's files.
     """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once it has shut down; the caller still has to clean up
+        loop.add_signal_handler(number, lambda: None)
     host, _, port = listen.rpartition(":")
     config = uvicorn.Config(
         app,

@@ -26,6 +26,7 @@ def make_app(context: Context, tokens: tuple[Token, ...]) -> Litestar:
         dependencies={"context": Provide(provide_context)},
         middleware=[DefineMiddleware(TokenMiddleware, tokens=tokens)],
         exception_handlers=EXCEPTION_HANDLERS,
+        logging_config=None,
         openapi_config=OpenAPIConfig(
             title="Godwit",
             version=context.version,

@@ -11,12 +11,13 @@ from wire.migration import Migration, MigrationDetail, MigrationOptions
 
 @post("/servers/{server:str}/live-migrate", status_code=202, guards=[operators_only])
 async def live_migrate(
-    server: str, data: MigrationOptions, request: CallerRequest, context: Context
+    server: str, request: CallerRequest, context: Context, data: MigrationOptions | None = None
 ) -> Migration:
-    """Begin a live migration; it goes on whether or not the caller waits."""
+    """Begin a live migration, without a body by the default options; it needs no one to wait."""
     context.desk.check_acting()
     record = find_server(context.fleet, server)
-    return await context.desk.live_migrate(record, data, requested_by=request.user.name)
+    options = data or MigrationOptions()
+    return await context.desk.live_migrate(record, options, requested_by=request.user.name)
 
 
 @get("/migrations")
