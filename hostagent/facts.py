@@ -1,0 +1,107 @@
+"""What this host is: read from ``/proc`` and from libvirt's capabilities."""
+
+import importlib.metadata
+import os
+import socket
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from hostagent.config import AgentConfig
+from hostagent.pools import read_pools
+from wire.fleet import HostFacts, StoragePool
+
+_CPUINFO = Path("/proc/cpuinfo")
+_KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
+_NOTABLE_SPACE_SHARE = 0.01
+
+
+def read_facts(handle: libvirt.virConnect, config: AgentConfig) -> HostFacts:
+    """Everything that places a guest or forbids it. Blocks."""
+    capabilities = ET.fromstring(handle.getCapabilities())  # noqa: S314 - libvirtd's own
+    node = handle.getInfo()
+    cpu_model_name, microcode = parse_cpuinfo(_CPUINFO.read_text(encoding="utf-8"))
+    architecture = capabilities.findtext("host/cpu/arch", node[0])
+    return HostFacts(
+        host_id=capabilities.findtext("host/uuid", ""),
+        name=socket.gethostname(),
+        address=config.address,
+        agent_url=config.agent_url,
+        cpu_architecture=architecture,
+        cpu_model_name=cpu_model_name,
+        microcode=microcode,
+        kernel=_KERNEL_RELEASE.read_text(encoding="utf-8").strip(),
+        cpu_count=node[2],
+        page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
+        memory_total_bytes=handle.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]
+        * 1024,
+        libvirt_cpu_model=capabilities.findtext("host/cpu/model", ""),
+        cpu_features=tuple(
+            sorted(feature.get("name", "") for feature in capabilities.iterfind("host/cpu/feature"))
+        ),
+        machine_types=_machine_types(capabilities, architecture),
+        virt_types=_virt_types(capabilities, architecture),
+        qemu_version=dotted_version(handle.getVersion()),
+        libvirt_version=dotted_version(handle.getLibVersion()),
+        agent_version=importlib.metadata.version("godwit"),
+        pools=read_pools(handle, declared_shared=config.shared_pools),
+    )
+
+
+def parse_cpuinfo(text: str) -> tuple[str, str]:
+    """``model name`` and ``microcode`` of the first CPU in ``/proc/cpuinfo``; empty if absent."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        found.setdefault(key.strip(), value.strip())
+    return found.get("model name", ""), found.get("microcode", "")
+
+
+def dotted_version(number: int) -> str:
+    """Write libvirt's ``major * 1,000,000 + minor * 1,000 + release`` as ``9.0.0``."""
+    return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
+
+
+def notably_different(before: HostFacts, now: HostFacts) -> bool:
+    """Whether new facts are worth a write to etcd.
+
+    Free space moves all the time; it counts once it moved by 1 % of a pool's capacity.
+    """
+    if _without_space(before) != _without_space(now):
+        return True
+    return any(
+        abs(new.available_bytes - old.available_bytes) > _NOTABLE_SPACE_SHARE * new.capacity_bytes
+        for old, new in zip(before.pools, now.pools, strict=True)
+    )
+
+
+def _without_space(facts: HostFacts) -> tuple[object, ...]:
+    def fixed(pool: StoragePool) -> tuple[object, ...]:
+        return (pool.pool_id, pool.name, pool.shared, pool.path, pool.capacity_bytes)
+
+    return (
+        *(getattr(facts, field) for field in facts.__struct_fields__ if field != "pools"),
+        tuple(fixed(pool) for pool in facts.pools),
+    )
+
+
+def _machine_types(capabilities: ET.Element, architecture: str) -> tuple[str, ...]:
+    names = {
+        name
+        for machine in capabilities.iterfind(f"guest/arch[@name='{architecture}']//machine")
+        for name in (machine.text, machine.get("canonical"))
+        if name
+    }
+    return tuple(sorted(names))
+
+
+def _virt_types(capabilities: ET.Element, architecture: str) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            {
+                domain.get("type", "")
+                for domain in capabilities.iterfind(f"guest/arch[@name='{architecture}']/domain")
+            }
+        )
+    )

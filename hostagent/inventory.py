@@ -1,0 +1,160 @@
+"""The servers of this host as last read, and what changed since."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import NoReturn
+
+import msgspec
+
+from hostagent.domain import server_facts
+from hostagent.driver import LibvirtDriver
+from hostagent.guest import Guest
+from wire.agent import ServerGone
+from wire.errors import GodwitError
+from wire.fleet import Disk, HostFacts, ServerFacts
+
+_log = logging.getLogger(__name__)
+
+_RELIST_S = 30.0
+"""Free space, disk sizes and anything that no event tells of."""
+_RETRY_S = 1.0
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """One domain of this host."""
+
+    facts: ServerFacts
+    saved_xml: str
+    writable_shared: bool
+    """Every disk that it may write lies in a pool that is shared by declaration or type."""
+
+
+class Inventory:
+    """Follows one host's facts and servers; events say what to read again."""
+
+    def __init__(
+        self,
+        driver: LibvirtDriver,
+        *,
+        publish: Callable[[msgspec.Struct], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            driver: who is asked.
+            publish: told each difference: ``HostFacts``, ``ServerFacts`` or ``ServerGone``.
+            on_change: called after differences were published.
+        """
+        self._driver = driver
+        self._publish = publish
+        self._on_change = on_change
+        self._wake = asyncio.Event()
+        self._changed_ids: set[str] = set()
+        self._facts_changed = False
+        self._list_changed = False
+        self.facts: HostFacts | None = None
+        """None until libvirtd answered for the first time."""
+        self.servers: dict[str, Server] = {}
+        self.listed = False
+        """Whether every domain was read at least once: before that nobody may conclude from one
+        that is missing."""
+
+    def server_changed(self, server_id: str) -> None:
+        """Have one server read again."""
+        self._changed_ids.add(server_id)
+        self._wake.set()
+
+    def pools_changed(self) -> None:
+        """Have the host's facts read again."""
+        self._facts_changed = True
+        self._wake.set()
+
+    def everything_changed(self) -> None:
+        """Have all read again: a new connection, after which old events are lost."""
+        self._facts_changed = self._list_changed = True
+        self._wake.set()
+
+    async def run(self) -> NoReturn:
+        """Read what changed, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(_RELIST_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._facts_changed = self._list_changed = True
+            self._wake.clear()
+            if not self._driver.connected:
+                continue
+            try:
+                await self._read_again()
+            except GodwitError as error:
+                _log.warning("servers not read: %s", error.message)
+                await asyncio.sleep(_RETRY_S)
+                self.everything_changed()
+
+    async def _read_again(self) -> None:
+        if self._facts_changed or self.facts is None:
+            self._facts_changed = False
+            await self._read_facts()
+        fresh_sizes = self._list_changed
+        if self._list_changed:
+            self._list_changed = False
+            self._changed_ids |= {*self.servers, *await self._driver.server_ids()}
+        while self._changed_ids:
+            await self._read_server(self._changed_ids.pop(), fresh_sizes=fresh_sizes)
+        if fresh_sizes and not self.listed:
+            self.listed = True
+            self._on_change()
+
+    async def _read_facts(self) -> None:
+        facts = await self._driver.facts()
+        if facts != self.facts:
+            self.facts = facts
+            self._publish(facts)
+            self._on_change()
+
+    async def _read_server(self, server_id: str, *, fresh_sizes: bool) -> None:
+        guest = await self._driver.guest(server_id)
+        known = self.servers.get(server_id)
+        if guest is None:
+            if known is not None:
+                _log.info("%r is gone", known.facts.name)
+                del self.servers[server_id]
+                self._publish(ServerGone(server_id=server_id))
+                self._on_change()
+            return
+        disks = await self._disks(guest, known, fresh_sizes=fresh_sizes)
+        facts = server_facts(guest.definition, guest.state, disks=disks, incoming=guest.incoming)
+        server = Server(
+            facts=facts,
+            saved_xml=guest.saved_xml,
+            writable_shared=_writable_shared(guest, disks),
+        )
+        if server == known:
+            return
+        self.servers[server_id] = server
+        if known is None or known.facts != facts:
+            _log.info("%r is %s (%s)", facts.name, facts.state, facts.state_detail)
+            self._publish(facts)
+        self._on_change()
+
+    async def _disks(
+        self, guest: Guest, known: Server | None, *, fresh_sizes: bool
+    ) -> tuple[Disk, ...]:
+        sources = [one.disk.source for one in guest.definition.disks]
+        if (
+            known is not None
+            and not fresh_sizes
+            and sources == [disk.source for disk in known.facts.disks]
+        ):
+            return known.facts.disks
+        pools = () if self.facts is None else self.facts.pools
+        return await self._driver.disks(guest, pools)
+
+
+def _writable_shared(guest: Guest, disks: tuple[Disk, ...]) -> bool:
+    return all(
+        disk.shared for one, disk in zip(guest.definition.disks, disks, strict=True) if one.writable
+    )

@@ -1,0 +1,57 @@
+"""The program ``godwit-hostagent``."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+from pathlib import Path
+
+from hostagent.agent import Agent
+from hostagent.api import make_app
+from hostagent.config import AgentConfig
+from hostagent.connection import start_event_loop
+from wire.config import ConfigError, load_config
+from wire.etcd import Etcd
+from wire.server import serve
+
+
+def main() -> None:
+    """Run the agent until SIGTERM."""
+    parser = argparse.ArgumentParser(
+        prog="godwit-hostagent", description="Godwit's agent on one KVM host."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        config = load_config(arguments.config, AgentConfig)
+        etcd = Etcd(config.etcd)
+    except ConfigError as error:
+        sys.exit(f"godwit-hostagent: {error}")
+    start_event_loop()
+    asyncio.run(_run(config, etcd))
+
+
+async def _run(config: AgentConfig, etcd: Etcd) -> None:
+    agent = Agent(config, etcd)
+    living = asyncio.create_task(agent.run())
+    serving = asyncio.create_task(
+        serve(
+            make_app(agent, token_sha256=config.token_sha256), listen=config.listen, tls=config.tls
+        )
+    )
+    done, _ = await asyncio.wait({living, serving}, return_when=asyncio.FIRST_COMPLETED)
+    living.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await living
+    for task in done:
+        task.result()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Whether a command may act on a server: its owner record decides."""
+
+import asyncio
+import logging
+
+import msgspec
+
+from wire.errors import ErrorCode, GodwitError
+from wire.etcd import Etcd, EtcdUnreachable
+from wire.fleet import OwnerPhase, ServerRecord
+from wire.keys import SERVERS
+
+_log = logging.getLogger(__name__)
+
+
+class BadRecord(GodwitError):
+    """A key under ``SERVERS`` with a value that no Godwit wrote."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(ErrorCode.INTERNAL, f"{key} holds no server record: {reason}")
+
+
+def read_record(etcd: Etcd, server_id: str) -> tuple[ServerRecord | None, int]:
+    """A server's record and its revision; ``(None, 0)`` if there is none. Blocks.
+
+    Raises:
+        EtcdUnreachable: nobody answers.
+        BadRecord: the value is no record.
+    """
+    stored = etcd.get(SERVERS + server_id)
+    if stored is None:
+        return None, 0
+    return decode_record(stored.key, stored.value), stored.mod_revision
+
+
+def decode_record(key: str, value: bytes) -> ServerRecord:
+    """Decode the value of a key under ``SERVERS``.
+
+    Raises:
+        BadRecord: the value is no record; the sentence names the key.
+    """
+    try:
+        return msgspec.json.decode(value, type=ServerRecord)
+    except msgspec.DecodeError as error:
+        raise BadRecord(key, str(error)) from None
+
+
+class Ownership:
+    """Refuses commands that are older than what is known of a server's owner."""
+
+    def __init__(self, etcd: Etcd) -> None:
+        self._etcd = etcd
+        self._highest: dict[str, int] = {}
+
+    def saw(self, record: ServerRecord) -> None:
+        """Remember a record's generation, for when etcd does not answer."""
+        known = self._highest.get(record.server_id, 0)
+        self._highest[record.server_id] = max(known, record.owner.generation)
+
+    async def require_generation(self, server_id: str, generation: int) -> ServerRecord | None:
+        """Refuse a command whose generation is older than the record's.
+
+        With etcd out of reach the highest generation seen decides, and None is returned.
+
+        Raises:
+            GodwitError: ``STALE_GENERATION``.
+        """
+        record = None
+        try:
+            record, _ = await asyncio.to_thread(read_record, self._etcd, server_id)
+        except EtcdUnreachable as error:
+            _log.warning("generation of %s checked from memory: %s", server_id, error.message)
+        if record is not None:
+            self.saw(record)
+        newest = self._highest.get(server_id, 0)
+        if generation < newest:
+            raise GodwitError(
+                ErrorCode.STALE_GENERATION,
+                f"the command is of generation {generation} and the server {server_id} is at"
+                f" {newest}: somebody has moved it since",
+            )
+        return record
+
+    async def require_lock(
+        self, server_id: str, generation: int, *, host_id: str, migration_id: str
+    ) -> None:
+        """Refuse a migration that does not hold the server's record.
+
+        Raises:
+            GodwitError: ``STALE_GENERATION``, or ``CONFLICT`` naming who holds it.
+        """
+        record = await self.require_generation(server_id, generation)
+        if record is None:
+            return
+        owner = record.owner
+        if owner.host_id != host_id:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"{record.name!r} belongs to the host {owner.host_id}, not to {host_id}",
+            )
+        if owner.phase is not OwnerPhase.MIGRATING or owner.migration_id != migration_id:
+            holder = owner.migration_id or "no migration"
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"{record.name!r} is held by {holder}, not by {migration_id}",
+            )

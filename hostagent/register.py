@@ -1,0 +1,169 @@
+"""Keeps etcd in step with libvirt: this host's facts, its servers' records and definitions."""
+
+import asyncio
+import contextlib
+import logging
+from typing import NoReturn
+
+import msgspec
+
+from hostagent.facts import notably_different
+from hostagent.inventory import Inventory, Server
+from hostagent.ownership import BadRecord, Ownership, decode_record, read_record
+from hostagent.records import new_record, renewed_record
+from wire.errors import GodwitError
+from wire.etcd import Condition, Etcd, Write
+from wire.fleet import HostFacts, OwnerPhase
+from wire.keys import DEFINITIONS, FACTS, SERVERS
+
+_log = logging.getLogger(__name__)
+
+_RECONCILE_S = 10.0
+_RETRY_S = 2.0
+_SETTLE_S = 0.05
+"""Events come in bursts; one pass answers them together."""
+
+
+class Register:
+    """Writes what this host may write, and only on change.
+
+    A domain without a record is adopted with generation 1. Records of other owners are not
+    touched. A record of ours whose domain is gone is deleted, unless a migration holds it.
+    """
+
+    def __init__(self, etcd: Etcd, inventory: Inventory, ownership: Ownership) -> None:
+        self._etcd = etcd
+        self._inventory = inventory
+        self._ownership = ownership
+        self._wake = asyncio.Event()
+        self._switched: dict[str, bool] = {}
+        self._facts_written: HostFacts | None = None
+        self._definitions_written: dict[str, str] = {}
+        self._owned_ids: set[str] = set()
+        self._distrust = True
+        self._epoch = 0
+
+    def changed(self) -> None:
+        """Facts or servers are no longer as they were."""
+        self._wake.set()
+
+    def powered(self, server_id: str, *, on: bool) -> None:
+        """Somebody switched a server on or off: that is how it is wanted from now on."""
+        self._switched[server_id] = on
+        self._wake.set()
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The host has a new lease; before its first one nothing is written.
+
+        etcd was away, and may have lost something: nothing that was written is trusted.
+        """
+        self._epoch = epoch
+        self._distrust = True
+        self._wake.set()
+
+    async def run(self) -> NoReturn:
+        """Write on change, and compare every :data:`_RECONCILE_S`, for ever."""
+        told = ""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RECONCILE_S):
+                    await self._wake.wait()
+            await asyncio.sleep(_SETTLE_S)
+            self._wake.clear()
+            facts = self._inventory.facts
+            if facts is None or not self._inventory.listed or not self._epoch:
+                continue
+            servers = dict(self._inventory.servers)
+            try:
+                if not await asyncio.to_thread(self._write_all, facts, servers):
+                    self._wake.set()
+                told = ""
+            except GodwitError as error:
+                if error.message != told:
+                    _log.warning("records not written: %s", error.message)
+                told = error.message
+                await asyncio.sleep(_RETRY_S)
+                self._wake.set()
+
+    def _write_all(self, facts: HostFacts, servers: dict[str, Server]) -> bool:
+        """Write what differs; False if a record changed under our hands."""
+        if self._distrust:
+            self._distrust = False
+            self._facts_written = None
+            self._definitions_written.clear()
+            self._owned_ids |= self._listed_as_ours(facts.host_id)
+        if self._facts_written is None or notably_different(self._facts_written, facts):
+            self._etcd.put(FACTS + facts.host_id, msgspec.json.encode(facts))
+            self._facts_written = facts
+        done = True
+        for server_id in servers.keys() | self._owned_ids:
+            try:
+                if server_id not in servers:
+                    done &= self._forget(facts.host_id, server_id)
+                elif not servers[server_id].facts.incoming:
+                    done &= self._write_server(facts.host_id, servers[server_id])
+            except BadRecord as error:
+                _log.error("%s", error.message)
+        return done
+
+    def _listed_as_ours(self, host_id: str) -> set[str]:
+        ours = set()
+        for item in self._etcd.list(SERVERS).items:
+            server_id = item.key.removeprefix(SERVERS)
+            with contextlib.suppress(BadRecord):
+                if decode_record(item.key, item.value).owner.host_id == host_id:
+                    ours.add(server_id)
+        return ours
+
+    def _write_server(self, host_id: str, server: Server) -> bool:
+        server_id = server.facts.server_id
+        switched = self._switched.get(server_id)
+        record, revision = read_record(self._etcd, server_id)
+        if record is not None:
+            self._ownership.saw(record)
+        if record is None:
+            _log.info("%r is adopted", server.facts.name)
+            fresh = new_record(server, host_id=host_id, epoch=self._epoch)
+        elif record.owner.host_id == host_id:
+            fresh = renewed_record(record, server, switched=switched)
+        else:
+            self._owned_ids.discard(server_id)
+            self._definitions_written.pop(server_id, None)
+            self._switched.pop(server_id, None)
+            return True
+        writes = []
+        if fresh != record:
+            writes.append(Write(key=SERVERS + server_id, value=msgspec.json.encode(fresh)))
+        if server.saved_xml != self._definition_written(server_id):
+            writes.append(Write(key=DEFINITIONS + server_id, value=server.saved_xml.encode()))
+        condition = Condition(key=SERVERS + server_id, mod_revision=revision)
+        if writes and not self._etcd.transact(when=[condition], then=writes):
+            return False
+        self._definitions_written[server_id] = server.saved_xml
+        self._owned_ids.add(server_id)
+        if self._switched.get(server_id) == switched:
+            self._switched.pop(server_id, None)
+        return True
+
+    def _definition_written(self, server_id: str) -> str | None:
+        if server_id not in self._definitions_written:
+            stored = self._etcd.get(DEFINITIONS + server_id)
+            return None if stored is None else stored.value.decode()
+        return self._definitions_written[server_id]
+
+    def _forget(self, host_id: str, server_id: str) -> bool:
+        """Delete the record of a domain that libvirt no longer has, unless a migration holds it."""
+        record, revision = read_record(self._etcd, server_id)
+        if record is None or record.owner.host_id != host_id:
+            self._owned_ids.discard(server_id)
+            return True
+        if record.owner.phase is not OwnerPhase.SETTLED:
+            return True
+        _log.info("%r is forgotten: libvirt no longer has it", record.name)
+        return self._etcd.transact(
+            when=[Condition(key=SERVERS + server_id, mod_revision=revision)],
+            then=[
+                Write(key=SERVERS + server_id, value=None),
+                Write(key=DEFINITIONS + server_id, value=None),
+            ],
+        )
