@@ -21,6 +21,12 @@ def explain(error: httpx.HTTPError, url: str) -> str:
             return f"{url} accepted the connection but did not answer in time"
         case httpx.ConnectError():
             return f"{url} cannot be reached: {_inner_text(error)}"
+        case httpx.ReadError() if not str(error):
+            # TLS 1.3 servers judge our certificate after the handshake, and many just hang up
+            return (
+                f"{url} closed the connection without an answer: it went down just now, "
+                "or it does not accept our certificate, which must be of its own CA"
+            )
         case _:
             return f"{url}: the connection broke: {_inner_text(error)}"
 

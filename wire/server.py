@@ -127,7 +127,7 @@ async def _next(events: AsyncIterator[Outgoing]) -> Outgoing:
 
 
 async def serve(app: Litestar, *, listen: str, tls: TlsFiles) -> None:
-    """Serve until SIGTERM or SIGINT; only clients with a certificate of the fleet's CA get in.
+    """Serve until cancelled, SIGTERM or SIGINT; clients need a certificate of the fleet's CA.
 
     Args:
         app: the application.
@@ -151,4 +151,11 @@ async def serve(app: Litestar, *, listen: str, tls: TlsFiles) -> None:
         access_log=False,
         timeout_graceful_shutdown=1,
     )
-    await uvicorn.Server(config).serve()
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise

@@ -1,0 +1,130 @@
+"""A real etcd on loopback, with TLS as everywhere."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.certificates import issue, new_authority, write_key_pair
+from wire.config import EtcdConfig, TlsFiles
+from wire.etcd import Etcd, EtcdUnreachable
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def make_tls(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], TlsFiles]:
+    """Each call makes another CA with one certificate for localhost."""
+
+    def make() -> TlsFiles:
+        folder = tmp_path_factory.mktemp("tls")
+        authority = new_authority("test")
+        (folder / "ca.pem").write_bytes(authority.certificate)
+        pair = issue(authority, "localhost", address="127.0.0.1")
+        files = TlsFiles(
+            ca_file=folder / "ca.pem",
+            cert_file=folder / "cert.pem",
+            key_file=folder / "key.pem",
+        )
+        write_key_pair(pair, cert_file=files.cert_file, key_file=files.key_file)
+        return files
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tls(make_tls: Callable[[], TlsFiles]) -> TlsFiles:
+    return make_tls()
+
+
+class EtcdServer:
+    """One etcd process that can be frozen, killed and started again with its data."""
+
+    def __init__(self, folder: Path, tls: TlsFiles) -> None:
+        self._folder = folder
+        self._tls = tls
+        self._port = free_port()
+        self._peer_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.endpoint = f"127.0.0.1:{self._port}"
+        self.config = EtcdConfig(endpoints=(self.endpoint,), tls=tls, timeout_s=1.0)
+
+    def start(self) -> None:
+        url = f"https://{self.endpoint}"
+        peer = f"http://127.0.0.1:{self._peer_port}"
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *("etcd", "--data-dir", str(self._folder / "data")),
+                    *("--listen-client-urls", url, "--advertise-client-urls", url),
+                    *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+                    *("--initial-cluster", f"default={peer}"),
+                    *("--client-cert-auth", "--trusted-ca-file", str(self._tls.ca_file)),
+                    *("--cert-file", str(self._tls.cert_file)),
+                    *("--key-file", str(self._tls.key_file)),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        connection = Etcd(self.config)
+        until = time.monotonic() + 20
+        while True:
+            try:
+                connection.get("/ready")
+                break
+            except EtcdUnreachable:
+                assert time.monotonic() < until, (self._folder / "log").read_text()
+                time.sleep(0.05)
+        connection.close()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def compact(self, revision: int) -> None:
+        tls = self._tls
+        subprocess.run(
+            [
+                *("etcdctl", "--endpoints", f"https://{self.endpoint}"),
+                *("--cacert", tls.ca_file, "--cert", tls.cert_file, "--key", tls.key_file),
+                *("compact", str(revision)),
+            ],
+            env={"ETCDCTL_API": "3", "PATH": os.environ["PATH"]},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path, tls: TlsFiles) -> Iterator[EtcdServer]:
+    running = EtcdServer(tmp_path, tls)
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def etcd(server: EtcdServer) -> Iterator[Etcd]:
+    connection = Etcd(server.config)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()

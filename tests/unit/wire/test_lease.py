@@ -1,0 +1,83 @@
+import signal
+import threading
+
+from wire.etcd import Etcd
+from wire.lease import HeldKey
+
+
+class Turns:
+    """Records when a key is taken and lost."""
+
+    def __init__(self) -> None:
+        self.held = threading.Event()
+        self.lost = threading.Event()
+
+
+def hold(etcd: Etcd, turns: Turns, *, value: bytes = b"v", only_if_absent: bool = False):
+    return HeldKey(
+        etcd,
+        "/held",
+        ttl_s=2,
+        value=lambda: value,
+        only_if_absent=only_if_absent,
+        on_held=turns.held.set,
+        on_lost=turns.lost.set,
+    )
+
+
+def test_a_held_key_is_there_and_gone_when_given_up(etcd: Etcd):
+    turns = Turns()
+    key = hold(etcd, turns)
+    key.start()
+    assert turns.held.wait(10)
+    found = etcd.get("/held")
+    assert found is not None
+    assert found.value == b"v"
+    key.stop(revoke=True)
+    assert etcd.get("/held") is None
+
+
+def test_a_revoked_lease_is_noticed_and_the_key_put_again(etcd: Etcd):
+    turns = Turns()
+    key = hold(etcd, turns)
+    key.start()
+    assert turns.held.wait(10)
+    turns.held.clear()
+    found = etcd.get("/held")
+    assert found is not None
+    etcd.revoke_lease(found.lease_id)
+    assert turns.lost.wait(10)
+    assert turns.held.wait(10)
+    again = etcd.get("/held")
+    assert again is not None
+    assert again.lease_id != found.lease_id
+    key.stop(revoke=True)
+
+
+def test_only_one_leads_and_the_other_follows_when_it_leaves(etcd: Etcd):
+    first, second = Turns(), Turns()
+    leader = hold(etcd, first, value=b"first", only_if_absent=True)
+    leader.start()
+    assert first.held.wait(10)
+    waiting = hold(etcd, second, value=b"second", only_if_absent=True)
+    waiting.start()
+    assert not second.held.wait(3)
+    leader.stop(revoke=True)
+    assert second.held.wait(10)
+    found = etcd.get("/held")
+    assert found is not None
+    assert found.value == b"second"
+    waiting.stop(revoke=True)
+
+
+def test_a_frozen_etcd_loses_the_key_after_its_ttl(server, etcd: Etcd):
+    turns = Turns()
+    key = hold(etcd, turns)
+    key.start()
+    assert turns.held.wait(10)
+    turns.held.clear()
+    server.send(signal.SIGSTOP)
+    assert turns.lost.wait(15)
+    server.send(signal.SIGCONT)
+    assert turns.held.wait(15)
+    key.stop(revoke=True)
