@@ -1,0 +1,98 @@
+"""The outcome of a migration for every pair of what the two hosts can say."""
+
+from itertools import product
+
+import pytest
+
+from backend.migrations.outcome import Side, Verdict, judge, side_of
+from wire.agent import GuestTruth
+from wire.fleet import PowerState
+
+WAIT, MOVED, STAYED = Verdict.WAIT, Verdict.MOVED, Verdict.STAYED
+RESUME, LOST, DOUBLE = Verdict.RESUME, Verdict.LOST, Verdict.DOUBLE
+
+TARGETS = (
+    Side.RUNNING,
+    Side.HALTED,
+    Side.SUSPENDED,
+    Side.INCOMING,
+    Side.SHUT_OFF,
+    Side.ABSENT,
+    Side.GONE,
+    Side.SILENT,
+)
+# source: what each target in the order above means once no job is active
+TABLE: dict[Side, tuple[Verdict, ...]] = {
+    Side.RUNNING: (DOUBLE, WAIT, WAIT, WAIT, STAYED, STAYED, STAYED, WAIT),
+    Side.SUSPENDED: (MOVED, WAIT, WAIT, WAIT, STAYED, STAYED, STAYED, WAIT),
+    Side.HALTED: (MOVED, RESUME, RESUME, RESUME, RESUME, RESUME, STAYED, WAIT),
+    Side.INCOMING: (MOVED, RESUME, RESUME, RESUME, RESUME, RESUME, STAYED, WAIT),
+    Side.SHUT_OFF: (MOVED, MOVED, MOVED, WAIT, STAYED, STAYED, STAYED, WAIT),
+    Side.ABSENT: (MOVED, MOVED, MOVED, WAIT, MOVED, LOST, MOVED, WAIT),
+    Side.GONE: (MOVED, MOVED, MOVED, WAIT, STAYED, STAYED, WAIT, WAIT),
+    Side.SILENT: (WAIT,) * 8,
+}
+PAIRS = [
+    (source, target, verdict)
+    for source, row in TABLE.items()
+    for target, verdict in zip(TARGETS, row, strict=True)
+]
+
+
+def test_the_table_has_every_pair():
+    assert {(source, target) for source, target, _ in PAIRS} == set(product(Side, Side))
+
+
+@pytest.mark.parametrize(("source", "target", "verdict"), PAIRS)
+def test_each_pair_has_its_verdict(source, target, verdict):
+    assert judge(source, target, job_active=False).verdict is verdict
+
+
+@pytest.mark.parametrize(("source", "target"), product(Side, Side))
+def test_nothing_is_decided_while_a_job_is_active(source, target):
+    assert judge(source, target, job_active=True).verdict is WAIT
+
+
+@pytest.mark.parametrize(("source", "target"), product(Side, Side))
+def test_nothing_is_decided_while_a_side_is_silent(source, target):
+    silent = Side.SILENT in {source, target}
+    without_patience = judge(source, target, job_active=False, patient=False).verdict
+    assert (without_patience is WAIT) == silent
+
+
+@pytest.mark.parametrize(("source", "target"), product(Side, Side))
+def test_the_source_is_never_resumed_while_the_target_may_run(source, target):
+    if target in {Side.RUNNING, Side.GONE, Side.SILENT}:
+        for patient in (True, False):
+            found = judge(source, target, job_active=False, patient=patient)
+            assert found.verdict is not RESUME
+
+
+def test_a_paused_source_beside_a_running_target_is_a_leftover():
+    assert judge(Side.HALTED, Side.RUNNING, job_active=False).leftover
+    assert not judge(Side.ABSENT, Side.RUNNING, job_active=False).leftover
+
+
+def test_a_copy_that_stays_on_the_target_is_told_after_patience():
+    found = judge(Side.RUNNING, Side.INCOMING, job_active=False, patient=False)
+    assert found.verdict is STAYED
+    assert found.leftover
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "incoming", "side"),
+    [
+        (PowerState.RUNNING, "", False, Side.RUNNING),
+        (PowerState.SHUT_OFF, "", False, Side.SHUT_OFF),
+        (PowerState.ABSENT, "", False, Side.ABSENT),
+        (PowerState.PAUSED, "migrating", True, Side.INCOMING),
+        (PowerState.PAUSED, "migrating", False, Side.HALTED),
+        (PowerState.PAUSED, "unknown", False, Side.HALTED),
+        (PowerState.PAUSED, "", False, Side.HALTED),
+        (PowerState.PAUSED, "user", False, Side.SUSPENDED),
+        (PowerState.PAUSED, "io-error", False, Side.SUSPENDED),
+    ],
+)
+def test_sides_follow_from_what_libvirt_says(state, detail, incoming, side):
+    truth = GuestTruth(server_id="x", state=state, state_detail=detail, incoming=incoming)
+    assert side_of(truth) is side
