@@ -3,17 +3,20 @@
 import functools
 import os
 import shlex
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
+from rich.console import Console
 
 from lab import network, programs
 from lab.errors import LabError
 from lab.fleet import Lab
-from lab.guest import Workload
-from lab.servers import ServerSpec, Storage
+from lab.server import ServerSpec, Storage, Workload
 from lab.state import LinkLimit
+from lab.status import status_table
 
 DEFAULT_NAME = "demo"
 Arguments = ParamSpec("Arguments")
@@ -52,12 +55,28 @@ def main() -> None:
 
 @main.command()
 @lab_command
-@click.option("--hosts", default=3, show_default=True, help="How many hosts.")
-@click.option("--servers", default=5, show_default=True, help="How many servers at first.")
+@click.option("--hosts", default=3, show_default=True, help="How many hosts a new lab has.")
+@click.option("--servers", default=5, show_default=True, help="How many servers a new lab has.")
 def up(name: str, hosts: int, servers: int) -> None:
     """Bring up a lab, or what is missing of one."""
+    started = time.monotonic()
     click.echo(f"Lab {name}")
-    Lab(name, say=_say).up(host_count=hosts, server_count=servers)
+    lab = Lab(name, say=_say)
+    lab.up(host_count=hosts, server_count=servers)
+    lab.wait_until_ready()
+    option = "" if name == DEFAULT_NAME else f" --name {name}"
+    click.echo(
+        f"""  ready     in {time.monotonic() - started:.1f} s
+
+Next:
+  eval "$(godwit-lab env{option})"
+  godwit                                          the console
+  godwit host-list
+  godwit server-live-migrate db-1 --wait
+  godwit-lab link{option} kvm-01 --rate 400mbit
+  godwit-lab exec{option} kvm-01 -- virsh list --all
+  godwit-lab down{option}"""
+    )
 
 
 @main.command()
@@ -70,19 +89,20 @@ def down(name: str) -> None:
 
 @main.command()
 @lab_command
+def status(name: str) -> None:
+    """Show each node: on or off, address, CPU, link, programs, guests."""
+    lab = Lab(name)
+    Console().print(status_table(lab.state, lab.folders))
+
+
+@main.command()
+@lab_command
 @click.option("--role", type=click.Choice(programs.ROLES), default="operator", show_default=True)
 def env(name: str, role: str) -> None:
     """Print the shell's exports with which godwit finds this lab."""
     lab = Lab(name)
-    folder = lab.folders.operator
-    for variable, value in (
-        ("GODWIT_BACKEND", programs.backend_url(lab.state)),
-        ("GODWIT_TOKEN_FILE", folder / f"{role}.token"),
-        ("GODWIT_CA_FILE", folder / "ca.pem"),
-        ("GODWIT_CERT_FILE", folder / "cert.pem"),
-        ("GODWIT_KEY_FILE", folder / "key.pem"),
-    ):
-        click.echo(f"export {variable}={shlex.quote(str(value))}")
+    for variable, value in programs.console_environment(lab.state, lab.folders, role).items():
+        click.echo(f"export {variable}={shlex.quote(value)}")
 
 
 @main.command("power-cut")
@@ -140,7 +160,7 @@ def link(name: str, host: str, rate: str | None, delay: str | None, *, clear: bo
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(name: str, host: str, command: tuple[str, ...]) -> None:
     """Run a command inside a host: godwit-lab exec kvm-01 -- virsh list."""
-    argv = Lab(name).exec_argv(host, command)
+    argv = Lab(name).exec_argv(host, command, folder=str(Path.cwd()))
     os.execvp(argv[0], argv)  # noqa: S606  (the terminal and the exit status are the command's own)
 
 

@@ -2,36 +2,34 @@
 
 import shutil
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
-from lab import cpuinfo, etc, guest, hypervisor, network, node, processes, programs, servers
-from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
+from lab import acceleration, guest, hypervisor, network, node, processes, readiness, report
 from lab.errors import LabError
 from lab.folders import LabFolders
+from lab.preparation import boot_spec, prepare
 from lab.processes import ProcessId
-from lab.servers import ServerSpec
+from lab.report import GuestReport
+from lab.server import ServerSpec, check_spec
 from lab.state import (
     CONTROLLER,
     LabState,
     LinkLimit,
     Node,
     ServerEntry,
-    all_states,
-    lab_folder,
+    all_resources,
     labs_root,
     locked,
     new_state,
+    read_resources,
     read_state,
     write_state,
 )
 
-LIBVIRT_TIMEOUT_S = 30.0
 MOST_HOSTS = 32
 
 
@@ -52,34 +50,49 @@ class Lab:
         """
         state = read_state(self.name)
         if state is None:
-            known = ", ".join(other.name for other in all_states()) or "none"
-            raise LabError(f"there is no lab {self.name!r} on this machine; labs here: {known}")
+            raise self._unknown()
         return state
+
+    def _unknown(self) -> LabError:
+        known = ", ".join(other.name for other in all_resources()) or "none"
+        return LabError(f"there is no lab {self.name!r} on this machine; labs here: {known}")
 
     # ------------------------------------------------------------------ up and down
 
     def up(self, *, host_count: int = 3, server_count: int = 5) -> None:
-        """Bring up what is missing of a lab; a lab that runs already stays as it is.
+        """Bring up what is missing of a lab; what runs already stays as it is.
+
+        The counts matter when the lab is new.
 
         Raises:
             LabError: the machine does not allow it, or a part does not start.
         """
         if not 1 <= host_count <= MOST_HOSTS:
             raise LabError(f"{host_count} hosts cannot be made: give 1 to {MOST_HOSTS}")
+        if server_count < 0:
+            raise LabError(f"{server_count} servers cannot be made: give 0 or more")
         node.check_privileges()
-        fresh = self._claim(host_count)
+        self._claim(host_count, server_count)
         with locked(self.folders.root):
-            if fresh:
-                self._say(f"network 10.77.{self.state.subnet}.0/24, certificates")
-                self._prepare()
             state = self._forget_older_boot()
+            if not state.prepared:
+                prepare(state, self.folders)
+                self._write(prepared=True)
             if not network.bridge_exists(state):
                 network.make_bridge(state)
+                self._say(f"network   10.77.{state.subnet}.0/24 on bridge {state.bridge}")
             self._start_missing()
-            self._wait_for_libvirt()
-            wanted = servers.usual_servers([host.name for host in self.state.hosts], server_count)
-            known = {entry.name for entry in self.state.servers}
-            self._add_servers([spec for spec in wanted if fresh and spec.name not in known])
+            readiness.wait_for_libvirt(self.state, self.folders)
+            self._choose_virt_type()
+            self._make_missing_servers()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the backend shows all hosts online and all servers that run.
+
+        Raises:
+            LabError: it does not within half a minute; the sentence names the log to read.
+        """
+        readiness.wait_for_fleet(self.state, self.folders)
 
     def down(self) -> None:
         """End everything that is recorded of this lab, and remove its folder.
@@ -87,154 +100,79 @@ class Lab:
         Raises:
             LabError: there is no such lab.
         """
+        root = self.folders.root
+        if not root.exists():
+            raise self._unknown()
         with locked(labs_root()):
-            root = self.folders.root
-            if not root.exists():
-                known = ", ".join(other.name for other in all_states()) or "none"
-                self._remove_empty_root()
-                raise LabError(f"there is no lab {self.name!r} on this machine; labs here: {known}")
             with locked(root):
-                state = read_state(self.name)
-                if state is not None:
-                    if state.boot_id == processes.boot_id():
-                        for each in state.nodes:
+                made = read_resources(self.name)
+                if made is not None:
+                    if made.boot_id == processes.boot_id():
+                        for each in made.nodes:
                             node.stop(each)
-                    network.remove_links(state)
+                    network.remove_links(made)
                 shutil.rmtree(root)
-            self._remove_empty_root()
+            if not any(labs_root().iterdir()):
+                labs_root().rmdir()
 
-    @staticmethod
-    def _remove_empty_root() -> None:
-        root = labs_root()
-        if not any(root.iterdir()):
-            root.rmdir()
-
-    def _claim(self, host_count: int) -> bool:
-        """Record a new lab with a subnet of its own; False when there is this lab already."""
+    def _claim(self, host_count: int, server_count: int) -> None:
+        """Record a new lab with a subnet of its own, unless there is this lab already."""
         with locked(labs_root()):
             if read_state(self.name) is not None:
-                return False
-            taken = {state.subnet for state in all_states()}
+                return
+            taken = {other.subnet for other in all_resources()}
             for subnet in range(1, 255):
                 if subnet not in taken and network.subnet_is_free(subnet):
                     break
             else:
                 raise LabError("every network 10.77.1.0/24 to 10.77.254.0/24 is in use here")
-            lab_folder(self.name).mkdir(exist_ok=True)
-            write_state(new_state(self.name, subnet=subnet, host_count=host_count))
-            return True
+            self.folders.root.mkdir(exist_ok=True)
+            counts = {"host_count": host_count, "server_count": server_count}
+            write_state(new_state(self.name, subnet=subnet, **counts))
 
     def _forget_older_boot(self) -> LabState:
         """After a reboot of the machine no node runs, whatever is recorded."""
         state = self.state
         if state.boot_id != processes.boot_id():
-            nodes = tuple(msgspec.structs.replace(each, process=None) for each in state.nodes)
-            state = msgspec.structs.replace(state, nodes=nodes, boot_id=processes.boot_id())
-            write_state(state)
-        return state
+            off = tuple(replace(each, process=None) for each in state.nodes)
+            self._write(nodes=off, boot_id=processes.boot_id())
+        return self.state
 
-    def _prepare(self) -> None:
-        """Write certificates, tokens and every node's files."""
-        state = self.state
-        for folder in (self.folders.shared, self.folders.consoles, self.folders.operator):
-            folder.mkdir(exist_ok=True)
-        guest.assemble(self.folders.root / "guest.bin")
-        authority = new_authority(f"Godwit lab {self.name}")
-        tokens = {role: programs.new_token() for role in programs.ROLES}
-        agent_token = programs.new_token()
-        self._prepare_operator(authority, tokens)
-        machine_cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        for index, each in enumerate(state.nodes):
-            own_etc = self.folders.etc(each.name)
-            self.folders.log(each.name).mkdir(parents=True, exist_ok=True)
-            pair = issue(authority, each.name, address=state.address(each.number))
-            etc.write_program_certificates(own_etc, authority.certificate, pair)
-            if each.name == CONTROLLER:
-                programs.write_backend(own_etc, state, agent_token=agent_token, tokens=tokens)
-                continue
-            etc.write_libvirt_certificates(own_etc, authority.certificate, pair)
-            hypervisor.write_configuration(own_etc, state, each)
-            own_state = self.folders.node(each.name) / "godwit"
-            programs.write_agent(own_etc, state, each, token=agent_token, state_dir=own_state)
-            cpu = cpuinfo.cpu_of_host(index - 1, len(state.hosts))
-            fabricated = cpuinfo.fabricate(machine_cpuinfo, cpu)
-            (self.folders.node(each.name) / "cpuinfo").write_text(fabricated, encoding="utf-8")
-
-    def _prepare_operator(self, authority: KeyPair, tokens: dict[str, str]) -> None:
-        folder = self.folders.operator
-        (folder / "ca.pem").write_bytes(authority.certificate)
-        pair = issue(authority, "operator")
-        write_key_pair(pair, cert_file=folder / "cert.pem", key_file=folder / "key.pem")
-        for role, token in tokens.items():
-            write_secret(folder / f"{role}.token", token.encode() + b"\n")
+    def _write(self, **changes: object) -> None:
+        write_state(replace(self.state, **changes))
 
     # ------------------------------------------------------------------ nodes
 
-    def _replace(self, changed: Node) -> None:
-        state = self.state
-        nodes = tuple(changed if each.name == changed.name else each for each in state.nodes)
-        write_state(msgspec.structs.replace(state, nodes=nodes))
+    def _replace_node(self, changed: Node) -> None:
+        nodes = self.state.nodes
+        self._write(nodes=tuple(changed if n.name == changed.name else n for n in nodes))
 
     def _start_missing(self) -> None:
         missing = [each for each in self.state.nodes if node.init_process(each) is None]
         for each in missing:
             self._start(each)
         if missing:
-            self._say("started " + ", ".join(each.name for each in missing))
+            self._say("started   " + ", ".join(each.name for each in missing))
 
     def _start(self, each: Node) -> None:
-        state = self.state
-        folder = self.folders.node(each.name)
-        is_host = each.name != CONTROLLER
-        machine_etc = folder / "machine-etc"
-        machine_etc.mkdir(exist_ok=True)
-        etc.write_etc(self.folders.etc(each.name), machine_etc, state, each)
-        boot_id = folder / "boot_id"
-        boot_id.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
-        binds = [
-            ("/etc", str(machine_etc)),
-            (str(self.folders.etc(each.name)), "/etc"),
-            (str(boot_id), "/proc/sys/kernel/random/boot_id"),
-        ]
-        if is_host:
-            binds += self._host_binds(folder)
-        spec = node.NodeSpec(
-            hostname=each.name,
-            address=f"{state.address(each.number)}/24",
-            binds=binds,
-            programs=programs.host_programs()
-            if is_host
-            else programs.controller_programs(state, folder / "etcd"),
-            logs=str(self.folders.log(each.name)),
-        )
-        node.start(state, each, spec, folder, self._replace)
+        spec = boot_spec(self.state, self.folders, each)
+        node.start(self.state, each, spec, self.folders.node(each.name), self._replace_node)
 
-    def _host_binds(self, folder: Path) -> list[tuple[str, str]]:
-        libvirt = folder / "libvirt"
-        for inner in ("images", "shared", "consoles"):
-            (libvirt / inner).mkdir(parents=True, exist_ok=True)
-        for outer in ("libvirt-log", "libvirt-cache", "godwit"):
-            (folder / outer).mkdir(exist_ok=True)
-        return [
-            (str(libvirt), "/var/lib/libvirt"),
-            (str(self.folders.shared), "/var/lib/libvirt/shared"),
-            (str(self.folders.consoles), "/var/lib/libvirt/consoles"),
-            (str(folder / "libvirt-log"), "/var/log/libvirt"),
-            (str(folder / "libvirt-cache"), "/var/cache/libvirt"),
-            (str(folder / "cpuinfo"), "/proc/cpuinfo"),
-        ]
+    def init(self, name: str) -> ProcessId:
+        """PID 1 of a node that is on.
 
-    def _wait_for_libvirt(self) -> None:
-        deadline = time.monotonic() + LIBVIRT_TIMEOUT_S
-        for host in self.state.hosts:
-            init = node.require_init(self.state, host.name)
-            while not hypervisor.answers(init):
-                if time.monotonic() > deadline:
-                    log = self.folders.log(host.name) / "libvirtd.log"
-                    raise LabError(f"libvirtd of {host.name} does not answer; see {log}")
-                time.sleep(0.02)
+        Raises:
+            LabError: there is no such node, or it is off.
+        """
+        return node.require_init(self.state, name)
 
     # ------------------------------------------------------------------ servers
+
+    def _choose_virt_type(self) -> None:
+        if not self.state.virt_type:
+            usable = acceleration.probe_kvm(self.folders, self.init(self.state.hosts[0].name))
+            self._write(virt_type="kvm" if usable else "qemu")
+            self._say("guests    " + ("KVM" if usable else "software emulation"))
 
     def add_server(self, spec: ServerSpec) -> str:
         """Define a server on its host, start it unless it is to be stopped, and return its id.
@@ -242,45 +180,60 @@ class Lab:
         Raises:
             LabError: the host is unknown or off, the name is taken, or libvirt refuses.
         """
+        check_spec(spec)
         with locked(self.folders.root):
-            return self._add_servers([spec])[0]
-
-    def _add_servers(self, specs: Iterable[ServerSpec]) -> list[str]:
-        wanted = [(spec, uuid.uuid4()) for spec in specs]
-        state = self.state
-        taken = {entry.name for entry in state.servers}
-        inits = {}
-        for spec, _ in wanted:
-            servers.check_spec(spec, taken)
+            state = self.state
             if spec.host == CONTROLLER:
                 raise LabError("the controller runs no servers: name a host such as kvm-01")
-            inits[spec.name] = node.require_init(state, spec.host)
-        entries = (ServerEntry(name=spec.name, server_id=str(uid)) for spec, uid in wanted)
-        write_state(msgspec.structs.replace(state, servers=(*state.servers, *entries)))
+            self.init(spec.host)
+            if any(entry.spec.name == spec.name for entry in state.servers):
+                raise LabError(f"there is a server {spec.name!r} already: choose another name")
+            entry = ServerEntry(spec=spec, server_id=str(uuid.uuid4()))
+            self._write(servers=(*state.servers, entry))
+            try:
+                self._make_missing_servers()
+            except LabError:
+                self._write(servers=state.servers)
+                raise
+            return entry.server_id
 
-        def create(each: tuple[ServerSpec, uuid.UUID]) -> str:
-            spec, server_id = each
-            servers.create(spec, server_id, self.folders, inits[spec.name], "qemu")
-            return str(server_id)
+    def _make_missing_servers(self) -> None:
+        """Make each server that is recorded and was not made yet."""
+        state = self.state
+        missing = [entry for entry in state.servers if not entry.made]
+        inits = {entry.spec.host: self.init(entry.spec.host) for entry in missing}
+
+        def make(entry: ServerEntry) -> None:
+            init = inits[entry.spec.host]
+            guest.create(entry.spec, entry.server_id, self.folders, init, state.virt_type)
 
         with ThreadPoolExecutor(max_workers=4) as pool:
-            made = list(pool.map(create, wanted))
-        if made:
-            self._say("servers " + ", ".join(f"{spec.name} on {spec.host}" for spec, _ in wanted))
-        return made
+            list(pool.map(make, missing))
+        self._write(servers=tuple(replace(entry, made=True) for entry in state.servers))
+        if missing:
+            placed = (f"{entry.spec.name} on {entry.spec.host}" for entry in missing)
+            self._say("servers   " + ", ".join(placed))
+
+    def guest_report(self, host: str, server: str) -> GuestReport:
+        """What a guest on this host says of itself, read from its memory."""
+        return report.read_guest_report(self.init(host), server)
+
+    def memory_losses(self, host: str, server: str) -> list[str]:
+        """Compare every byte of a running guest's working set; empty when it is whole."""
+        return report.check_memory(self.init(host), self.folders, host, server)
 
     # ------------------------------------------------------------------ faults and links
 
     def power_cut(self, name: str) -> None:
         """Let everything of a host vanish at once."""
         with locked(self.folders.root):
+            self.init(name)
             each = self.state.node(name)
-            node.require_init(self.state, name)
             node.stop(each)
-            self._replace(msgspec.structs.replace(each, process=None))
+            self._replace_node(replace(each, process=None))
 
     def power_on(self, name: str) -> None:
-        """Start a host that is off; its guests stay off, as libvirt's autostart is."""
+        """Start a host that is off; libvirt does not start its guests by itself."""
         with locked(self.folders.root):
             each = self.state.node(name)
             if node.init_process(each) is not None:
@@ -297,30 +250,23 @@ class Lab:
 
     def _set_partition(self, name: str, *, cut: bool) -> None:
         with locked(self.folders.root):
-            state = self.state
-            each = state.node(name)
+            each = self.state.node(name)
             if node.init_process(each) is not None:
-                network.set_partition(state, each, cut=cut)
-            self._replace(msgspec.structs.replace(each, partitioned=cut))
+                network.set_partition(self.state, each, cut=cut)
+            self._replace_node(replace(each, partitioned=cut))
 
     def limit_link(self, name: str, limit: LinkLimit) -> None:
-        """Slow a host's link, in both directions; an empty limit gives it the whole link back."""
+        """Slow a host's link in both directions; an empty limit gives the whole link back."""
         with locked(self.folders.root):
-            state = self.state
-            each = state.node(name)
-            init = node.require_init(state, name)
-            network.set_limit(state, each, init.pid, limit)
-            self._replace(msgspec.structs.replace(each, limit=limit))
+            each = self.state.node(name)
+            network.set_limit(self.state, each, self.init(name).pid, limit)
+            self._replace_node(replace(each, limit=limit))
 
     # ------------------------------------------------------------------ inside a host
 
-    def init(self, name: str) -> ProcessId:
-        """PID 1 of a node that is on."""
-        return node.require_init(self.state, name)
-
-    def exec_argv(self, name: str, command: Sequence[str]) -> list[str]:
-        """The command line that runs a command inside a host."""
-        return node.enter_argv(self.init(name), command)
+    def exec_argv(self, name: str, command: Sequence[str], *, folder: str = "/") -> list[str]:
+        """The command line that runs a command inside a host, in a folder of the host."""
+        return node.enter_argv(self.init(name), command, folder=folder)
 
     def execute(
         self, name: str, *command: str, timeout_s: float = 60.0
@@ -336,5 +282,9 @@ class Lab:
         )
 
     def virsh(self, name: str, *commands: str, timeout_s: float = 60.0) -> str:
-        """Run virsh commands on a host; raises LabError with virsh's words when one fails."""
+        """Run virsh commands on a host and return their output.
+
+        Raises:
+            LabError: one failed, with virsh's words.
+        """
         return hypervisor.virsh(self.init(name), *commands, timeout_s=timeout_s)

@@ -1,81 +1,29 @@
-"""The lab's guest as an image and as a libvirt domain; what it does is told in guest.asm."""
+"""The lab's guest as disk images and a libvirt domain; what it does is told in guest.asm."""
 
 import struct
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-import msgspec
-
+from lab import hypervisor
 from lab.errors import LabError
-from lab.folders import CONSOLES_PATH
-from lab.processes import run
+from lab.folders import CONSOLES_PATH, LOCAL_PATH, SHARED_PATH, LabFolders
+from lab.processes import ProcessId, run
+from lab.server import MIB, ServerSpec, Storage, Workload
 
-MIB = 1024 * 1024
-PAGE_BYTES = 4096
-WORKING_SET_ADDRESS = 0x100000
-FIRMWARE_MB = 8
-"""Memory that the working set leaves alone: what is below it, and the BIOS's tables at the top."""
-BOOT_DISK_BYTES = MIB
 _PARAMETERS_OFFSET = 510 - 12
-
-
-class Workload(msgspec.Struct, frozen=True, kw_only=True):
-    """What a guest does with its memory."""
-
-    working_set_mb: int = 4
-    dirty_mb_per_s: float = 0.0
-
-    @property
-    def pages(self) -> int:
-        """Size of the working set."""
-        return self.working_set_mb * MIB // PAGE_BYTES
-
-    @property
-    def pages_per_s(self) -> int:
-        """How many pages are written each second."""
-        return round(self.dirty_mb_per_s * MIB / PAGE_BYTES)
-
-
-class GuestDisk(msgspec.Struct, frozen=True, kw_only=True):
-    """A raw image attached to the IDE controller."""
-
-    path: Path
-    """As the host sees it."""
-
-
-class GuestDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """All that makes a libvirt domain."""
-
-    name: str
-    server_id: str
-    memory_mb: int
-    disks: tuple[GuestDisk, ...]
-    virt_type: str
-    """``qemu`` (software emulation) or ``kvm``."""
-
-
-def check_workload(memory_mb: int, workload: Workload) -> None:
-    """See whether a guest can hold its working set.
-
-    Raises:
-        LabError: it cannot, or a figure is not positive.
-    """
-    if workload.working_set_mb < 1:
-        raise LabError(f"a working set of {workload.working_set_mb} MB is none: give at least 1")
-    if workload.dirty_mb_per_s < 0:
-        raise LabError(f"a guest cannot dirty {workload.dirty_mb_per_s:g} MB/s: give 0 or more")
-    if memory_mb < workload.working_set_mb + FIRMWARE_MB:
-        raise LabError(
-            f"{memory_mb} MB of memory cannot hold a working set of {workload.working_set_mb} MB: "
-            f"give at least {workload.working_set_mb + FIRMWARE_MB}"
-        )
+_DISK_BYTES = {"shared": MIB, "local": 32 * MIB}
+_POOLS: dict[Storage, tuple[str, ...]] = {
+    "shared": ("shared",),
+    "local": ("local",),
+    "mixed": ("shared", "local"),
+}
+_POOL_PATHS = {"shared": SHARED_PATH, "local": LOCAL_PATH}
 
 
 def assemble(output: Path) -> None:
-    """Assemble guest.asm, unless ``output`` is newer than it."""
+    """Assemble guest.asm."""
     source = Path(__file__).with_name("guest.asm")
-    if not output.exists() or output.stat().st_mtime < source.stat().st_mtime:
-        run(["nasm", "-f", "bin", "-w+error", str(source), "-o", str(output)])
+    run(["nasm", "-f", "bin", "-w+error", str(source), "-o", str(output)])
 
 
 def boot_image(program: bytes, workload: Workload, *, drive_count: int) -> bytes:
@@ -86,27 +34,74 @@ def boot_image(program: bytes, workload: Workload, *, drive_count: int) -> bytes
     return bytes(image)
 
 
-def console_path(name: str) -> Path:
-    """A guest's serial output, as every host sees it."""
-    return CONSOLES_PATH / f"{name}.log"
+def volumes(spec: ServerSpec, folders: LabFolders) -> list[tuple[str, Path]]:
+    """Pool and image file (as the machine sees it) of each disk, the boot disk first."""
+    places = {"shared": folders.shared, "local": folders.local(spec.host)}
+    names = (f"{spec.name}.img", f"{spec.name}-data.img")
+    pools = _POOLS[spec.storage]
+    return [(pool, places[pool] / name) for pool, name in zip(pools, names, strict=False)]
 
 
-def domain_xml(definition: GuestDefinition) -> str:
-    """The libvirt domain: one CPU, IDE disks without host caching, a serial port into a file."""
+def write_disks(spec: ServerSpec, folders: LabFolders) -> None:
+    """Make a server's image files; a file of that name is overwritten."""
+    program = (folders.root / "guest.bin").read_bytes()
+    disks = volumes(spec, folders)
+    boot = boot_image(program, spec.workload, drive_count=len(disks))
+    for (pool, path), content in zip(disks, (boot, b""), strict=False):
+        with path.open("wb") as image:
+            image.write(content)
+            image.truncate(_DISK_BYTES[pool])
+
+
+def create(
+    spec: ServerSpec, server_id: str, folders: LabFolders, init: ProcessId, virt_type: str
+) -> None:
+    """Make a server on its host and start it, unless it is to be stopped.
+
+    What a broken-off attempt left is taken over.
+
+    Raises:
+        LabError: libvirt refused, with its words.
+    """
+    if spec.name in hypervisor.running_names(init):
+        return
+    write_disks(spec, folders)
+    definition = folders.etc(spec.host) / "godwit" / f"{spec.name}.xml"
+    definition.write_text(domain_xml(spec, server_id, virt_type), encoding="utf-8")
+    commands = [f"pool-refresh {pool}" for pool in _POOLS[spec.storage]]
+    commands.append(f"define /etc/godwit/{spec.name}.xml")
+    if not spec.stopped:
+        commands.append(f"start {spec.name}")
+    try:
+        hypervisor.virsh(init, *commands)
+    except LabError:
+        for _, path in volumes(spec, folders):
+            path.unlink()
+        raise
+    finally:
+        definition.unlink()
+
+
+def domain_xml(spec: ServerSpec, server_id: str, virt_type: str) -> str:
+    """The libvirt domain: one CPU, IDE disks without host caching, a serial port into a file.
+
+    ``virt_type`` is ``qemu`` (software emulation) or ``kvm``.
+    """
+    names = (f"{spec.name}.img", f"{spec.name}-data.img")
     disks = "".join(
         f"""
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw' cache='none'/>
-      <source file='{escape(str(disk.path))}'/>
+      <source file='{escape(str(_POOL_PATHS[pool] / name))}'/>
       <target dev='{target}' bus='ide'/>
     </disk>"""
-        for disk, target in zip(definition.disks, ("hda", "hdb"), strict=False)
+        for pool, name, target in zip(_POOLS[spec.storage], names, ("hda", "hdb"), strict=False)
     )
     return f"""\
-<domain type='{definition.virt_type}'>
-  <name>{escape(definition.name)}</name>
-  <uuid>{definition.server_id}</uuid>
-  <memory unit='MiB'>{definition.memory_mb}</memory>
+<domain type='{virt_type}'>
+  <name>{escape(spec.name)}</name>
+  <uuid>{server_id}</uuid>
+  <memory unit='MiB'>{spec.memory_mb}</memory>
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
@@ -124,7 +119,7 @@ def domain_xml(definition: GuestDefinition) -> str:
   <devices>{disks}
     <controller type='usb' model='none'/>
     <serial type='file'>
-      <source path='{escape(str(console_path(definition.name)))}' append='on'/>
+      <source path='{escape(str(CONSOLES_PATH / spec.name))}.log' append='on'/>
     </serial>
     <video>
       <model type='none'/>

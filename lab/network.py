@@ -4,7 +4,7 @@ import json
 
 from lab.errors import LabError
 from lab.processes import run
-from lab.state import LabState, LinkLimit, Node
+from lab.state import LinkLimit, Node, Resources
 
 _LATENCY_MS = 50
 
@@ -22,23 +22,23 @@ def subnet_is_free(subnet: int) -> bool:
     return not nearer and f"godwit{subnet}" not in _links()
 
 
-def bridge_exists(state: LabState) -> bool:
+def bridge_exists(lab: Resources) -> bool:
     """Whether this lab's own bridge is there."""
-    return _links().get(state.bridge) == state.mac(0)
+    return _links().get(lab.bridge) == lab.mac(0)
 
 
-def make_bridge(state: LabState) -> None:
+def make_bridge(lab: Resources) -> None:
     """Make the bridge with the machine's address in the lab."""
-    run(["ip", "link", "add", state.bridge, "address", state.mac(0), "type", "bridge"])
-    run(["ip", "address", "add", f"{state.address(1)}/24", "dev", state.bridge])
-    run(["ip", "link", "set", state.bridge, "up"])
+    run(["ip", "link", "add", lab.bridge, "address", lab.mac(0), "type", "bridge"])
+    run(["ip", "address", "add", f"{lab.address(1)}/24", "dev", lab.bridge])
+    run(["ip", "link", "set", lab.bridge, "up"])
 
 
-def remove_links(state: LabState) -> None:
+def remove_links(lab: Resources) -> None:
     """Remove the bridge and the ports that carry this lab's addresses, and nothing else."""
     present = _links()
-    mine = [(state.port(node.number), state.mac(node.number)) for node in state.nodes]
-    for name, mac in [*mine, (state.bridge, state.mac(0))]:
+    mine = [(lab.port(node.number), lab.mac(node.number)) for node in lab.nodes]
+    for name, mac in [*mine, (lab.bridge, lab.mac(0))]:
         if present.get(name) == mac:
             _remove(name)
 
@@ -52,28 +52,28 @@ def _remove(name: str) -> None:
             raise
 
 
-def connect(state: LabState, node: Node, pid: int) -> None:
+def connect(lab: Resources, node: Node, pid: int) -> None:
     """Lead a cable from the bridge into the network namespace of ``pid``, where it is ``eth0``."""
-    port = state.port(node.number)
-    if _links().get(port) == state.mac(node.number):
+    port = lab.port(node.number)
+    if _links().get(port) == lab.mac(node.number):
         _remove(port)
-    near = ["name", port, "address", state.mac(node.number)]
+    near = ["name", port, "address", lab.mac(node.number)]
     far = ["name", "eth0", "netns", str(pid)]
     run(["ip", "link", "add", *near, "type", "veth", "peer", *far])
-    run(["ip", "link", "set", port, "master", state.bridge, "up"])
+    run(["ip", "link", "set", port, "master", lab.bridge, "up"])
 
 
-def set_partition(state: LabState, node: Node, *, cut: bool) -> None:
+def set_partition(lab: Resources, node: Node, *, cut: bool) -> None:
     """Let the bridge drop everything to and from a node, its interface staying up, or heal that."""
     kind = "disabled" if cut else "forwarding"
     number = {"disabled": "0", "forwarding": "3"}[kind]
-    run(["bridge", "link", "set", "dev", state.port(node.number), "state", number])
+    run(["bridge", "link", "set", "dev", lab.port(node.number), "state", number])
 
 
-def set_limit(state: LabState, node: Node, pid: int, limit: LinkLimit) -> None:
+def set_limit(lab: Resources, node: Node, pid: int, limit: LinkLimit) -> None:
     """Slow a node's link in both directions: its own side, and the bridge's port towards it."""
     inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
-    for prefix, device in (([], state.port(node.number)), (inside, "eth0")):
+    for prefix, device in (([], lab.port(node.number)), (inside, "eth0")):
         for command in _queue_commands(device, limit):
             run([*prefix, *command])
 

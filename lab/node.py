@@ -71,28 +71,20 @@ def start(
     spec_file.write_text(json.dumps(msgspec.to_builtins(spec), indent=2), encoding="utf-8")
     argv = ["env", "--chdir=/", "unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
     argv += [sys.executable, "-m", "lab.init", str(spec_file)]
-    ours, theirs = _pipe()
-    try:
-        output = folder / "log" / "init.log"
-        pid = processes.spawn(argv, stdin=theirs, output=output, environment=os.environ)
-        os.close(theirs)
+    output = folder / "log" / "init.log"
+    theirs, ours = os.pipe()
+    with os.fdopen(theirs, "rb") as waiting, os.fdopen(ours, "wb", buffering=0) as go:
+        pid = processes.spawn(argv, stdin=waiting.fileno(), output=output, environment=os.environ)
         node = msgspec.structs.replace(node, process=processes.identify(pid))
         record(node)
         init = _wait_for_init(node, output)
         network.connect(state, node, init.pid)
-        os.write(ours, b"go\n")
-    finally:
-        os.close(ours)
+        go.write(b"go\n")
     if node.limit.rate_bits_per_s or node.limit.delay_ms:
         network.set_limit(state, node, init.pid, node.limit)
     if node.partitioned:
         network.set_partition(state, node, cut=True)
     return node
-
-
-def _pipe() -> tuple[int, int]:
-    reading, writing = os.pipe()
-    return writing, reading
 
 
 def _wait_for_init(node: Node, output: Path) -> ProcessId:
@@ -118,7 +110,7 @@ def stop(node: Node) -> None:
         processes.wait_gone(init)
 
 
-def enter_argv(init: ProcessId, argv: Sequence[str]) -> list[str]:
-    """The command line that runs ``argv`` inside a node."""
+def enter_argv(init: ProcessId, argv: Sequence[str], *, folder: str = "/") -> list[str]:
+    """The command line that runs ``argv`` inside a node, in a folder of the node."""
     namespaces = ["--net", "--mount", "--uts", "--ipc", "--pid"]
-    return ["nsenter", f"--target={init.pid}", *namespaces, "--wdns=/", "--", *argv]
+    return ["nsenter", f"--target={init.pid}", *namespaces, f"--wdns={folder}", "--", *argv]

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 from lab.certificates import write_secret
+from lab.folders import LabFolders
 from lab.state import CONTROLLER_NUMBER, LabState, Node
 
 ETCD_PORT = 2379
 BACKEND_PORT = 8700
 AGENT_PORT = 8600
+LIBVIRT_TLS_PORT = 16514
 LEASE_TTL_S = 10
 ROLES = ("operator", "viewer")
 
@@ -90,6 +92,17 @@ def new_token() -> str:
 def backend_url(state: LabState) -> str:
     """Where the lab's backend listens."""
     return f"https://{state.address(CONTROLLER_NUMBER)}:{BACKEND_PORT}"
+
+
+def console_environment(state: LabState, folders: LabFolders, role: str) -> dict[str, str]:
+    """Environment variables with which ``godwit`` finds this lab, as one of ROLES."""
+    return {
+        "GODWIT_BACKEND": backend_url(state),
+        "GODWIT_TOKEN_FILE": str(folders.operator / f"{role}.token"),
+        "GODWIT_CA_FILE": str(folders.operator / "ca.pem"),
+        "GODWIT_CERT_FILE": str(folders.operator / "cert.pem"),
+        "GODWIT_KEY_FILE": str(folders.operator / "key.pem"),
+    }
 
 
 def host_programs() -> dict[str, list[str]]:

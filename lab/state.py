@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import msgspec
 
 from lab.errors import LabError
 from lab.processes import ProcessId, boot_id
+from lab.server import ServerSpec, usual_servers
 
 LOCK_TIMEOUT_S = 60.0
 CONTROLLER = "controller"
@@ -44,12 +46,14 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 class ServerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A server that the lab has given to a host; where it is now, libvirt knows."""
 
-    name: str
+    spec: ServerSpec
     server_id: str
+    made: bool = False
+    """Whether its host has it; a start that was broken off makes it later."""
 
 
-class LabState(msgspec.Struct, frozen=True, kw_only=True):
-    """Value of ``state.json`` in the lab's folder."""
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be ended with a lab; any version of this program reads it of any other's lab."""
 
     name: str
     lab_id: str
@@ -59,7 +63,6 @@ class LabState(msgspec.Struct, frozen=True, kw_only=True):
     """K of 10.77.K.0/24, and of the bridge's name."""
     nodes: tuple[Node, ...]
     """The controller first."""
-    servers: tuple[ServerEntry, ...] = ()
 
     @property
     def bridge(self) -> str:
@@ -79,10 +82,15 @@ class LabState(msgspec.Struct, frozen=True, kw_only=True):
         one, two, three = uuid.UUID(self.lab_id).bytes[:3]
         return f"02:67:{one:02x}:{two:02x}:{three:02x}:{number:02x}"
 
-    @property
-    def controller(self) -> Node:
-        """The node of etcd and the backend."""
-        return self.nodes[0]
+
+class LabState(Resources, frozen=True, kw_only=True):
+    """Value of ``state.json`` in the lab's folder."""
+
+    prepared: bool = False
+    """Whether every node's files are written."""
+    virt_type: Literal["", "qemu", "kvm"] = ""
+    """How guests run; empty until it was tried."""
+    servers: tuple[ServerEntry, ...] = ()
 
     @property
     def hosts(self) -> tuple[Node, ...]:
@@ -106,18 +114,20 @@ class LabState(msgspec.Struct, frozen=True, kw_only=True):
         return uuid.uuid5(uuid.UUID(self.lab_id), what)
 
 
-def new_state(name: str, *, subnet: int, host_count: int) -> LabState:
+def new_state(name: str, *, subnet: int, host_count: int, server_count: int) -> LabState:
     """A lab of which nothing has been made yet."""
-    hosts = (
+    hosts = tuple(
         Node(name=f"kvm-{index + 1:02d}", number=FIRST_HOST_NUMBER + index)
         for index in range(host_count)
     )
+    specs = usual_servers([host.name for host in hosts], server_count)
     return LabState(
         name=name,
         lab_id=str(uuid.uuid4()),
         boot_id=boot_id(),
         subnet=subnet,
         nodes=(Node(name=CONTROLLER, number=CONTROLLER_NUMBER), *hosts),
+        servers=tuple(ServerEntry(spec=spec, server_id=str(uuid.uuid4())) for spec in specs),
     )
 
 
@@ -141,9 +151,27 @@ def lab_folder(name: str) -> Path:
 
 def read_state(name: str) -> LabState | None:
     """What is recorded of a lab; None when there is no such lab."""
-    path = lab_folder(name) / "state.json"
+    return _read(lab_folder(name), LabState)
+
+
+def read_resources(name: str) -> Resources | None:
+    """What has to be ended with a lab; None when there is no such lab."""
+    return _read(lab_folder(name), Resources)
+
+
+def all_resources() -> list[Resources]:
+    """Every lab that is recorded on this machine."""
+    found = (_read(path.parent, Resources) for path in sorted(labs_root().glob("*/state.json")))
+    return [resources for resources in found if resources is not None]
+
+
+RecordT = TypeVar("RecordT", bound=Resources)
+
+
+def _read(folder: Path, kind: type[RecordT]) -> RecordT | None:
+    path = folder / "state.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=LabState)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
@@ -156,12 +184,6 @@ def write_state(state: LabState) -> None:
     fresh = path.with_name("state.json.new")
     fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
     fresh.replace(path)
-
-
-def all_states() -> list[LabState]:
-    """Every lab that is recorded on this machine."""
-    found = (read_state(path.parent.name) for path in sorted(labs_root().glob("*/state.json")))
-    return [state for state in found if state is not None]
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+"""What a server of the lab is asked to be, and the usual mixture of them."""
+
+import re
+from typing import Literal
+
+import msgspec
+
+from lab.errors import LabError
+
+MIB = 1024 * 1024
+PAGE_BYTES = 4096
+FIRMWARE_MB = 8
+"""Memory that the working set leaves alone: what is below it, and the BIOS's tables at the top."""
+
+Storage = Literal["shared", "local", "mixed"]
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guest does with its memory."""
+
+    working_set_mb: int = 4
+    dirty_mb_per_s: float = 0.0
+
+    @property
+    def pages(self) -> int:
+        """Size of the working set."""
+        return self.working_set_mb * MIB // PAGE_BYTES
+
+    @property
+    def pages_per_s(self) -> int:
+        """How many pages are written each second."""
+        return round(self.dirty_mb_per_s * MIB / PAGE_BYTES)
+
+
+class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A server to be made."""
+
+    name: str
+    host: str
+    memory_mb: int = 128
+    workload: Workload = Workload()
+    storage: Storage = "shared"
+    """Where its disks are; ``mixed`` is a boot disk on shared and a second one on local storage."""
+    stopped: bool = False
+
+
+def check_spec(spec: ServerSpec) -> None:
+    """See whether a server can be as asked.
+
+    Raises:
+        LabError: its name is no name, or its figures do not fit one another.
+    """
+    workload = spec.workload
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", spec.name):
+        raise LabError(
+            f"{spec.name!r} cannot name a server: use up to 63 of a-z, 0-9, '-', '_' and '.'"
+        )
+    if workload.working_set_mb < 1:
+        raise LabError(f"a working set of {workload.working_set_mb} MB is none: give at least 1")
+    if workload.dirty_mb_per_s < 0:
+        raise LabError(f"a guest cannot dirty {workload.dirty_mb_per_s:g} MB/s: give 0 or more")
+    if spec.memory_mb < workload.working_set_mb + FIRMWARE_MB:
+        raise LabError(
+            f"{spec.memory_mb} MB of memory cannot hold a working set of "
+            f"{workload.working_set_mb} MB: give at least {workload.working_set_mb + FIRMWARE_MB}"
+        )
+
+
+_KINDS = ("web", "db", "cache", "batch", "files")
+_HOST_OF_KIND = {"web": 0, "db": 0, "cache": 1, "batch": 1, "files": 2}
+
+
+def _of_kind(kind: str, name: str, host: str) -> ServerSpec:
+    match kind:
+        case "db":
+            busy = Workload(working_set_mb=64, dirty_mb_per_s=20)
+            return ServerSpec(name=name, host=host, memory_mb=256, workload=busy)
+        case "cache":
+            hot = Workload(working_set_mb=128, dirty_mb_per_s=60)
+            return ServerSpec(name=name, host=host, memory_mb=192, workload=hot)
+        case "batch":
+            return ServerSpec(name=name, host=host, memory_mb=256, stopped=True)
+        case "files":
+            return ServerSpec(name=name, host=host, storage="local")
+        case _:
+            return ServerSpec(name=name, host=host)
+
+
+def usual_servers(host_names: list[str], count: int) -> tuple[ServerSpec, ...]:
+    """A small fleet's mixture, repeated until there are ``count`` servers: web-1, db-1... web-2."""
+    found = []
+    for index in range(count):
+        turn, kind_index = divmod(index, len(_KINDS))
+        kind = _KINDS[kind_index]
+        host = host_names[(_HOST_OF_KIND[kind] + turn) % len(host_names)]
+        found.append(_of_kind(kind, f"{kind}-{turn + 1}", host))
+    return tuple(found)
