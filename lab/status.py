@@ -19,10 +19,9 @@ _LISTENING = "0A"
 
 def status_table(state: LabState, folders: LabFolders) -> Table:
     """One row for each node: whether it is on, where, and what runs on it by its own libvirt."""
-    table = Table(box=None, pad_edge=False)
-    columns = ("NODE", "STATE", "ADDRESS", "PID", "CPU", "MICROCODE", "LINK", "PROGRAMS", "GUESTS")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("NODE", "STATE", "ADDRESS", "PID", "CPU", "MICROCODE", "LINK", "GUESTS"):
+        table.add_column(column, overflow="fold", no_wrap=column not in {"STATE", "GUESTS"})
     for each in state.nodes:
         table.add_row(*_row(state, folders, each))
     return table
@@ -39,7 +38,6 @@ def _row(state: LabState, folders: LabFolders, each: Node) -> list[Text]:
         model,
         microcode,
         link_words(each.limit),
-        _programs(each, init) if init else "",
         ", ".join(hypervisor.running_names(init)) if init and each.name != CONTROLLER else "",
     )
     return [Text(each.name), _condition(each, init), *(Text(fact or "-") for fact in facts)]
@@ -50,13 +48,18 @@ def _condition(each: Node, init: ProcessId | None) -> Text:
         return Text("✖ cut", style="red")
     if each.partitioned:
         return Text("◐ partitioned", style="yellow")
-    return Text("● up", style="green")
+    down = _programs_down(each, init)
+    return (
+        Text(f"▲ no {', no '.join(down)}", style="yellow") if down else Text("● up", style="green")
+    )
 
 
 def _cpu(cpuinfo: Path) -> tuple[str, str]:
     text = cpuinfo.read_text(encoding="utf-8")
     fields = dict(re.findall(r"^(model name|microcode)\s*: (.*)$", text, re.MULTILINE))
-    return fields.get("model name", ""), fields.get("microcode", "")
+    # the table has no room for what every server CPU's name says
+    model = re.sub(r"Intel\(R\) |\(R\)|CPU | @.*", "", fields.get("model name", ""))
+    return model, fields.get("microcode", "")
 
 
 def link_words(limit: LinkLimit) -> str:
@@ -66,11 +69,11 @@ def link_words(limit: LinkLimit) -> str:
     return ", ".join(part for part in (rate, delay) if part) or "whole"
 
 
-def _programs(each: Node, init: ProcessId) -> str:
-    """The programs of a node that take connections; the others are named as down."""
+def _programs_down(each: Node, init: ProcessId) -> list[str]:
+    """The programs of a node that do not take connections now."""
     wanted = _CONTROLLER_PROGRAMS if each.name == CONTROLLER else _HOST_PROGRAMS
     ports = _listening_ports(init)
-    return ", ".join(name if port in ports else f"{name} down" for name, port in wanted.items())
+    return [name for name, port in wanted.items() if port not in ports]
 
 
 def _listening_ports(init: ProcessId) -> set[int]:
