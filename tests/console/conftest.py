@@ -1,0 +1,404 @@
+"""A small fleet, a backend that answers from it, and the console over both."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Snapshots must not depend on where they are made; both are read when textual is imported.
+os.environ["TEXTUAL_ANIMATIONS"] = "none"
+os.environ.pop("NO_COLOR", None)
+
+from tui.app import Console
+from tui.client import Connected, Disconnected, Event
+from tui.desk import Desk
+from tui.plot import GraphStyle
+from wire.console import BackendStatus, FleetSnapshot, Role
+from wire.errors import ErrorCode, GodwitError
+from wire.fleet import (
+    Candidate,
+    Disk,
+    FilterVerdict,
+    HealthValue,
+    HostFacts,
+    HostMeters,
+    HostStatus,
+    HostView,
+    ServerStatus,
+    ServerView,
+    StoragePool,
+)
+from wire.migration import (
+    Migration,
+    MigrationDetail,
+    MigrationOptions,
+    MigrationState,
+    Pass,
+    Sample,
+    Statistics,
+)
+
+MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
+NOON_MS = 1_795_435_200_000  # 2026-11-23 12:00:00 UTC
+
+
+@pytest.fixture(autouse=True)
+def fixed_timezone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Moments are shown in local time."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def make_host(number: int, **changed: object) -> HostView:
+    """A host that is like all others but for its number and what is given."""
+    name = f"kvm-{number:02d}"
+    facts = {
+        "host_id": f"0b5e4a4e-0000-4000-8000-0000000000{number:02d}",
+        "name": name,
+        "address": f"10.77.1.{10 + number}",
+        "agent_url": f"https://10.77.1.{10 + number}:8600",
+        "cpu_architecture": "x86_64",
+        "cpu_model_name": "Intel(R) Xeon(R) CPU E5-2650 v2 @ 2.60GHz",
+        "microcode": "0x42e",
+        "kernel": "6.1.0-28-amd64",
+        "cpu_count": 16,
+        "page_size_bytes": 4096,
+        "memory_total_bytes": 24 * GIBIBYTE,
+        "libvirt_cpu_model": "IvyBridge-IBRS",
+        "cpu_features": ("arat", "hypervisor", "ss", "vmx"),
+        "machine_types": ("pc-i440fx-7.2", "pc-q35-7.2"),
+        "virt_types": ("kvm", "qemu"),
+        "qemu_version": "7.2.15",
+        "libvirt_version": "9.0.0",
+        "agent_version": "0.1.0",
+        "pools": (
+            StoragePool(
+                pool_id="5e1f0000-0000-4000-8000-000000000001",
+                name="shared",
+                shared=True,
+                path="/var/lib/godwit/shared",
+                capacity_bytes=400 * GIBIBYTE,
+                available_bytes=311 * GIBIBYTE,
+            ),
+            StoragePool(
+                pool_id=f"5e1f0000-0000-4000-8000-0000000001{number:02d}",
+                name="local",
+                shared=False,
+                path="/var/lib/libvirt/images",
+                capacity_bytes=80 * GIBIBYTE,
+                available_bytes=61 * GIBIBYTE,
+            ),
+        ),
+    }
+    view = {
+        "status": HostStatus.ONLINE,
+        "health": HealthValue(boot_id="b", epoch=3),
+        "meters": HostMeters(cpu_percent=7.5, memory_used_bytes=(2 + 3 * number) * GIBIBYTE),
+        "server_count": 3,
+        "running_server_count": 2,
+        "server_memory_bytes": 1536 * MEBIBYTE,
+        "seen_at_ms": NOON_MS,
+    }
+    for key, value in changed.items():
+        (facts if key in facts else view)[key] = value
+    return HostView(facts=HostFacts(**facts), **view)
+
+
+def make_server(number: int, name: str, host: int, **changed: object) -> ServerView:
+    """A running server with one shared disk, unless told otherwise."""
+    view = {
+        "server_id": f"7c1d0000-0000-4000-8000-0000000000{number:02d}",
+        "name": name,
+        "status": ServerStatus.RUNNING,
+        "host_id": f"0b5e4a4e-0000-4000-8000-0000000000{host:02d}",
+        "host_name": f"kvm-{host:02d}",
+        "vcpu_count": 1,
+        "memory_bytes": 256 * MEBIBYTE,
+        "storage": "shared",
+        "target_host_names": ("kvm-02",),
+        "disks": (
+            Disk(
+                target="vda",
+                source=f"/var/lib/godwit/shared/{name}.img",
+                pool_name="shared",
+                shared=True,
+                capacity_bytes=20 * MEBIBYTE,
+                allocation_bytes=4 * MEBIBYTE,
+            ),
+        ),
+    }
+    return ServerView(**{**view, **changed})
+
+
+def make_samples(count: int) -> tuple[Sample, ...]:
+    """The curve of a guest that dirties memory nearly as quickly as the link carries it."""
+    samples = []
+    remaining, number = 257.0, 1
+    for step in range(count):
+        samples.append(
+            Sample(
+                elapsed_ms=250 * step,
+                pass_number=number,
+                memory_total_bytes=257 * MEBIBYTE,
+                memory_processed_bytes=12 * step * MEBIBYTE,
+                memory_remaining_bytes=int(remaining * MEBIBYTE),
+                bandwidth_bytes_per_s=0 if not step else int((47 + step % 3) * MEBIBYTE),
+                dirty_bytes_per_s=0 if number == 1 else int((60 - 4 * number) * MEBIBYTE),
+                expected_downtime_ms=0 if number == 1 else 1200 - 100 * number,
+                downtime_limit_ms=300,
+                throttle_percent=0 if number < 3 else 10 * (number - 1),
+            )
+        )
+        remaining -= 11.8
+        if remaining < 8:
+            number += 1
+            remaining = max(12.0, 200.0 - 45.0 * number)
+    return tuple(samples)
+
+
+def make_passes(count: int) -> tuple[Pass, ...]:
+    """Passes that go with :func:`make_samples`."""
+    return tuple(
+        Pass(
+            number=number,
+            started_ms=2700 * (number - 1),
+            duration_ms=2700 - 300 * number,
+            remaining_at_start_bytes=(257 - 45 * (number - 1)) * MEBIBYTE,
+            transferred_bytes=(250 - 45 * (number - 1)) * MEBIBYTE,
+            dirty_bytes_per_s=0 if number == 1 else (60 - 4 * number) * MEBIBYTE,
+            bandwidth_bytes_per_s=48 * MEBIBYTE,
+            throttle_percent=0 if number < 3 else 10 * (number - 1),
+        )
+        for number in range(1, count + 1)
+    )
+
+
+def make_migration(number: int, server: ServerView, **changed: object) -> Migration:
+    """A live migration to kvm-02 that has succeeded, unless told otherwise."""
+    view = {
+        "migration_id": f"3f0000{number:02d}",
+        "server_id": server.server_id,
+        "server_name": server.name,
+        "source_host_id": server.host_id,
+        "source_host_name": server.host_name,
+        "target_host_id": "0b5e4a4e-0000-4000-8000-000000000002",
+        "target_host_name": "kvm-02",
+        "state": MigrationState.SUCCEEDED,
+        "requested_by": "alice",
+        "created_at_ms": NOON_MS + 60_000 * number,
+        "started_at_ms": NOON_MS + 60_000 * number + 300,
+        "finished_at_ms": NOON_MS + 60_000 * number + 12_800,
+        "passes": make_passes(4),
+        "statistics": Statistics(
+            total_ms=12_500,
+            downtime_ms=41,
+            setup_ms=9,
+            memory_total_bytes=257 * MEBIBYTE,
+            memory_transferred_bytes=614 * MEBIBYTE,
+            memory_bandwidth_bytes_per_s=48 * MEBIBYTE,
+            pass_count=4,
+            throttle_max_percent=30,
+        ),
+        "outcome": f"{server.name} runs on kvm-02",
+    }
+    return Migration(**{**view, **changed})
+
+
+def make_fleet(role: Role = Role.OPERATOR) -> FleetSnapshot:
+    """Four hosts, of which one differs in microcode, one in CPU and one is down; six servers."""
+    hosts = (
+        make_host(1),
+        make_host(2),
+        make_host(3, microcode="0x428", kernel="6.1.0-26-amd64"),
+        make_host(
+            4,
+            cpu_model_name="AMD EPYC 7763 64-Core Processor",
+            microcode="0xa0011d1",
+            status=HostStatus.OFFLINE,
+            status_reason="kvm-04 has lost its health key since 11:58:12",
+            meters=None,
+            health=None,
+        ),
+    )
+    moving = make_server(
+        3,
+        "db-1",
+        1,
+        status=ServerStatus.LIVE_MIGRATING,
+        migration_id="3f000003",
+        target_host_names=(),
+        memory_bytes=1024 * MEBIBYTE,
+    )
+    servers = (
+        make_server(1, "web-1", 1),
+        make_server(2, "web-2", 2, target_host_names=("kvm-01",)),
+        moving,
+        make_server(4, "batch-1", 3, target_host_names=(), storage="local"),
+        make_server(5, "old-1", 1, status=ServerStatus.READY, target_host_names=()),
+        make_server(6, "mail-10", 4, status=ServerStatus.UNKNOWN, target_host_names=()),
+    )
+    migrations = (
+        make_migration(
+            3,
+            moving,
+            state=MigrationState.COPYING_MEMORY,
+            finished_at_ms=0,
+            statistics=Statistics(),
+            outcome="",
+            passes=make_passes(3),
+        ),
+        make_migration(
+            2,
+            servers[3],
+            state=MigrationState.FAILED,
+            statistics=Statistics(total_ms=2100, memory_transferred_bytes=31 * MEBIBYTE),
+            passes=(),
+            error=(
+                "operation failed: migration out job: unexpectedly failed\n"
+                "qemu-system-x86_64: Unable to write to socket: Broken pipe"
+            ),
+            advice="Check the link between kvm-03 and kvm-02, then try again.",
+            outcome="batch-1 runs on kvm-03",
+        ),
+        make_migration(1, servers[1]),
+    )
+    return FleetSnapshot(
+        status=BackendStatus(version="0.1.0", role=role, token_name="alice", etcd_ok=True),
+        hosts=hosts,
+        servers=servers,
+        migrations=migrations,
+    )
+
+
+def make_candidates() -> list[Candidate]:
+    """Two hosts that fit and one that does not."""
+
+    def verdicts(**reasons: str) -> tuple[FilterVerdict, ...]:
+        names = ("online", "not_source", "cpu_model", "microcode", "kernel", "memory", "storage")
+        return tuple(
+            FilterVerdict(filter=name, passed=name not in reasons, reason=reasons.get(name, ""))
+            for name in names
+        )
+
+    return [
+        Candidate(
+            host_id=make_host(3).facts.host_id,
+            host_name="kvm-03",
+            verdicts=verdicts(
+                microcode="microcode 0x42e on kvm-01, 0x428 on kvm-03",
+                kernel="kernel 6.1.0-28-amd64 on kvm-01, 6.1.0-26-amd64 on kvm-03",
+            ),
+        ),
+        Candidate(
+            host_id=make_host(2).facts.host_id, host_name="kvm-02", verdicts=verdicts(), weight=0.4
+        ),
+        Candidate(
+            host_id=make_host(5).facts.host_id, host_name="kvm-05", verdicts=verdicts(), weight=0.9
+        ),
+    ]
+
+
+class StubClient:
+    """Answers as the backend would; keeps what it was asked to do."""
+
+    def __init__(self, fleet: FleetSnapshot) -> None:
+        self.fleet = fleet
+        self.stream: asyncio.Queue[Connected | Disconnected | Event] = asyncio.Queue()
+        self.asked: list[tuple[str, str]] = []
+        self.refusal: GodwitError | None = None
+        self.samples: tuple[Sample, ...] = make_samples(40)
+        self.candidate_list = make_candidates()
+
+    async def __aenter__(self) -> "StubClient":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def say(self, payload: object, name: str = "event") -> None:
+        """Let the stream say something."""
+        self.stream.put_nowait(Event(name=name, payload=payload))
+
+    async def events(self) -> AsyncIterator[Connected | Disconnected | Event]:
+        yield Connected()
+        yield Event(name="snapshot", payload=self.fleet)
+        while True:
+            yield await self.stream.get()
+
+    async def candidates(self, server: str) -> list[Candidate]:
+        self.asked.append(("candidates", server))
+        return self.candidate_list
+
+    async def live_migrate(self, server: str, options: MigrationOptions) -> Migration:
+        self.asked.append(("live_migrate", f"{server} {options.prefer_host}".strip()))
+        if self.refusal is not None:
+            raise self.refusal
+        view = next(each for each in self.fleet.servers if each.server_id == server)
+        return make_migration(9, view, state=MigrationState.QUEUED, passes=(), outcome="")
+
+    async def cancel(self, migration_id: str) -> Migration:
+        self.asked.append(("cancel", migration_id))
+        return self._migration(migration_id)
+
+    async def migration(self, migration_id: str) -> MigrationDetail:
+        self.asked.append(("migration", migration_id))
+        migration = self._migration(migration_id)
+        samples = () if migration.state.ended else self.samples
+        return MigrationDetail(migration=migration, samples=samples)
+
+    def _migration(self, migration_id: str) -> Migration:
+        for each in self.fleet.migrations:
+            if each.migration_id == migration_id:
+                return each
+        raise GodwitError(ErrorCode.NOT_FOUND, f"no migration is called {migration_id!r}")
+
+
+@pytest.fixture
+def fleet() -> FleetSnapshot:
+    return make_fleet()
+
+
+@pytest.fixture
+def client(fleet: FleetSnapshot) -> StubClient:
+    return StubClient(fleet)
+
+
+@pytest.fixture
+def open_console(client: StubClient) -> Callable[..., Console]:
+    """Make a console over the stub; keyword arguments go to the desk."""
+
+    def build(**options: object) -> Console:
+        desk = Desk(client=client, address="10.77.1.2:8700", **options)  # type: ignore[arg-type]
+        return Console(desk)
+
+    return build
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of recorded traces."""
+    return Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def make() -> dict[str, Callable[..., object]]:
+    """The makers of wire structs, for tests that want one of their own."""
+    return {
+        "host": make_host,
+        "server": make_server,
+        "migration": make_migration,
+        "samples": make_samples,
+        "fleet": make_fleet,
+    }
+
+
+@pytest.fixture(params=list(GraphStyle))
+def graph(request: pytest.FixtureRequest) -> GraphStyle:
+    return request.param

@@ -1,0 +1,284 @@
+"""The console: one Textual app over the fleet's store."""
+
+import os
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from textual import events, on
+from textual.app import App
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from tui.actions import Place
+from tui.calls import Refusal, ask
+from tui.client import Client
+from tui.desk import Desk
+from tui.destinations import Destination, UnknownDestinationError, destination
+from tui.messages import (
+    AbortAnswered,
+    Commanded,
+    CurveAnswered,
+    FromStream,
+    Told,
+    WantsAbort,
+    WantsBack,
+    WantsCurve,
+    WantsMigration,
+    WantsServers,
+    WantsTargets,
+)
+from tui.plot import GraphStyle
+from tui.screens.dialog import Dialog, Question
+from tui.screens.frame import Frame
+from tui.screens.help import HelpScreen
+from tui.screens.hosts import HostsScreen
+from tui.screens.listing import ListView
+from tui.screens.migration import MigrationScreen
+from tui.screens.migrations import MigrationsScreen
+from tui.screens.servers import ServersScreen
+from tui.screens.targets import TargetsDialog
+from tui.screens.too_small import TooSmallScreen, too_small
+from tui.settings import Settings
+from tui.store import Changes
+from tui.themes import THEMES, next_theme
+from tui.views.sentences import abort_question, leave_question
+from wire.config import ConfigError
+from wire.migration import Migration
+
+TICK_S = 0.5
+"""What the stream brings is shown twice a second: quick enough to follow, cheap over ssh."""
+GRAPH = "GODWIT_GRAPH"
+
+
+class Console(App[None], inherit_bindings=False):
+    """Godwit's console. Workers only post messages; the handlers here own every change."""
+
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+        self.animation_level = "none"
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+
+    def on_mount(self) -> None:
+        """Open the hosts view and begin to listen."""
+        self.set_class(self.desk.graph is GraphStyle.ASCII, "-ascii")
+        self.install_screen(HostsScreen(self.desk), "hosts")
+        self.install_screen(ServersScreen(self.desk), "servers")
+        self.install_screen(MigrationsScreen(self.desk), "migrations")
+        self.push_screen("hosts")
+        self.run_worker(self._follow(), exit_on_error=True)
+        self.set_interval(TICK_S, self.show_changes)
+
+    async def _follow(self) -> None:
+        async with self.desk.client:
+            async for item in self.desk.client.events():
+                self.post_message(FromStream(item))
+
+    @on(FromStream)
+    def take(self, message: FromStream) -> None:
+        """Keep what the stream said; the next tick shows it. The very first fleet shows at once."""
+        complete = self.desk.store.complete
+        self.desk.store.apply(message.item)
+        if self.desk.store.complete and not complete:
+            self.show_changes()
+
+    def show_changes(self) -> None:
+        """Bring every view on the stack up to date, and only the top line while paused."""
+        changes = Changes() if self.desk.paused else self.desk.store.changes()
+        for screen in self.screen_stack:
+            if isinstance(screen, Frame) and screen.is_mounted:
+                if not self.desk.paused:
+                    screen.take(changes)
+                screen.refresh_frame()
+
+    @property
+    def frame(self) -> Frame | None:
+        """The view that is shown, dialogs left aside."""
+        frames = [screen for screen in self.screen_stack if isinstance(screen, Frame)]
+        return frames[-1] if frames else None
+
+    # What screens want
+
+    @on(Told)
+    def tell(self, message: Told) -> None:
+        """Show a sentence in the notice line."""
+        if self.frame is not None:
+            self.frame.tell(message.sentence)
+
+    @on(WantsBack)
+    def back(self) -> None:
+        """Go to the view before, unless this is the first."""
+        if len(self.screen_stack) > 2:
+            self.pop_screen()
+
+    @on(WantsServers)
+    def show_servers(self, message: WantsServers) -> None:
+        """Show the servers of one host."""
+        self.push_screen(ServersScreen(self.desk, host_id=message.host_id))
+
+    @on(WantsMigration)
+    def show_migration(self, message: WantsMigration) -> None:
+        """Show one migration."""
+        self.push_screen(MigrationScreen(self.desk, message.migration_id))
+
+    @on(WantsTargets)
+    def show_targets(self, message: WantsTargets) -> None:
+        """Open the live-migrate dialog; a migration that begins is shown at once."""
+        server = self.desk.store.servers.get(message.server_id)
+        if server is not None:
+            self.push_screen(TargetsDialog(self.desk, server), self._started)
+
+    def _started(self, migration: Migration | None) -> None:
+        if migration is not None:
+            self.desk.started.add(migration.migration_id)
+            self.desk.store.put(migration)
+            self.push_screen(MigrationScreen(self.desk, migration.migration_id))
+
+    @on(WantsAbort)
+    def ask_abort(self, message: WantsAbort) -> None:
+        """Ask before aborting."""
+        migration = self.desk.store.migrations.get(message.migration_id)
+        if migration is None or migration.state.ended:
+            self.post_message(Told("this migration has ended: nothing to abort"))
+            return
+
+        def answered(yes: bool | None) -> None:  # noqa: FBT001 - Textual's callback
+            if yes:
+                self.run_worker(self._abort(migration.migration_id))
+
+        sentence, remark = abort_question(migration)
+        self.push_screen(Question(self.desk, sentence, remark=remark), answered)
+
+    async def _abort(self, migration_id: str) -> None:
+        self.post_message(AbortAnswered(await ask(self.desk.client.cancel(migration_id))))
+
+    @on(AbortAnswered)
+    def show_abort(self, message: AbortAnswered) -> None:
+        """Say that the end was asked for, or why not."""
+        if isinstance(message.answer, Refusal):
+            self.post_message(Told(message.answer.sentence))
+        else:
+            self.post_message(Told(f"the migration of {message.answer.server_name} is aborted"))
+
+    @on(WantsCurve)
+    def fetch_curve(self, message: WantsCurve) -> None:
+        """Fetch the samples so far."""
+        self.run_worker(self._fetch_curve(message.migration_id))
+
+    async def _fetch_curve(self, migration_id: str) -> None:
+        self.post_message(CurveAnswered(await ask(self.desk.client.migration(migration_id))))
+
+    @on(CurveAnswered)
+    def take_curve(self, message: CurveAnswered) -> None:
+        """Add the samples so far to what the stream brings."""
+        if isinstance(message.answer, Refusal):
+            self.post_message(Told(message.answer.sentence))
+        else:
+            self.desk.store.load(message.answer)
+            self.show_changes()
+
+    @on(Commanded)
+    async def command(self, message: Commanded) -> None:
+        """Go where a command leads."""
+        try:
+            place = destination(message.text, self.desk.store)
+        except UnknownDestinationError as error:
+            self.post_message(Told(str(error)))
+            return
+        await self._go(place)
+
+    async def _go(self, place: Destination) -> None:
+        if place.view == "quit":
+            self.action_leave()
+        elif place.view == "help":
+            self.action_help()
+        elif place.view == "migration":
+            self.post_message(WantsMigration(place.row_id))
+        else:
+            await self.action_view(place.view)
+            if place.row_id and isinstance(self.screen, ListView):
+                self.screen.find(place.row_id)
+
+    # Keys that work in every view
+
+    async def action_view(self, name: str) -> None:
+        """Show one of the three lists."""
+        while len(self.screen_stack) > 2:
+            await self.pop_screen()
+        if self.screen is not self.get_screen(name):
+            await self.switch_screen(name)
+
+    def action_help(self) -> None:
+        """Show the keys of this view."""
+        screen = self.screen
+        if isinstance(screen, Frame | Dialog):
+            self.push_screen(HelpScreen(self.desk, screen.place))
+
+    def action_pause(self) -> None:
+        """Hold the display, or let it go on."""
+        self.desk.paused = not self.desk.paused
+        self.show_changes()
+
+    def action_theme(self) -> None:
+        """Next theme."""
+        self.theme = next_theme(self.theme)
+        self.post_message(Told(f"theme {self.theme}"))
+
+    def action_leave(self) -> None:
+        """Quit; ask first when a migration that was started here still runs."""
+        running = self.desk.running_here()
+        if not running or isinstance(self.screen, Question):
+            self.exit()
+            return
+
+        def answered(yes: bool | None) -> None:  # noqa: FBT001 - Textual's callback
+            if yes:
+                self.exit()
+
+        self.push_screen(Question(self.desk, leave_question(running)), answered)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show the needed size while the terminal is too small."""
+        showing = isinstance(self.screen, TooSmallScreen)
+        if too_small(event.size) and not showing:
+            self.push_screen(TooSmallScreen())
+        elif showing and not too_small(event.size):
+            self.pop_screen()
+
+    def get_default_screen(self) -> Screen[None]:
+        """An empty screen below all views, never seen."""
+        return Screen(id="_default")
+
+
+def graph_style() -> GraphStyle:
+    """Read the wanted style of graphs from ``GODWIT_GRAPH``.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    wanted = os.environ.get(GRAPH, GraphStyle.BRAILLE)
+    try:
+        return GraphStyle(wanted)
+    except ValueError:
+        known = ", ".join(GraphStyle)
+        raise ConfigError(f"{GRAPH} is {wanted!r}, and should be one of {known}") from None
+
+
+def run(settings: Settings, *, read_only: bool, mouse: bool) -> None:
+    """Open the console and stay until it is left.
+
+    Raises:
+        ConfigError: the token, a TLS file or ``GODWIT_GRAPH`` cannot be used.
+    """
+    desk = Desk(
+        client=Client(settings),
+        address=urlsplit(settings.backend_url).netloc,
+        read_only_wanted=read_only,
+        graph=graph_style(),
+    )
+    Console(desk).run(mouse=mouse)

@@ -1,0 +1,103 @@
+"""What ``:`` understands: named views with aliases, and completion."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tui.listing import natural
+from tui.store import Store
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a command leads."""
+
+    view: str
+    """``hosts``, ``servers``, ``migrations``, ``migration``, ``help`` or ``quit``."""
+    row_id: str = ""
+    """The row to put the cursor on, or the migration to open."""
+
+
+class UnknownDestinationError(Exception):
+    """A command that leads nowhere; the message is one sentence."""
+
+
+_ALIASES = {
+    "hosts": ("host", "ho"),
+    "servers": ("server", "se", "vm", "vms"),
+    "migrations": ("migration", "mi"),
+    "help": ("h", "?"),
+    "quit": ("q", "q!", "exit"),
+}
+_SPOKEN = "hosts, servers, migrations, host NAME, server NAME, migration NAME, help, quit"
+
+
+def destination(command: str, store: Store) -> Destination:
+    """Understand a command such as ``servers`` or ``server web-1``.
+
+    Raises:
+        UnknownDestinationError: the word, or the name after it, is not known.
+    """
+    word, _, name = command.strip().partition(" ")
+    view = _view(word)
+    if view is None:
+        raise UnknownDestinationError(f"no view is called {word!r}; there are {_SPOKEN}")
+    name = name.strip()
+    if not name:
+        return Destination(view=view)
+    if view == "migrations":
+        return Destination(view="migration", row_id=_migration(name, store))
+    row_id = _names(view, store).get(name)
+    if row_id is None:
+        raise UnknownDestinationError(f"{word}: none of the {view} is called {name!r}")
+    return Destination(view=view, row_id=row_id)
+
+
+def completion(command: str, store: Store) -> str | None:
+    """Complete a command that was begun; None if nothing known begins so."""
+    word, blank, name = command.partition(" ")
+    if not blank:
+        return _first(sorted(_words(), key=len), word)
+    view = _view(word)
+    if view is None:
+        return None
+    found = _first(sorted(_names(view, store), key=natural), name)
+    return f"{word} {found}" if found else None
+
+
+def _view(word: str) -> str | None:
+    for view, aliases in _ALIASES.items():
+        if word in (view, *aliases):
+            return view
+    return None
+
+
+def _words() -> list[str]:
+    return [*_ALIASES, "host", "server", "migration"]
+
+
+def _first(candidates: Iterable[str], begun: str) -> str | None:
+    return next((each for each in candidates if begun and each.startswith(begun)), None)
+
+
+def _names(view: str, store: Store) -> dict[str, str]:
+    """Map what a row may be called, its name or its id, to its id."""
+    if view == "hosts":
+        named = {host.facts.name: key for key, host in store.hosts.items()}
+        return {**named, **{key: key for key in store.hosts}}
+    if view == "servers":
+        named = {server.name: key for key, server in store.servers.items()}
+        return {**named, **{key: key for key in store.servers}}
+    if view == "migrations":
+        oldest_first = sorted(store.migrations.values(), key=lambda each: each.created_at_ms)
+        named = {each.server_name: each.migration_id for each in oldest_first}
+        return {**named, **{key: key for key in store.migrations}}
+    return {}
+
+
+def _migration(name: str, store: Store) -> str:
+    found = _names("migrations", store).get(name)
+    if found is None:
+        raise UnknownDestinationError(
+            f"{name!r} is neither the id of a migration nor a server that was migrated"
+        )
+    return found

@@ -1,0 +1,122 @@
+"""What every view has around it: top line, heading, footer, notice and prompt."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.suggester import Suggester
+from textual.widget import Widget
+
+from tui.actions import Place, bindings, is_dangerous
+from tui.desk import Desk
+from tui.destinations import completion
+from tui.messages import Commanded
+from tui.paint import Line
+from tui.store import Changes
+from tui.views.keys import footer
+from tui.views.topline import top_line
+from tui.widgets.lines import Lines
+from tui.widgets.notice import Notice
+from tui.widgets.prompt import Prompt
+
+
+def keys(place: Place) -> list[BindingType]:
+    """Bindings of a view: those of its place, and those that are everywhere."""
+    return [*_quiet(place), *_quiet(Place.EVERYWHERE)]
+
+
+def _quiet(place: Place) -> Iterator[Binding]:
+    yield from bindings(place)
+
+
+class Frame(Screen[None], inherit_bindings=False):
+    """A view that fills the screen."""
+
+    place: ClassVar[Place]
+    DEFAULT_CSS = """
+    Frame { layers: base overlay; background: $background; }
+    Frame > #top, Frame > #heading, Frame > #footer { height: 1; }
+    Frame > #footer { dock: bottom; }
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+
+    def compose(self) -> ComposeResult:
+        """Top line, heading, the view's own widgets, footer."""
+        yield Lines(id="top")
+        yield Lines(id="heading")
+        yield from self.body()
+        yield Lines(id="footer")
+        yield Notice()
+        yield Prompt(_Commands(self.desk))
+
+    def body(self) -> Iterator[Widget]:
+        """Give the view's own widgets."""
+        raise NotImplementedError
+
+    def heading(self, width: int) -> Line:
+        """Give the line under the top line."""
+        raise NotImplementedError
+
+    def take(self, changes: Changes) -> None:
+        """Show what changed."""
+        raise NotImplementedError
+
+    def refresh_frame(self) -> None:
+        """Bring top line, heading and footer up to date; costs nothing when nothing changed."""
+        width = self.size.width
+        desk = self.desk
+        self.query_one("#top", Lines).show([top_line(desk.store, desk.session, width, desk.glyphs)])
+        self.query_one("#heading", Lines).show([self.heading(width)])
+        self.query_one("#footer", Lines).show([footer(self.place, width, writable=desk.writable)])
+
+    def tell(self, sentence: str) -> None:
+        """Show a sentence until the next key, ten seconds at most."""
+        self.query_one(Notice).tell(sentence)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In read-only mode keys that change something are not there."""
+        return self.desk.writable or not is_dangerous(action)
+
+    def on_screen_resume(self) -> None:
+        """Catch up with what changed while another screen was shown."""
+        self.take(Changes(everything=True))
+        self.refresh_frame()
+
+    def on_resize(self) -> None:
+        """Lay out anew for the new width."""
+        self.call_after_refresh(self.on_screen_resume)
+
+    def on_key(self, _: events.Key) -> None:
+        """Any key takes the notice away."""
+        self.query_one(Notice).hide()
+
+    def action_command(self) -> None:
+        """Type a command."""
+        self.query_one(Prompt).open("command")
+
+    @on(Prompt.Closed)
+    def prompt_closed(self, event: Prompt.Closed) -> None:
+        """Carry a command out."""
+        self.focus_body()
+        if event.kind == "command" and event.accepted and event.text.strip():
+            self.post_message(Commanded(event.text))
+
+    def focus_body(self) -> None:
+        """Give the keys back to the view."""
+        self.set_focus(None)
+
+
+class _Commands(Suggester):
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._desk = desk
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """Complete a command."""
+        return completion(value, self._desk.store)

@@ -1,0 +1,208 @@
+"""What the three list views share: a table, its filter and order, and details beside or below."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import ClassVar, Generic
+
+from textual import on
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from tui.desk import Desk
+from tui.listing import Listing, RowT
+from tui.messages import Told, WantsBack
+from tui.motion import Motion
+from tui.paint import Line, Span, Tone, line, spread
+from tui.screens.frame import Frame
+from tui.store import Changes
+from tui.widgets.page import Page
+from tui.widgets.prompt import Prompt
+from tui.widgets.table import Table
+
+_TABS = (("1", "Hosts", "hosts"), ("2", "Servers", "servers"), ("3", "Migrations", "migrations"))
+
+
+class ListView(Frame, Generic[RowT]):
+    """A table of the fleet."""
+
+    noun: ClassVar[str]
+    """What a row is: ``host``."""
+    has_details: ClassVar[bool] = True
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
+        (0, "-narrow"),
+        (160, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = []
+    DEFAULT_CSS = """
+    ListView > #details { height: 40%; min-height: 7; max-height: 16; border-top: solid $rule; }
+    ListView.-wide { layout: grid; grid-size: 2; grid-columns: 62% 1fr; grid-rows: 1 1 1fr; }
+    ListView.-wide > #top, ListView.-wide > #heading { column-span: 2; }
+    ListView.-wide > #details {
+        height: 1fr; max-height: 100%; border-top: none; border-left: solid $rule; padding: 0 1;
+    }
+    ListView.-zoomed > #table { display: none; }
+    ListView.-zoomed > #details { height: 1fr; max-height: 100%; border: none; }
+    ListView.-wide.-zoomed > #details { column-span: 2; }
+    """
+
+    def __init__(self, desk: Desk, listing: Listing[RowT]) -> None:
+        super().__init__(desk)
+        self.table: Table[RowT] = Table(listing, id="table")
+        self.details = Page(id="details")
+
+    def body(self) -> Iterator[Widget]:
+        """Table and details."""
+        yield self.table
+        if self.has_details:
+            yield self.details
+
+    def rows(self) -> Mapping[str, RowT]:
+        """Give all rows by id."""
+        raise NotImplementedError
+
+    def changed(self, changes: Changes) -> Collection[str]:
+        """Give the ids of the rows that changed."""
+        raise NotImplementedError
+
+    def describe(self, row: RowT, width: int) -> list[Line]:
+        """Give the details of a row."""
+        raise NotImplementedError
+
+    def take(self, changes: Changes) -> None:
+        """Show what changed; the cursor's row stays where it is."""
+        self.table.empty = self._empty()
+        self.table.take(self.rows(), None if changes.everything else self.changed(changes))
+        self._show_details()
+
+    def heading(self, width: int) -> Line:
+        """The views, which one this is, and how it is sorted and filtered."""
+        spans: list[Span] = []
+        for key, title, place in _TABS:
+            tone = Tone.TAB if place == self.place else Tone.DIM
+            spans += [Span(f" {key} {title} ", tone)]
+        return spread(tuple(spans), self._state(), width)
+
+    def scope(self) -> str:
+        """Name what the rows are limited to, apart from the filter."""
+        return ""
+
+    def focus_body(self) -> None:
+        """Give the keys back to the table."""
+        self.table.focus()
+
+    def find(self, row_id: str) -> None:
+        """Put the cursor on a row, if need be without the filter that hides it."""
+        if row_id not in self.table.listing.ids:
+            self._filter("")
+        if row_id in self.table.listing.ids:
+            self.table.put_cursor(row_id)
+
+    def _state(self) -> Line:
+        listing = self.table.listing
+        title = next(each.title for each in listing.columns if each.key == listing.sorted_by)
+        arrow = "↓" if listing.descending else "↑"
+        parts = [Span(f"{self.scope()}  ", Tone.STRONG)] if self.scope() else []
+        if listing.filter.text:
+            parts.append(Span(f"/{listing.filter.text}  ", Tone.WARN))
+        shown, whole = len(listing.ids), len(self.rows())
+        place = self.table.position + 1 if listing.ids else 0
+        of = f"{place}/{shown}" if shown == whole else f"{place}/{shown} of {whole}"
+        return (*parts, Span(f"by {title.lower()} {arrow}  {of}", Tone.DIM))
+
+    def _empty(self) -> list[Line]:
+        if not self.desk.store.complete:
+            reason = self.desk.store.link_reason
+            return [(), line(Span(reason or "waiting for the backend", Tone.DIM))]
+        if self.table.listing.filter.text:
+            return [(), line(Span(f"no {self.noun} matches; esc clears the filter", Tone.DIM))]
+        return [(), line(Span(f"no {self.noun} yet", Tone.DIM))]
+
+    def _show_details(self) -> None:
+        if self.has_details:
+            row = self.table.cursor_row
+            width = max(20, self.details.size.width)
+            self.details.put(self.describe(row, width) if row is not None else [])
+
+    @on(Table.Moved)
+    def cursor_moved(self) -> None:
+        """Describe the row under the cursor."""
+        self.details.move("first")
+        self._show_details()
+        self.refresh_frame()
+
+    @on(Table.Opened)
+    async def row_opened(self) -> None:
+        """Open by mouse what enter opens."""
+        await self.run_action("open")
+
+    @on(Prompt.Changed)
+    def filter_changed(self, event: Prompt.Changed) -> None:
+        """Filter while typing."""
+        if event.kind == "filter":
+            self._filter(event.text)
+
+    @on(Prompt.Closed)
+    def filter_closed(self, event: Prompt.Closed) -> None:
+        """Esc in the prompt drops the filter."""
+        if event.kind == "filter" and not event.accepted:
+            self._filter("")
+
+    def _filter(self, text: str) -> None:
+        self.table.filter_by(text)
+        self.table.empty = self._empty()
+        self.table.paint()
+        self._show_details()
+        self.refresh_frame()
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        from_now = self.table.listing.filter.text
+        self.query_one(Prompt).open("filter", from_now)
+
+    def action_back(self) -> None:
+        """Clear what was set last: zoom, filter, then the view itself."""
+        if self.has_class("-zoomed"):
+            self.remove_class("-zoomed")
+        elif self.table.listing.filter.text:
+            self._filter("")
+        else:
+            self.post_message(WantsBack())
+
+    def action_move(self, motion: Motion) -> None:
+        """Move the cursor, or the details when they have the screen."""
+        if self.has_class("-zoomed"):
+            self.details.move(motion)
+        else:
+            self.table.move(motion)
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.table.sort_by_next()
+        self.refresh_frame()
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self.table.sort_by(self.table.listing.sorted_by)
+        self.refresh_frame()
+
+    def action_resort(self) -> None:
+        """Sort and filter anew."""
+        self.table.resort()
+        self.refresh_frame()
+
+    def action_wide(self) -> None:
+        """Show every column, or those that fit."""
+        self.table.toggle_wide()
+
+    def action_slide(self, step: int) -> None:
+        """Move the columns."""
+        self.table.slide(step)
+
+    def action_details(self) -> None:
+        """Give the details the screen."""
+        self.toggle_class("-zoomed")
+
+    def action_copy_id(self) -> None:
+        """Copy the id of the row under the cursor."""
+        if self.table.cursor_id:
+            self.app.copy_to_clipboard(self.table.cursor_id)
+            self.post_message(Told(f"copied {self.table.cursor_id}"))

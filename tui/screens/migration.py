@@ -1,0 +1,138 @@
+"""The migration view: one migration's curves, figures and passes, and how it ended."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.widget import Widget
+
+from tui.actions import Place
+from tui.desk import Desk
+from tui.messages import Told, WantsAbort, WantsBack, WantsCurve
+from tui.motion import Motion
+from tui.paint import Line, Span, Tone, labelled, line
+from tui.screens.frame import Frame, keys
+from tui.store import Changes
+from tui.views.curves import History, curve_lines
+from tui.views.ending import ending_lines
+from tui.views.figures import figure_lines, figures, heading, pass_header, pass_lines
+from tui.widgets.lines import Lines
+from tui.widgets.page import Page
+from wire.migration import Migration
+
+_SIDE_LABEL = 18
+
+
+class MigrationScreen(Frame):
+    """Curves above or at the left; below or at the right the figures, or the ending."""
+
+    place = Place.MIGRATION
+    BINDINGS: ClassVar[list[BindingType]] = keys(Place.MIGRATION)
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
+        (0, "-narrow"),
+        (140, "-wide"),
+    ]
+    DEFAULT_CSS = """
+    MigrationScreen > #body { height: 1fr; }
+    MigrationScreen #curves { height: 1fr; }
+    MigrationScreen #report { height: 30%; min-height: 7; }
+    MigrationScreen.-ended #report { height: 50%; }
+    MigrationScreen.-wide > #body { layout: horizontal; }
+    MigrationScreen.-wide #report, MigrationScreen.-wide.-ended #report {
+        width: 38%; max-width: 76; height: 1fr; border-left: solid $rule; padding: 0 1;
+    }
+    """
+
+    def __init__(self, desk: Desk, migration_id: str) -> None:
+        super().__init__(desk)
+        self.migration_id = migration_id
+        self.curves = Lines(id="curves")
+        self.report = Page(id="report")
+
+    def body(self) -> Iterator[Widget]:
+        """Curves and report."""
+        with Container(id="body"):
+            yield self.curves
+            yield self.report
+
+    def on_mount(self) -> None:
+        """Fetch the curve so far."""
+        self.post_message(WantsCurve(self.migration_id))
+
+    @property
+    def migration(self) -> Migration | None:
+        """The migration, if the backend still knows it."""
+        return self.desk.store.migrations.get(self.migration_id)
+
+    def heading(self, width: int) -> Line:
+        """Server, route, state, pass and time."""
+        if self.migration is None:
+            return line(Span(self.migration_id, Tone.DIM))
+        last = self.desk.store.last_sample(self.migration_id)
+        return heading(self.migration, last, self.desk.glyphs)
+
+    def take(self, changes: Changes) -> None:
+        """Draw anew if this migration changed; after a break of the stream fetch the gap."""
+        if changes.everything or self.migration_id in changes.migrations:
+            self._draw()
+
+    def action_move(self, motion: Motion) -> None:
+        """Scroll the report."""
+        self.report.move(motion)
+
+    def action_back(self) -> None:
+        """Go back."""
+        self.post_message(WantsBack())
+
+    def action_abort(self) -> None:
+        """Ask whether to abort."""
+        self.post_message(WantsAbort(self.migration_id))
+
+    def action_copy_id(self) -> None:
+        """Copy the migration's id."""
+        self.app.copy_to_clipboard(self.migration_id)
+        self.post_message(Told(f"copied {self.migration_id}"))
+
+    def _draw(self) -> None:
+        migration = self.migration
+        if migration is None:
+            return
+        self.set_class(migration.state.ended, "-ended")
+        history = self._history(migration)
+        width, height = self.curves.size
+        if history.elapsed_ms:
+            drawn = curve_lines(history, width, height, self.desk.graph, self.desk.glyphs)
+        else:
+            waiting = "no curve was kept" if migration.state.ended else "no figures yet"
+            drawn = [(), line(Span(waiting, Tone.DIM))]
+        self.curves.show(drawn)
+        self._report(migration, history)
+
+    def _report(self, migration: Migration, history: History) -> None:
+        width = max(20, self.report.size.width)
+        passes = pass_lines(migration.passes, width)
+        table = [pass_header(width), *passes] if passes else []
+        if migration.state.ended:
+            ending = ending_lines(migration, width, self.desk.glyphs)
+            self.report.put([*ending, (), *table])
+            return
+        found = figures(migration, history, self.desk.glyphs)
+        if self.has_class("-wide"):
+            top = labelled(found, width, label_width=_SIDE_LABEL)
+            top.append(())
+        else:
+            top = figure_lines(found, width)
+        room = max(1, self.report.size.height - len(top) - 1)
+        self.report.put([*top, *table[:1], *passes[-room:]])
+
+    def _history(self, migration: Migration) -> History:
+        samples = self.desk.store.samples.get(self.migration_id, [])
+        total = samples[-1].memory_total_bytes if samples else 0
+        limit = samples[-1].downtime_limit_ms if samples else 0
+        return History(
+            samples=samples,
+            passes=migration.passes,
+            memory_bytes=total or migration.statistics.memory_total_bytes,
+            downtime_limit_ms=limit or migration.options.downtime_limit_ms,
+        )

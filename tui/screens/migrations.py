@@ -1,0 +1,47 @@
+"""The Migrations view."""
+
+from collections.abc import Collection, Mapping
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from tui.actions import Place
+from tui.desk import Desk
+from tui.listing import Listing
+from tui.messages import WantsAbort, WantsMigration
+from tui.screens.frame import keys
+from tui.screens.listing import ListView
+from tui.store import Changes
+from tui.views import migrations
+from wire.migration import Migration
+
+
+class MigrationsScreen(ListView[Migration]):
+    """Migrations under way and ended ones, newest first."""
+
+    place = Place.MIGRATIONS
+    noun = "migration"
+    has_details = False
+    BINDINGS: ClassVar[list[BindingType]] = keys(Place.MIGRATIONS)
+
+    def __init__(self, desk: Desk) -> None:
+        columns = migrations.columns(desk.glyphs, desk.store.last_sample)
+        super().__init__(desk, Listing(columns, sorted_by="started", descending=True))
+
+    def rows(self) -> Mapping[str, Migration]:
+        """All migrations that are known."""
+        return self.desk.store.migrations
+
+    def changed(self, changes: Changes) -> Collection[str]:
+        """Migrations that changed."""
+        return changes.migrations
+
+    def action_open(self) -> None:
+        """Show the migration under the cursor."""
+        if self.table.cursor_id:
+            self.post_message(WantsMigration(self.table.cursor_id))
+
+    def action_abort(self) -> None:
+        """Ask whether to abort the migration under the cursor."""
+        if self.table.cursor_id:
+            self.post_message(WantsAbort(self.table.cursor_id))

@@ -1,0 +1,77 @@
+"""The Servers view: of the whole fleet, or of one host."""
+
+from collections.abc import Collection, Mapping
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from tui.actions import Place
+from tui.desk import Desk
+from tui.listing import Listing
+from tui.messages import Told, WantsAbort, WantsMigration, WantsTargets
+from tui.paint import Line
+from tui.screens.frame import keys
+from tui.screens.listing import ListView
+from tui.store import Changes
+from tui.views import servers
+from wire.fleet import ServerView
+
+
+class ServersScreen(ListView[ServerView]):
+    """Servers, where they are and where they may go."""
+
+    place = Place.SERVERS
+    noun = "server"
+    BINDINGS: ClassVar[list[BindingType]] = keys(Place.SERVERS)
+
+    def __init__(self, desk: Desk, *, host_id: str = "") -> None:
+        super().__init__(desk, Listing(servers.columns(desk.glyphs)))
+        self._host_id = host_id
+
+    def rows(self) -> Mapping[str, ServerView]:
+        """All servers, or those of one host."""
+        found = self.desk.store.servers
+        if not self._host_id:
+            return found
+        return {key: each for key, each in found.items() if each.host_id == self._host_id}
+
+    def changed(self, changes: Changes) -> Collection[str]:
+        """Servers that changed."""
+        return changes.servers
+
+    def scope(self) -> str:
+        """The host, if these are the servers of one."""
+        host = self.desk.store.hosts.get(self._host_id)
+        return f"on {host.facts.name if host else self._host_id}" if self._host_id else ""
+
+    def describe(self, row: ServerView, width: int) -> list[Line]:
+        """Say all that is known of a server."""
+        migrations = self.desk.store.migrations_of(row.server_id)
+        return servers.details(row, migrations, width, self.desk.glyphs)
+
+    def action_open(self) -> None:
+        """Show the server's migration: the one under way, else its last."""
+        server = self.table.cursor_row
+        if server is None:
+            return
+        known = self.desk.store.migrations_of(server.server_id)
+        migration_id = server.migration_id or (known[0].migration_id if known else "")
+        if migration_id:
+            self.post_message(WantsMigration(migration_id))
+        else:
+            self.post_message(Told(f"{server.name} has not been migrated yet"))
+
+    def action_live_migrate(self) -> None:
+        """Open the live-migrate dialog."""
+        if self.table.cursor_id:
+            self.post_message(WantsTargets(self.table.cursor_id))
+
+    def action_abort(self) -> None:
+        """Ask whether to abort the server's migration."""
+        server = self.table.cursor_row
+        if server is None:
+            return
+        if server.migration_id:
+            self.post_message(WantsAbort(server.migration_id))
+        else:
+            self.post_message(Told(f"{server.name} does not migrate now: nothing to abort"))

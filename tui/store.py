@@ -1,0 +1,165 @@
+"""The console's copy of the fleet: what the backend's stream said so far, and what changed since."""
+
+import time
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from tui.client import Connected, ConsoleEvent, Disconnected, Event
+from wire.console import (
+    BackendStatus,
+    FleetSnapshot,
+    HostGone,
+    MigrationSample,
+    Role,
+    ServerRemoved,
+)
+from wire.fleet import HostView, ServerView
+from wire.migration import Migration, MigrationDetail, Sample
+
+
+class Link(StrEnum):
+    """State of the stream from the backend."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    LOST = "lost"
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids of what changed since the last look; ``everything`` after a snapshot."""
+
+    everything: bool = False
+    hosts: frozenset[str] = frozenset()
+    servers: frozenset[str] = frozenset()
+    migrations: frozenset[str] = frozenset()
+    """Those whose record or curve changed."""
+
+
+class Store:
+    """Hosts, servers, migrations and their curves, by id. Plain data; nothing is drawn here."""
+
+    def __init__(self) -> None:
+        self.status: BackendStatus | None = None
+        self.hosts: dict[str, HostView] = {}
+        self.servers: dict[str, ServerView] = {}
+        self.migrations: dict[str, Migration] = {}
+        self.samples: dict[str, list[Sample]] = {}
+        """The curve of each migration seen, in the order of time."""
+        self.link = Link.CONNECTING
+        self.link_reason = ""
+        """Why the stream is not live; empty if nobody knows yet."""
+        self._lost_at_s = 0.0
+        self._everything = True
+        self._changed: dict[str, set[str]] = {"hosts": set(), "servers": set(), "migrations": set()}
+
+    @property
+    def role(self) -> Role | None:
+        """What our token may do; None until the backend has said it."""
+        return self.status.role if self.status else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether a whole fleet was received at least once."""
+        return self.status is not None
+
+    def lost_for_s(self) -> int:
+        """Seconds since the stream broke; 0 while it is up."""
+        return int(time.monotonic() - self._lost_at_s) if self.link is Link.LOST else 0
+
+    def apply(self, item: Connected | Disconnected | Event) -> None:
+        """Take in what the stream said."""
+        match item:
+            case Connected():
+                self.link, self.link_reason = Link.LIVE, ""
+            case Disconnected(reason=reason):
+                if self.link is not Link.LOST:
+                    self._lost_at_s = time.monotonic()
+                self.link, self.link_reason = Link.LOST, reason
+            case Event(payload=payload):
+                self._take(payload)
+
+    def load(self, detail: MigrationDetail) -> None:
+        """Add a migration's curve so far to what the stream brought meanwhile."""
+        migration = detail.migration
+        self.put(migration)
+        self._add_samples(migration.migration_id, detail.samples)
+
+    def put(self, migration: Migration) -> None:
+        """Take a migration from an answer, unless the stream has already told more of it."""
+        known = self.migrations.get(migration.migration_id)
+        if known is None or known.state.rank <= migration.state.rank:
+            self._put_migration(migration)
+
+    def changes(self) -> Changes:
+        """Say what changed since the last call."""
+        changed = Changes(
+            everything=self._everything,
+            hosts=frozenset(self._changed["hosts"]),
+            servers=frozenset(self._changed["servers"]),
+            migrations=frozenset(self._changed["migrations"]),
+        )
+        self._everything = False
+        for ids in self._changed.values():
+            ids.clear()
+        return changed
+
+    def migrations_of(self, server_id: str) -> list[Migration]:
+        """List a server's migrations, newest first."""
+        found = [each for each in self.migrations.values() if each.server_id == server_id]
+        return sorted(found, key=lambda each: each.created_at_ms, reverse=True)
+
+    def under_way(self) -> list[Migration]:
+        """List the migrations that have not ended."""
+        return [each for each in self.migrations.values() if not each.state.ended]
+
+    def last_sample(self, migration_id: str) -> Sample | None:
+        """Give the newest point of a curve."""
+        samples = self.samples.get(migration_id)
+        return samples[-1] if samples else None
+
+    def _take(self, payload: ConsoleEvent) -> None:
+        match payload:
+            case FleetSnapshot():
+                self._replace(payload)
+            case BackendStatus():
+                self.status = payload
+            case HostView():
+                self.hosts[payload.facts.host_id] = payload
+                self._changed["hosts"].add(payload.facts.host_id)
+            case HostGone(host_id=host_id):
+                self.hosts.pop(host_id, None)
+                self._changed["hosts"].add(host_id)
+            case ServerView():
+                self.servers[payload.server_id] = payload
+                self._changed["servers"].add(payload.server_id)
+            case ServerRemoved(server_id=server_id):
+                self.servers.pop(server_id, None)
+                self._changed["servers"].add(server_id)
+            case Migration():
+                self._put_migration(payload)
+            case MigrationSample():
+                self._add_samples(payload.migration_id, (payload.sample,))
+
+    def _replace(self, snapshot: FleetSnapshot) -> None:
+        self.status = snapshot.status
+        self.hosts = {host.facts.host_id: host for host in snapshot.hosts}
+        self.servers = {server.server_id: server for server in snapshot.servers}
+        self.migrations = {each.migration_id: each for each in snapshot.migrations}
+        self.samples = {key: curve for key, curve in self.samples.items() if key in self.migrations}
+        self._everything = True
+
+    def _put_migration(self, migration: Migration) -> None:
+        self.migrations[migration.migration_id] = migration
+        self._changed["migrations"].add(migration.migration_id)
+
+    def _add_samples(self, migration_id: str, samples: Iterable[Sample]) -> None:
+        curve = self.samples.setdefault(migration_id, [])
+        self._changed["migrations"].add(migration_id)
+        for sample in samples:
+            if not curve or sample.elapsed_ms > curve[-1].elapsed_ms:
+                curve.append(sample)
+            elif all(sample.elapsed_ms != known.elapsed_ms for known in curve):
+                curve.append(sample)
+                curve.sort(key=lambda each: each.elapsed_ms)

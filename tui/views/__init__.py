@@ -1,0 +1,1 @@
+"""What each view shows: pure functions from the fleet's structs to toned text."""

@@ -1,0 +1,253 @@
+"""The two curves of a migration: bytes remaining, and dirty rate against bandwidth, over time."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tui.formats.units import bytes_text, rate_text
+from tui.paint import Line, Span, Tone, clip, line, pad
+from tui.plot import (
+    GraphStyle,
+    Point,
+    filled,
+    level,
+    levels,
+    resolution,
+    scale,
+    span_ms,
+    time_label,
+    time_ticks,
+    traced,
+)
+from tui.views.glyphs import Glyphs
+from wire.migration import Pass, Sample
+
+GUTTER = 6
+"""Cells left of a graph: a label of five and the axis."""
+_FIXED_ROWS = 4
+"""Two titles, the time axis and its labels."""
+
+Cell = tuple[str, Tone]
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """What is drawn of one migration."""
+
+    samples: Sequence[Sample]
+    passes: Sequence[Pass]
+    memory_bytes: int
+    """All of the guest's memory: the scale of the first curve."""
+    downtime_limit_ms: int
+
+    @property
+    def last(self) -> Sample | None:
+        """The newest sample."""
+        return self.samples[-1] if self.samples else None
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Length of what is known, by the source's clock."""
+        ends = [each.started_ms + each.duration_ms for each in self.passes]
+        return max([*ends, self.last.elapsed_ms if self.last else 0])
+
+    @property
+    def remaining(self) -> list[Point]:
+        """Bytes remaining over time: from samples, or roughly from the passes."""
+        if self.samples:
+            return [(each.elapsed_ms, each.memory_remaining_bytes) for each in self.samples]
+        points: list[Point] = []
+        for each in self.passes:
+            left = max(0, each.remaining_at_start_bytes - each.transferred_bytes)
+            points.append((each.started_ms, each.remaining_at_start_bytes))
+            points.append((each.started_ms + each.duration_ms, left))
+        return points
+
+    @property
+    def dirty(self) -> list[Point]:
+        """Dirty rate over time; unknown in the first pass."""
+        if self.samples:
+            rates = [(each.elapsed_ms, each.dirty_bytes_per_s) for each in self.samples]
+        else:
+            rates = [(each.started_ms, each.dirty_bytes_per_s) for each in self.passes]
+        return [(moment, rate) for moment, rate in rates if rate]
+
+    @property
+    def bandwidth(self) -> list[Point]:
+        """Bandwidth over time."""
+        if self.samples:
+            rates = [(each.elapsed_ms, each.bandwidth_bytes_per_s) for each in self.samples]
+        else:
+            rates = [(each.started_ms, each.bandwidth_bytes_per_s) for each in self.passes]
+        return [(moment, rate) for moment, rate in rates if rate]
+
+    @property
+    def boundaries(self) -> list[tuple[int, int]]:
+        """Number and beginning in ms of each pass after the first."""
+        starts = {each.number: each.started_ms for each in self.passes}
+        for sample in self.samples:
+            starts.setdefault(sample.pass_number, sample.elapsed_ms)
+        return sorted((number, start) for number, start in starts.items() if number > 1)
+
+    @property
+    def fits_bytes(self) -> int:
+        """How much the link carries within the downtime limit now; 0 while nobody knows."""
+        rates = self.bandwidth
+        return int(rates[-1][1] * self.downtime_limit_ms / 1000) if rates else 0
+
+
+def curve_lines(
+    history: History, width: int, height: int, style: GraphStyle, glyphs: Glyphs
+) -> list[Line]:
+    """Lay both graphs out over one time axis; a low room holds the first one only."""
+    span = span_ms(history.elapsed_ms)
+    columns = max(8, width - GUTTER)
+    with_rates = height >= 12
+    rate_rows = max(3, height // 4) if with_rates else 0
+    rows = max(1, height - (_FIXED_ROWS if with_rates else _FIXED_ROWS - 1) - rate_rows)
+    marks = _boundary_columns(history, span, columns)
+    drawn = [clip(_remaining_title(history, glyphs), width)]
+    drawn += _remaining(history, span, columns, rows, marks, style, glyphs)
+    if with_rates:
+        drawn.append(clip(_rate_title(history, glyphs), width))
+        drawn += _rates(history, span, columns, rate_rows, marks, style, glyphs)
+    return [*drawn, _axis(marks, columns, glyphs), _time_labels(span, columns)]
+
+
+def _remaining_title(history: History, glyphs: Glyphs) -> Line:
+    left = history.last.memory_remaining_bytes if history.last else None
+    amount = "" if left is None else f" {bytes_text(left)}"
+    spans = [Span(f"{glyphs.full} remaining{amount}", Tone.CURVE)]
+    if history.memory_bytes:
+        spans.append(Span(f" of {bytes_text(history.memory_bytes)}"))
+    if history.fits_bytes:
+        limit = f"{history.downtime_limit_ms} ms"
+        text = (
+            f"   {glyphs.dotted}{glyphs.dotted} {bytes_text(history.fits_bytes)} fit into {limit}"
+        )
+        spans.append(Span(text, Tone.GOOD))
+    return tuple(spans)
+
+
+def _rate_title(history: History, glyphs: Glyphs) -> Line:
+    dirty, bandwidth = history.dirty, history.bandwidth
+    rate = rate_text(int(dirty[-1][1])) if dirty else "not known in pass 1"
+    carried = rate_text(int(bandwidth[-1][1])) if bandwidth else "-"
+    spans = [
+        Span(f"{glyphs.empty} dirty rate {rate}", Tone.WARN),
+        Span(f"   {glyphs.rule} bandwidth {carried}", Tone.RIVAL),
+    ]
+    if dirty and bandwidth:
+        ratio = dirty[-1][1] / bandwidth[-1][1]
+        verdict = "dirties faster than the link carries" if ratio >= 1 else "converging"
+        spans.append(Span(f"   ratio {ratio:.2f}: {verdict}", Tone.PLAIN))
+    return tuple(spans)
+
+
+def _remaining(
+    history: History,
+    span: int,
+    columns: int,
+    rows: int,
+    marks: dict[int, int],
+    style: GraphStyle,
+    glyphs: Glyphs,
+) -> list[Line]:
+    across, up = resolution(style)
+    points = history.remaining
+    largest = max([float(history.memory_bytes), *(value for _, value in points)])
+    step, top = scale(largest, 3 if rows < 12 else 5)
+    area = filled(levels(points, span, columns * across, top, rows * up), rows, style)
+    fits_row = -1
+    if history.fits_bytes:
+        fits_row = rows - 1 - (level(min(history.fits_bytes, top), top, rows * up) - 1) // up
+    drawn = []
+    for y, cells in enumerate(area):
+        row: list[Cell] = [(each, Tone.CURVE) for each in cells]
+        if y == fits_row:
+            row = [(glyphs.dotted, Tone.GOOD) if text == " " else (text, _) for text, _ in row]
+        label = "fits" if y == fits_row else _tick(y, rows, step, top)
+        drawn.append(_row(_with_boundaries(row, marks, glyphs), label, glyphs))
+    return drawn
+
+
+def _rates(
+    history: History,
+    span: int,
+    columns: int,
+    rows: int,
+    marks: dict[int, int],
+    style: GraphStyle,
+    glyphs: Glyphs,
+) -> list[Line]:
+    across, up = resolution(style)
+    dirty, bandwidth = history.dirty, history.bandwidth
+    largest = max([1.0, *(value for _, value in [*dirty, *bandwidth])])
+    step, top = scale(largest * 1.05, 2)
+    dots = columns * across
+    area = filled(levels(dirty, span, dots, top, rows * up), rows, style, sparse=True)
+    stroke = traced(levels(bandwidth, span, dots, top, rows * up), rows, style)
+    drawn = []
+    for y, (under, over) in enumerate(zip(area, stroke, strict=True)):
+        row: list[Cell] = [
+            (upper, Tone.RIVAL) if upper != " " else (lower, Tone.WARN)
+            for lower, upper in zip(under, over, strict=True)
+        ]
+        label = _tick(y, rows, step, top)
+        drawn.append(_row(_with_boundaries(row, marks, glyphs), label, glyphs))
+    return drawn
+
+
+def _with_boundaries(row: list[Cell], marks: dict[int, int], glyphs: Glyphs) -> list[Cell]:
+    for column in marks:
+        if row[column][0] == " ":
+            row[column] = (glyphs.boundary, Tone.DIM)
+    return row
+
+
+def _row(cells: Sequence[Cell], label: str, glyphs: Glyphs) -> Line:
+    edge = glyphs.rise if label else glyphs.side
+    spans = [Span(f"{label:>{GUTTER - 1}}{edge}", Tone.DIM)]
+    for text, tone in cells:
+        tone = spans[-1].tone if text == " " else tone
+        if spans[-1].tone is tone:
+            spans[-1] = Span(spans[-1].text + text, tone)
+        else:
+            spans.append(Span(text, tone))
+    return tuple(spans)
+
+
+def _tick(y: int, rows: int, step: int, top: int) -> str:
+    """Label of the row in which a tick's line lies, seen from the row's upper edge."""
+    for value in range(step, top + 1, step):
+        if rows - round(value / top * rows) == y:
+            return bytes_text(value).replace("iB", "").replace(" ", "")
+    return ""
+
+
+def _boundary_columns(history: History, span: int, columns: int) -> dict[int, int]:
+    """Cell column of each pass boundary, and the number of the pass that begins there."""
+    return {
+        min(columns - 1, start * columns // span): number for number, start in history.boundaries
+    }
+
+
+def _axis(marks: dict[int, int], columns: int, glyphs: Glyphs) -> Line:
+    cells = [glyphs.rule] * columns
+    taken = -1
+    for column, number in sorted(marks.items()):
+        cells[column] = glyphs.tick
+        name = str(number)
+        room = range(column + 1, column + 1 + len(name))
+        if column > taken and room.stop <= columns and not any(x in marks for x in room):
+            cells[room.start : room.stop] = list(name)
+            taken = room.stop
+    return line(Span(f"{0:>{GUTTER - 1}}{glyphs.corner}{''.join(cells)}", Tone.DIM))
+
+
+def _time_labels(span: int, columns: int) -> Line:
+    cells = [" "] * columns
+    for tick in time_ticks(span):
+        label = time_label(tick)
+        at = min(max(0, tick * columns // span - len(label) // 2), columns - len(label))
+        cells[at : at + len(label)] = list(label)
+    return line(Span(pad("", GUTTER) + "".join(cells), Tone.DIM))

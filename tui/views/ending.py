@@ -1,0 +1,49 @@
+"""How a migration ended: where the server is, the real pause, and libvirt's own words."""
+
+from tui.formats.units import bytes_text, duration_text, moment_text
+from tui.paint import Line, Span, Tone, labelled, line, wrap
+from tui.text import escape_lines
+from tui.views.glyphs import Glyphs, migration_span
+from tui.views.migrations import duration_ms, pass_count
+from wire.migration import Migration, MigrationState
+
+
+def ending_lines(migration: Migration, width: int, glyphs: Glyphs) -> list[Line]:
+    """Outcome first, then what to do, the error in full, and the figures."""
+    span = migration_span(migration.state, glyphs)
+    outcome = migration.outcome or str(migration.state)
+    lines = wrap(f"{span.text}: {outcome}", width, span.tone)
+    if migration.cancel_requested_by:
+        lines += wrap(f"Aborted by {migration.cancel_requested_by}.", width)
+    if migration.advice:
+        lines += wrap(migration.advice, width, Tone.STRONG)
+    if migration.error:
+        lines.append(line(Span("libvirt says:", Tone.DIM)))
+        for each in escape_lines(migration.error):
+            lines += wrap(each, width, Tone.BAD)
+    return lines + labelled(_figures(migration), width)
+
+
+def _figures(migration: Migration) -> list[tuple[str, Span]]:
+    statistics = migration.statistics
+    took = duration_ms(migration, None)
+    fields: list[tuple[str, str]] = []
+    if migration.state is MigrationState.SUCCEEDED:
+        limit = f"limit {migration.options.downtime_limit_ms} ms"
+        pause = statistics.downtime_ms
+        text = (
+            f"{duration_text(pause)} ({limit})" if pause is not None else "neither host could say"
+        )
+        fields.append(("downtime", text))
+    fields.append(("total time", duration_text(took) if took else "-"))
+    passes = pass_count(migration, None)
+    sent = bytes_text(statistics.memory_transferred_bytes)
+    fields.append(("memory", f"{sent} sent in {passes} {'pass' if passes == 1 else 'passes'}"))
+    if statistics.disk_transferred_bytes:
+        fields.append(("disks", f"{bytes_text(statistics.disk_transferred_bytes)} sent"))
+    if statistics.throttle_max_percent:
+        fields.append(("throttle", f"at most {statistics.throttle_max_percent} %"))
+    when = moment_text(migration.started_at_ms or migration.created_at_ms)
+    by = f" by {migration.requested_by}" if migration.requested_by else ""
+    fields.append(("started", f"{when}{by}"))
+    return [(label, Span(value)) for label, value in fields]

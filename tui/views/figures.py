@@ -1,0 +1,124 @@
+"""The numbers of a migration under way, and the table of its passes."""
+
+from collections.abc import Sequence
+
+from tui.formats.units import bytes_text, duration_text, rate_text
+from tui.paint import Line, Span, Tone, line, pad, width_of
+from tui.views.curves import History
+from tui.views.glyphs import Glyphs, migration_span
+from tui.views.migrations import route
+from wire.migration import Migration, Pass, Sample
+
+_PASS_COLUMNS = (
+    ("PASS", 4),
+    ("BEGAN", 7),
+    ("TOOK", 8),
+    ("TO COPY", 8),
+    ("SENT", 8),
+    ("DIRTY RATE", 10),
+    ("BANDWIDTH", 10),
+    ("THROTTLE", 8),
+)
+
+
+def heading(migration: Migration, last: Sample | None, glyphs: Glyphs) -> Line:
+    """Server, route, state, pass, and how long it has taken."""
+    spans = [
+        Span(migration.server_name, Tone.TITLE),
+        Span(f"  {route(migration, glyphs)}  "),
+        migration_span(migration.state, glyphs),
+    ]
+    if not migration.state.ended and migration.cancel_requested_by:
+        spans.append(Span(f"  abort asked by {migration.cancel_requested_by}", Tone.WARN))
+    elif not migration.state.ended and last is not None:
+        seconds = last.elapsed_ms // 1000
+        spans.append(Span(f"  pass {last.pass_number}  {seconds // 60}:{seconds % 60:02d}"))
+    return tuple(spans)
+
+
+def figures(migration: Migration, history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
+    """Label and value of every figure, the most wanted first."""
+    last = history.last
+    if last is None:
+        return [("downtime limit", Span(f"{history.downtime_limit_ms} ms"))]
+    found = [
+        ("expected downtime", _expected(last, glyphs)),
+        ("limit", Span(f"{last.downtime_limit_ms} ms")),
+        ("throttle", Span(f"{last.throttle_percent} %")),
+        ("sent", Span(bytes_text(last.memory_processed_bytes))),
+    ]
+    if last.disk_total_bytes:
+        remaining = bytes_text(last.disk_remaining_bytes)
+        found.append(("disks", Span(f"{remaining} of {bytes_text(last.disk_total_bytes)} left")))
+    if last.postcopy:
+        found.append(("post-copy", Span("yes")))
+    if migration.requested_by:
+        found.append(("by", Span(migration.requested_by)))
+    return found
+
+
+def _expected(last: Sample, glyphs: Glyphs) -> Span:
+    if not last.expected_downtime_ms:
+        return Span("-")
+    text = duration_text(last.expected_downtime_ms)
+    if last.expected_downtime_ms <= last.downtime_limit_ms:
+        return Span(f"{text} {glyphs.fits}", Tone.GOOD)
+    return Span(f"{text} {glyphs.warn} over", Tone.WARN)
+
+
+def figure_lines(fields: Sequence[tuple[str, Span]], width: int) -> list[Line]:
+    """Lay figures out one after the other, as many to a line as fit."""
+    lines: list[list[Span]] = [[]]
+    room = width
+    for label, value in fields:
+        size = len(label) + 1 + width_of(value.text) + 3
+        if size - 3 > room and lines[-1]:
+            lines.append([])
+            room = width
+        lines[-1] += [Span(f"{label} ", Tone.DIM), value, Span("   ")]
+        room -= size
+    return [tuple(each) for each in lines]
+
+
+def pass_header(width: int) -> Line:
+    """Titles of the pass table."""
+    return line(Span(_pass_line([title for title, _ in _PASS_COLUMNS], width), Tone.TITLE))
+
+
+def pass_lines(passes: Sequence[Pass], width: int) -> list[Line]:
+    """One line for each pass, oldest first."""
+    return [
+        line(
+            _pass_line(
+                [
+                    str(each.number),
+                    _clock(each.started_ms),
+                    duration_text(each.duration_ms),
+                    bytes_text(each.remaining_at_start_bytes),
+                    bytes_text(each.transferred_bytes),
+                    rate_text(each.dirty_bytes_per_s) if each.dirty_bytes_per_s else "-",
+                    rate_text(each.bandwidth_bytes_per_s) if each.bandwidth_bytes_per_s else "-",
+                    f"{each.throttle_percent} %",
+                ],
+                width,
+            )
+        )
+        for each in passes
+    ]
+
+
+def _pass_line(cells: Sequence[str], width: int) -> str:
+    """Right-align the cells; the last columns are left out where they do not fit."""
+    text = ""
+    for cell, (_, size) in zip(cells, _PASS_COLUMNS, strict=True):
+        part = pad(cell, size, right=True)
+        if text and len(text) + 1 + size > width:
+            break
+        text = f"{text} {part}" if text else part
+    return text
+
+
+def _clock(moment_ms: int) -> str:
+    """``0:04.2``: minutes, seconds and tenths since the job began."""
+    tenths = moment_ms // 100
+    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"

@@ -1,0 +1,210 @@
+"""The Hosts view: columns, and in full how a host compares with the others."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from tui.formats.units import bytes_text, moment_text
+from tui.listing import Column, natural
+from tui.paint import Line, Span, Tone, labelled, line, pad, wrap
+from tui.views.glyphs import Glyphs, bar, host_span
+from wire.compatibility import differences
+from wire.fleet import Fence, HostFacts, HostView
+
+_SHORT = {
+    "cpu_architecture": "arch",
+    "cpu_model": "cpu",
+    "microcode": "ucode",
+    "kernel": "kernel",
+    "page_size": "pages",
+}
+_NOISE = re.compile(r"\((?:R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*$", re.IGNORECASE)
+_MAKER = re.compile(r"^(?:Intel|AMD)\s+(?=\S+)")
+
+
+def cpu_name(model_name: str) -> str:
+    """Shorten ``model name`` of ``/proc/cpuinfo``: ``Xeon E5-2650 v2``, ``EPYC 7763``."""
+    name = " ".join(_NOISE.sub(" ", model_name).split())
+    return _MAKER.sub("", name) or "-"
+
+
+def compatibility(one: HostFacts | None, other: HostFacts, width: int, glyphs: Glyphs) -> Span:
+    """Say in few words how a host differs from the one under the cursor."""
+    if one is None:
+        return Span("")
+    if one.host_id == other.host_id:
+        return Span("this host", Tone.DIM)
+    found = differences(one, other)
+    if not found:
+        return Span(f"{glyphs.same} same", Tone.GOOD)
+    full = f"{glyphs.differs} " + ", ".join(each.label for each in found)
+    short = f"{glyphs.differs} " + " ".join(_SHORT[each.field] for each in found)
+    return Span(full if len(full) <= width else short, Tone.WARN)
+
+
+def memory(host: HostView, width: int, glyphs: Glyphs) -> Span:
+    """A bar of the memory in use, and the numbers."""
+    total = host.facts.memory_total_bytes
+    if host.meters is None or not total:
+        return Span(pad(f"- / {_size(total)}", width, right=True), Tone.DIM)
+    used = host.meters.memory_used_bytes
+    numbers = f"{_size(used)}/{_size(total)}"
+    share = used / total
+    tone = Tone.BAD if share >= 0.95 else Tone.WARN if share >= 0.85 else Tone.PLAIN
+    room = min(width - len(numbers) - 1, 20)
+    return Span(f"{bar(share, room, glyphs)} {numbers}" if room >= 3 else numbers, tone)
+
+
+def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> list[Column[HostView]]:
+    """The table's columns; the last one compares with the host under the cursor."""
+    return [
+        Column(
+            key="name",
+            title="NAME",
+            width=9,
+            flex=2,
+            most=28,
+            cell=lambda host, _: Span(host.facts.name, Tone.STRONG),
+            order=lambda host: natural(host.facts.name),
+        ),
+        Column(
+            key="health",
+            title="HEALTH",
+            width=13,
+            cell=lambda host, _: host_span(host.status, glyphs),
+            order=lambda host: str(host.status),
+        ),
+        Column(
+            key="cpu",
+            title="CPU",
+            width=13,
+            flex=2,
+            most=30,
+            cell=lambda host, _: Span(cpu_name(host.facts.cpu_model_name)),
+            order=lambda host: cpu_name(host.facts.cpu_model_name),
+        ),
+        Column(
+            key="microcode",
+            title="MICROCODE",
+            width=9,
+            flex=1,
+            most=12,
+            rank=1,
+            cell=lambda host, _: Span(host.facts.microcode or "-"),
+            order=lambda host: host.facts.microcode,
+        ),
+        Column(
+            key="kernel",
+            title="KERNEL",
+            width=15,
+            flex=1,
+            most=26,
+            rank=3,
+            cell=lambda host, _: Span(host.facts.kernel),
+            order=lambda host: natural(host.facts.kernel),
+        ),
+        Column(
+            key="memory",
+            title="MEMORY",
+            width=13,
+            flex=2,
+            most=32,
+            cell=lambda host, width: memory(host, width, glyphs),
+            order=lambda host: host.meters.memory_used_bytes if host.meters else -1,
+            searched=False,
+        ),
+        Column(
+            key="servers",
+            title="SRV",
+            width=5,
+            cell=lambda host, _: Span(f"{host.running_server_count}/{host.server_count}"),
+            order=lambda host: host.server_count,
+            right=True,
+            searched=False,
+        ),
+        Column(
+            key="compatible",
+            title="COMPARED",
+            width=11,
+            flex=3,
+            most=44,
+            cell=lambda host, width: compatibility(under_cursor(), host.facts, width, glyphs),
+            order=lambda host: natural(host.facts.name),
+            searched=False,
+        ),
+    ]
+
+
+def details(host: HostView, hosts: Iterable[HostView], width: int, glyphs: Glyphs) -> list[Line]:
+    """Everything about one host, and how every other one differs from it."""
+    facts = host.facts
+    lines = [
+        line(Span(facts.name, Tone.TITLE), "  ", host_span(host.status, glyphs), *_policy(host)),
+        *(wrap(host.status_reason, width, Tone.WARN) if host.status_reason else []),
+    ]
+    lines += _comparison(facts, [each.facts for each in hosts], width, glyphs)
+    lines += [(), *_figures(host, width)]
+    return lines
+
+
+def _policy(host: HostView) -> Sequence[Span]:
+    return [Span("  in maintenance", Tone.WARN)] if host.policy.maintenance else []
+
+
+def _comparison(
+    here: HostFacts, others: Sequence[HostFacts], width: int, glyphs: Glyphs
+) -> list[Line]:
+    ordered = sorted(others, key=lambda each: natural(each.name))
+    others = [each for each in ordered if each.host_id != here.host_id]
+    same = [each.name for each in others if not differences(here, each)]
+    lines: list[Line] = []
+    if same:
+        lines += wrap(f"{glyphs.same} same CPU, microcode, kernel: {', '.join(same)}", width)
+    for other in others:
+        for number, found in enumerate(differences(here, other)):
+            name = other.name if not number else ""
+            values = f"{found.here} here, {found.there} there"
+            if found.field == "cpu_model":
+                values = f"{cpu_name(found.here)} here, {cpu_name(found.there)} there"
+            mark = glyphs.differs if not number else " "
+            text = f"{mark} {pad(name, 10)} {pad(found.label, 9)} {values}"
+            lines.append(line(Span(text, Tone.PLAIN)))
+    return lines
+
+
+def _figures(host: HostView, width: int) -> list[Line]:
+    facts = host.facts
+    features = ", ".join(facts.cpu_features) or "none beyond the model"
+    fence = host.health.fence if host.health else Fence.NONE
+    fields = [
+        ("CPU", f"{facts.cpu_model_name}, {facts.cpu_count} CPUs, {facts.cpu_architecture}"),
+        ("microcode", f"{facts.microcode or '-'}   kernel {facts.kernel}"),
+        ("memory", _memory_sentence(host)),
+        ("fence", "none: its guests are never started elsewhere" if fence is Fence.NONE else fence),
+        ("address", f"{facts.address}   agent {facts.agent_version}"),
+        ("versions", f"QEMU {facts.qemu_version}   libvirt {facts.libvirt_version}"),
+        *[("pool", _pool(pool.name, pool.shared, pool.available_bytes)) for pool in facts.pools],
+        ("features", f"{facts.libvirt_cpu_model} and: {features}"),
+        ("last heard", moment_text(host.seen_at_ms)),
+        ("id", facts.host_id),
+    ]
+    return labelled([(label, Span(value)) for label, value in fields], width)
+
+
+def _memory_sentence(host: HostView) -> str:
+    total = bytes_text(host.facts.memory_total_bytes)
+    given = bytes_text(host.server_memory_bytes)
+    if host.meters is None:
+        return f"{total}, no figures now; {given} given to running servers"
+    used = bytes_text(host.meters.memory_used_bytes)
+    cpu = f"CPU {host.meters.cpu_percent:.0f} % busy"
+    return f"{used} of {total} in use, {given} given to running servers; {cpu}"
+
+
+def _pool(name: str, shared: bool, free_bytes: int) -> str:  # noqa: FBT001 - a fact of the pool
+    kind = "shared" if shared else "local"
+    return f"{name}, {kind}, {bytes_text(free_bytes)} free"
+
+
+def _size(size_bytes: int) -> str:
+    """``3.1G``: shorter than with a blank and ``iB``, for columns."""
+    return bytes_text(size_bytes).replace("iB", "").replace(" ", "")

@@ -1,0 +1,78 @@
+"""A pane of lines that repaints only the cells that changed."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.paint import Line, Span, Tone, changed_columns, width_of
+from tui.text import escape_text
+
+
+class Lines(Widget):
+    """Shows lines from its top; what does not fit is cut off at the right and below."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in Tone}
+    DEFAULT_CSS = """
+    Lines { height: 1fr; }
+    Lines > .tone--strong { text-style: bold; }
+    Lines > .tone--dim { color: $text-dim; }
+    Lines > .tone--good { color: $success; }
+    Lines > .tone--busy { color: $accent; }
+    Lines > .tone--warn { color: $warning; }
+    Lines > .tone--bad { color: $error; }
+    Lines > .tone--title { color: $primary; text-style: bold; }
+    Lines > .tone--key { color: $primary; text-style: bold; }
+    Lines > .tone--badge { color: $warning; text-style: bold reverse; }
+    Lines > .tone--tab { color: $primary; text-style: bold reverse; }
+    Lines > .tone--cursor { color: $cursor; text-style: reverse; }
+    Lines > .tone--curve { color: $curve; }
+    Lines > .tone--rival { color: $rival; }
+    """
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, classes=classes)
+        self._lines: tuple[Line, ...] = ()
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """What is shown now."""
+        return self._lines
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Replace the lines; only cells that differ are painted again."""
+        before, self._lines = self._lines, tuple(_safe(each) for each in lines)
+        if not self.is_attached:
+            return
+        width, height = self.size
+        for y in range(min(height, max(len(before), len(self._lines)))):
+            old = before[y] if y < len(before) else ()
+            new = self._lines[y] if y < len(self._lines) else ()
+            if old is new or old == new:
+                continue
+            for first, end in changed_columns(old, new):
+                if first < width:
+                    self.refresh(Region(first, y, min(end, width) - first, 1))
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line; every segment has a style, as NO_COLOR needs."""
+        width = self.size.width
+        base = self.rich_style
+        if y >= len(self._lines):
+            return Strip.blank(width, base)
+        parts = [span for span in self._lines[y] if span.text]
+        segments = [
+            Segment(text, self.get_component_rich_style(f"tone--{tone}")) for text, tone in parts
+        ]
+        strip = Strip(segments, sum(width_of(text) for text, _ in parts))
+        return strip.adjust_cell_length(width, base)
+
+
+def _safe(parts: Line) -> Line:
+    """Escape what came from outside: every text of the console passes here."""
+    if all(text.isprintable() for text, _ in parts):
+        return parts
+    return tuple(Span(escape_text(text), tone) for text, tone in parts)
