@@ -1,0 +1,221 @@
+"""What hosts and servers look like, by what etcd and the agents say."""
+
+import msgspec
+import pytest
+
+from backend.fleet.host_view import host_status
+from backend.fleet.names import find_host, find_server
+from backend.fleet.server_view import server_view, standing, storage_kind
+from backend.fleet.targets import Targets, host_states
+from wire import keys
+from wire.errors import ErrorCode, GodwitError
+from wire.fleet import Disk, HostPolicy, HostStatus, PowerState, ServerStatus
+from wire.migration import Migration, MigrationState
+
+
+def migration_of(two, state: MigrationState, **changes: object) -> Migration:
+    values: dict[str, object] = {
+        "migration_id": "m1",
+        "server_id": two.server.server_id,
+        "server_name": two.server.name,
+        "source_host_id": "host-1",
+        "source_host_name": "kvm-01",
+        "target_host_id": "host-2",
+        "target_host_name": "kvm-02",
+        "state": state,
+    }
+    return Migration(**(values | changes))
+
+
+def status_of(two) -> tuple[ServerStatus, str]:
+    now = standing(two.fleet, two.fleet.records[two.server.server_id])
+    return now.status, now.reason
+
+
+def test_a_host_with_key_and_stream_is_online(two):
+    assert host_status(two.fleet, two.hosts[0]) == (HostStatus.ONLINE, "")
+
+
+def test_a_host_without_its_health_key_is_offline(two):
+    two.fleet.put_health("host-1", None)
+    assert host_status(two.fleet, two.hosts[0])[0] is HostStatus.OFFLINE
+
+
+def test_a_host_whose_stream_broke_is_unreachable_with_the_reason(two):
+    two.fleet.agent_lost("host-1", "connection refused", silent=False)
+    status = host_status(two.fleet, two.hosts[0])
+    assert status == (HostStatus.UNREACHABLE, "connection refused")
+
+
+def test_nobody_is_offline_while_etcd_does_not_answer(two):
+    two.fleet.put_health("host-1", None)
+    two.fleet.put_etcd_error(keys.HEALTH, "etcd does not answer")
+    for host in two.hosts:
+        assert host_status(two.fleet, host) == (HostStatus.UNKNOWN, "etcd does not answer")
+
+
+def test_a_running_server_still_shows_as_running_while_etcd_is_away(two):
+    two.fleet.put_etcd_error(keys.HEALTH, "etcd does not answer")
+    assert status_of(two)[0] is ServerStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (PowerState.RUNNING, ServerStatus.RUNNING),
+        (PowerState.PAUSED, ServerStatus.SUSPEND),
+        (PowerState.SHUT_OFF, ServerStatus.READY),
+    ],
+)
+def test_the_owners_report_gives_the_status(two, state, status):
+    two.fleet.put_report("host-1", msgspec.structs.replace(two.server, state=state))
+    assert status_of(two)[0] is status
+
+
+def test_a_short_break_of_the_stream_does_not_change_a_servers_status(two):
+    two.fleet.agent_lost("host-1", "gone", silent=False)
+    assert status_of(two)[0] is ServerStatus.RUNNING
+    two.fleet.agent_lost("host-1", "gone", silent=True)
+    assert status_of(two) == (ServerStatus.UNKNOWN, "gone")
+
+
+@pytest.mark.parametrize(
+    ("wanted_on", "status"), [(True, ServerStatus.UNKNOWN), (False, ServerStatus.READY)]
+)
+def test_on_an_offline_host_only_what_should_run_is_unknown(two, wanted_on, status):
+    two.add_record(two.server, two.hosts[0], wanted_on=wanted_on)
+    two.fleet.put_health("host-1", None)
+    assert status_of(two) == (status, "kvm-01 holds no health key in etcd")
+
+
+def test_a_server_that_its_owner_does_not_have_is_unknown_and_says_who_has_it(two):
+    two.fleet.drop_report("host-1", two.server.server_id)
+    assert status_of(two) == (ServerStatus.UNKNOWN, "kvm-01 does not have it")
+    two.fleet.put_report("host-2", two.server)
+    assert status_of(two)[1] == "kvm-02 has it, although it belongs to kvm-01"
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (MigrationState.QUEUED, ServerStatus.START_MIGRATE),
+        (MigrationState.SCHEDULING, ServerStatus.START_MIGRATE),
+        (MigrationState.PREPARING, ServerStatus.START_MIGRATE),
+        (MigrationState.COPYING_DISKS, ServerStatus.LIVE_MIGRATING),
+        (MigrationState.COPYING_MEMORY, ServerStatus.LIVE_MIGRATING),
+        (MigrationState.SWITCHING_OVER, ServerStatus.LIVE_MIGRATING),
+        (MigrationState.COMPLETING, ServerStatus.LIVE_MIGRATING),
+        (MigrationState.SUCCEEDED, ServerStatus.RUNNING),
+        (MigrationState.FAILED, ServerStatus.RUNNING),
+        (MigrationState.CANCELLED, ServerStatus.RUNNING),
+    ],
+)
+def test_the_migration_under_way_gives_the_status(two, state, status):
+    two.add_record(two.server, two.hosts[0], migration_id="m1")
+    two.fleet.put_migration("m1", migration_of(two, state))
+    assert status_of(two)[0] is status
+
+
+def test_a_server_on_both_sides_of_a_migration_is_shown_once_on_its_owner(two):
+    record = two.add_record(two.server, two.hosts[0], migration_id="m1")
+    two.fleet.put_migration("m1", migration_of(two, MigrationState.COPYING_MEMORY))
+    incoming = msgspec.structs.replace(two.server, state=PowerState.PAUSED, incoming=True)
+    two.fleet.put_report("host-2", incoming)
+    view = server_view(two.fleet, record, ())
+    assert (view.host_name, view.status, view.status_reason, view.migration_id) == (
+        "kvm-01",
+        ServerStatus.LIVE_MIGRATING,
+        "to kvm-02",
+        "m1",
+    )
+
+
+def test_a_journal_record_never_goes_backwards(two):
+    two.fleet.put_migration("m1", migration_of(two, MigrationState.SWITCHING_OVER))
+    two.fleet.put_migration("m1", migration_of(two, MigrationState.COPYING_MEMORY))
+    assert two.fleet.migrations["m1"].state is MigrationState.SWITCHING_OVER
+
+
+def test_a_new_snapshot_replaces_what_a_host_reported(two, make_server):
+    two.report(two.hosts[0], make_server("other"))
+    assert set(two.fleet.reports["host-1"]) == {"id-other"}
+    assert status_of(two)[0] is ServerStatus.UNKNOWN
+
+
+def targets_of(two, targets: Targets) -> tuple[str, ...]:
+    return targets.names(two.fleet, two.fleet.records[two.server.server_id])
+
+
+def test_targets_are_the_hosts_that_pass_every_filter(two, make_host):
+    other = make_host(3, microcode="0x1")
+    two.add_host(other)
+    two.report(other)
+    targets = Targets()
+    targets.refresh(two.fleet, placement_changed=True)
+    assert targets_of(two, targets) == ("kvm-02",)
+    two.fleet.put_policy("host-2", HostPolicy(maintenance=True))
+    targets.refresh(two.fleet, placement_changed=True)
+    assert targets_of(two, targets) == ()
+
+
+def test_targets_follow_memory_only_when_it_changes_notably(two):
+    targets = Targets()
+    assert targets.refresh(two.fleet, placement_changed=True)
+    total = two.hosts[1].memory_total_bytes
+    two.report(two.hosts[1], used_bytes=(1 << 30) + total // 100)
+    assert not targets.refresh(two.fleet, placement_changed=False)
+    two.report(two.hosts[1], used_bytes=total)
+    assert targets.refresh(two.fleet, placement_changed=False)
+    assert targets_of(two, targets) == ()
+
+
+def test_a_server_that_does_not_run_goes_nowhere(two):
+    two.fleet.put_report("host-1", msgspec.structs.replace(two.server, state=PowerState.PAUSED))
+    targets = Targets()
+    targets.refresh(two.fleet, placement_changed=True)
+    assert targets_of(two, targets) == ()
+
+
+def test_a_move_under_way_takes_memory_on_its_target(two):
+    two.add_record(two.server, two.hosts[0], migration_id="m1")
+    two.fleet.put_migration("m1", migration_of(two, MigrationState.PREPARING))
+    state = {one.facts.host_id: one for one in host_states(two.fleet)}["host-2"]
+    assert (state.incoming_bytes, state.incoming_moves) == (two.server.memory_bytes, 1)
+    two.fleet.put_migration("m1", migration_of(two, MigrationState.SUCCEEDED))
+    state = {one.facts.host_id: one for one in host_states(two.fleet)}["host-2"]
+    assert (state.incoming_bytes, state.incoming_moves) == (0, 0)
+
+
+def test_names_and_ids_find_hosts_and_servers(two):
+    for wanted in ("web-1", "id-web-1"):
+        assert find_server(two.fleet, wanted).server_id == "id-web-1"
+    for wanted in ("kvm-02", "host-2"):
+        assert find_host(two.fleet, wanted).host_id == "host-2"
+
+
+@pytest.mark.parametrize("wanted", ["web", "WEB-1", "", "kvm-01"])
+def test_an_unknown_server_is_named_in_the_sentence(two, wanted):
+    with pytest.raises(GodwitError, match=f"no server .*'{wanted}'") as caught:
+        find_server(two.fleet, wanted)
+    assert caught.value.code is ErrorCode.NOT_FOUND
+
+
+def test_a_name_of_two_servers_is_refused_with_both_ids(two, make_server):
+    two.add_record(make_server(server_id="id-twin"), two.hosts[1])
+    with pytest.raises(GodwitError, match="id-twin and id-web-1") as caught:
+        find_server(two.fleet, "web-1")
+    assert caught.value.code is ErrorCode.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("disks", "kind"),
+    [
+        ((), "none"),
+        ((Disk(target="hdc", source="", device="cdrom"),), "none"),
+        ((Disk(target="vda", source="a", shared=True),), "shared"),
+        ((Disk(target="vda", source="a"),), "local"),
+        ((Disk(target="vda", source="a"), Disk(target="vdb", source="b", shared=True)), "mixed"),
+    ],
+)
+def test_storage_is_summed_up(disks, kind):
+    assert storage_kind(disks) == kind
