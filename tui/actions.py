@@ -170,7 +170,7 @@ ACTIONS: tuple[Action, ...] = (
         shown="d",
         label="Details",
         help="Give the details the whole screen, or take it back.",
-        places=(Place.HOSTS, Place.SERVERS),
+        places=_LISTS,
         footer=6,
     ),
     Action(

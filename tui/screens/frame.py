@@ -63,6 +63,10 @@ class Frame(Screen[None], inherit_bindings=False):
         """Give the line under the top line."""
         raise NotImplementedError
 
+    def idle_action(self) -> str:
+        """Name an action that makes no sense just now, for the footer to leave it out."""
+        return ""
+
     def take(self, changes: Changes) -> None:
         """Show what changed."""
         raise NotImplementedError
@@ -73,7 +77,8 @@ class Frame(Screen[None], inherit_bindings=False):
         desk = self.desk
         self.query_one("#top", Lines).show([top_line(desk.store, desk.session, width, desk.glyphs)])
         self.query_one("#heading", Lines).show([self.heading(width)])
-        self.query_one("#footer", Lines).show([footer(self.place, width, writable=desk.writable)])
+        keys = footer(self.place, width, writable=desk.writable, without=self.idle_action())
+        self.query_one("#footer", Lines).show([keys])
 
     def tell(self, sentence: str) -> None:
         """Show a sentence until the next key, ten seconds at most."""

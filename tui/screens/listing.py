@@ -26,7 +26,6 @@ class ListView(Frame, Generic[RowT]):
 
     noun: ClassVar[str]
     """What a row is: ``host``."""
-    has_details: ClassVar[bool] = True
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
         (0, "-narrow"),
         (160, "-wide"),
@@ -52,8 +51,7 @@ class ListView(Frame, Generic[RowT]):
     def body(self) -> Iterator[Widget]:
         """Table and details."""
         yield self.table
-        if self.has_details:
-            yield self.details
+        yield self.details
 
     def rows(self) -> Mapping[str, RowT]:
         """Give all rows by id."""
@@ -117,10 +115,9 @@ class ListView(Frame, Generic[RowT]):
         return [(), line(Span(f"no {self.noun} yet", Tone.DIM))]
 
     def _show_details(self) -> None:
-        if self.has_details:
-            row = self.table.cursor_row
-            width = max(20, self.details.size.width)
-            self.details.put(self.describe(row, width) if row is not None else [])
+        row = self.table.cursor_row
+        width = max(20, self.details.size.width)
+        self.details.put(self.describe(row, width) if row is not None else [])
 
     @on(Table.Moved)
     def cursor_moved(self) -> None:

@@ -11,7 +11,7 @@ from tui.actions import Place
 from tui.desk import Desk
 from tui.messages import Told, WantsAbort, WantsBack, WantsCurve
 from tui.motion import Motion
-from tui.paint import Line, Span, Tone, labelled, line
+from tui.paint import Line, Span, Tone, labelled, line, spread
 from tui.screens.frame import Frame, keys
 from tui.store import Changes
 from tui.views.curves import History, curve_lines
@@ -42,6 +42,10 @@ class MigrationScreen(Frame):
     MigrationScreen.-wide #report, MigrationScreen.-wide.-ended #report {
         width: 38%; max-width: 76; height: 1fr; border-left: solid $rule; padding: 0 1;
     }
+    MigrationScreen.-bare #curves { display: none; }
+    MigrationScreen.-bare #report, MigrationScreen.-wide.-bare #report {
+        width: 1fr; max-width: 100%; height: 1fr; border: none;
+    }
     """
 
     def __init__(self, desk: Desk, migration_id: str) -> None:
@@ -70,7 +74,12 @@ class MigrationScreen(Frame):
         if self.migration is None:
             return line(Span(self.migration_id, Tone.DIM))
         last = self.desk.store.last_sample(self.migration_id)
-        return heading(self.migration, last, self.desk.glyphs)
+        left = heading(self.migration, last, self.desk.glyphs)
+        return spread(left, line(Span(f"by {self.migration.requested_by or '-'}", Tone.DIM)), width)
+
+    def idle_action(self) -> str:
+        """Nothing is left to abort once it has ended."""
+        return "abort" if self.migration is None or self.migration.state.ended else ""
 
     def take(self, changes: Changes) -> None:
         """Draw anew if this migration changed; after a break of the stream fetch the gap."""
@@ -101,11 +110,11 @@ class MigrationScreen(Frame):
         self.set_class(migration.state.ended, "-ended")
         history = self._history(migration)
         width, height = self.curves.size
+        self.set_class(migration.state.ended and not history.elapsed_ms, "-bare")
         if history.elapsed_ms:
             drawn = curve_lines(history, width, height, self.desk.graph, self.desk.glyphs)
         else:
-            waiting = "no curve was kept" if migration.state.ended else "no figures yet"
-            drawn = [(), line(Span(waiting, Tone.DIM))]
+            drawn = [(), line(Span("the first figures are on their way", Tone.DIM))]
         self.curves.show(drawn)
         self._report(migration, history)
 
@@ -117,12 +126,12 @@ class MigrationScreen(Frame):
             ending = ending_lines(migration, width, self.desk.glyphs)
             self.report.put([*ending, (), *table])
             return
-        found = figures(migration, history, self.desk.glyphs)
+        found = figures(history, self.desk.glyphs)
         if self.has_class("-wide"):
             top = labelled(found, width, label_width=_SIDE_LABEL)
             top.append(())
         else:
-            top = figure_lines(found, width)
+            top = figure_lines(found, width)[:2]
         room = max(1, self.report.size.height - len(top) - 1)
         self.report.put([*top, *table[:1], *passes[-room:]])
 

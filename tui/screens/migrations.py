@@ -9,10 +9,12 @@ from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.messages import WantsAbort, WantsMigration
+from tui.paint import Line
 from tui.screens.frame import keys
 from tui.screens.listing import ListView
 from tui.store import Changes
 from tui.views import migrations
+from tui.views.ending import summary
 from wire.migration import Migration
 
 
@@ -21,7 +23,6 @@ class MigrationsScreen(ListView[Migration]):
 
     place = Place.MIGRATIONS
     noun = "migration"
-    has_details = False
     BINDINGS: ClassVar[list[BindingType]] = keys(Place.MIGRATIONS)
 
     def __init__(self, desk: Desk) -> None:
@@ -35,6 +36,11 @@ class MigrationsScreen(ListView[Migration]):
     def changed(self, changes: Changes) -> Collection[str]:
         """Migrations that changed."""
         return changes.migrations
+
+    def describe(self, row: Migration, width: int) -> list[Line]:
+        """Say how it ended, or how far it is."""
+        last = self.desk.store.last_sample(row.migration_id)
+        return summary(row, last, width, self.desk.glyphs)
 
     def action_open(self) -> None:
         """Show the migration under the cursor."""

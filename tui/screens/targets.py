@@ -54,7 +54,7 @@ class TargetsDialog(Dialog[Migration]):
         super().__init__(desk)
         self._server = server
         self._table: Table[candidates.Target] = Table(
-            Listing(candidates.columns(desk.glyphs)), id="targets"
+            Listing(candidates.columns(desk.glyphs)), id="targets", sortable=False
         )
         self._said: list[Line] = []
 

@@ -3,9 +3,10 @@
 from tui.formats.units import bytes_text, duration_text, moment_text
 from tui.paint import Line, Span, Tone, labelled, line, wrap
 from tui.text import escape_lines
+from tui.views.figures import heading, pass_header, pass_lines
 from tui.views.glyphs import Glyphs, migration_span
 from tui.views.migrations import duration_ms, pass_count
-from wire.migration import Migration, MigrationState
+from wire.migration import Migration, MigrationState, Sample
 
 
 def ending_lines(migration: Migration, width: int, glyphs: Glyphs) -> list[Line]:
@@ -22,6 +23,16 @@ def ending_lines(migration: Migration, width: int, glyphs: Glyphs) -> list[Line]
         for each in escape_lines(migration.error):
             lines += wrap(each, width, Tone.BAD)
     return lines + labelled(_figures(migration), width)
+
+
+def summary(migration: Migration, last: Sample | None, width: int, glyphs: Glyphs) -> list[Line]:
+    """A migration in brief: its heading, then how it ended or its passes so far."""
+    lines = [heading(migration, last, glyphs)]
+    if migration.state.ended:
+        return lines + ending_lines(migration, width, glyphs)
+    if migration.passes:
+        lines += [pass_header(width), *pass_lines(migration.passes, width)]
+    return lines
 
 
 def _figures(migration: Migration) -> list[tuple[str, Span]]:

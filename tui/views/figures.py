@@ -36,7 +36,7 @@ def heading(migration: Migration, last: Sample | None, glyphs: Glyphs) -> Line:
     return tuple(spans)
 
 
-def figures(migration: Migration, history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
+def figures(history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
     """Label and value of every figure, the most wanted first."""
     last = history.last
     if last is None:
@@ -52,8 +52,6 @@ def figures(migration: Migration, history: History, glyphs: Glyphs) -> list[tupl
         found.append(("disks", Span(f"{remaining} of {bytes_text(last.disk_total_bytes)} left")))
     if last.postcopy:
         found.append(("post-copy", Span("yes")))
-    if migration.requested_by:
-        found.append(("by", Span(migration.requested_by)))
     return found
 
 

@@ -36,9 +36,13 @@ def compatibility(one: HostFacts | None, other: HostFacts, width: int, glyphs: G
     found = differences(one, other)
     if not found:
         return Span(f"{glyphs.same} same", Tone.GOOD)
-    full = f"{glyphs.differs} " + ", ".join(each.label for each in found)
-    short = f"{glyphs.differs} " + " ".join(_SHORT[each.field] for each in found)
-    return Span(full if len(full) <= width else short, Tone.WARN)
+    forms = (
+        ", ".join(each.label for each in found),
+        " ".join(_SHORT[each.field] for each in found),
+        f"{_SHORT[found[0].field]} +{len(found) - 1}",
+    )
+    fitting = next((each for each in forms if len(each) <= width - 2), forms[-1])
+    return Span(f"{glyphs.differs} {fitting}", Tone.WARN)
 
 
 def memory(host: HostView, width: int, glyphs: Glyphs) -> Span:
@@ -76,7 +80,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
         Column(
             key="cpu",
             title="CPU",
-            width=13,
+            width=15,
             flex=2,
             most=30,
             cell=lambda host, _: Span(cpu_name(host.facts.cpu_model_name)),
@@ -105,7 +109,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
         Column(
             key="memory",
             title="MEMORY",
-            width=13,
+            width=12,
             flex=2,
             most=32,
             cell=lambda host, width: memory(host, width, glyphs),
@@ -115,7 +119,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
         Column(
             key="servers",
             title="SRV",
-            width=5,
+            width=4,
             cell=lambda host, _: Span(f"{host.running_server_count}/{host.server_count}"),
             order=lambda host: host.server_count,
             right=True,
@@ -124,7 +128,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
         Column(
             key="compatible",
             title="COMPARED",
-            width=11,
+            width=12,
             flex=3,
             most=44,
             cell=lambda host, width: compatibility(under_cursor(), host.facts, width, glyphs),
@@ -177,11 +181,11 @@ def _figures(host: HostView, width: int) -> list[Line]:
     fence = host.health.fence if host.health else Fence.NONE
     fields = [
         ("CPU", f"{facts.cpu_model_name}, {facts.cpu_count} CPUs, {facts.cpu_architecture}"),
-        ("microcode", f"{facts.microcode or '-'}   kernel {facts.kernel}"),
+        ("microcode", f"{facts.microcode or '-'}, kernel {facts.kernel}"),
         ("memory", _memory_sentence(host)),
         ("fence", "none: its guests are never started elsewhere" if fence is Fence.NONE else fence),
-        ("address", f"{facts.address}   agent {facts.agent_version}"),
-        ("versions", f"QEMU {facts.qemu_version}   libvirt {facts.libvirt_version}"),
+        ("address", f"{facts.address}, agent {facts.agent_version}"),
+        ("versions", f"QEMU {facts.qemu_version}, libvirt {facts.libvirt_version}"),
         *[("pool", _pool(pool.name, pool.shared, pool.available_bytes)) for pool in facts.pools],
         ("features", f"{facts.libvirt_cpu_model} and: {features}"),
         ("last heard", moment_text(host.seen_at_ms)),

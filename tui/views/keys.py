@@ -6,16 +6,27 @@ from tui.paint import Line, Span, Tone, clip, line, pad, width_of, wrap
 _SHOWN_WIDTH = 12
 
 
-def footer(place: Place, width: int, *, writable: bool) -> Line:
-    """Keys and words, as many as fit; the most wanted first."""
+def footer(place: Place, width: int, *, writable: bool, without: str = "") -> Line:
+    """Keys and words, as many as fit; the most wanted first, those of the help always.
+
+    Args:
+        place: where the keys work.
+        width: cells.
+        writable: whether keys that change something exist.
+        without: an action that makes no sense just now.
+    """
+    actions = [each for each in footer_actions(place, writable=writable) if each.run != without]
     spans: list[Span] = []
-    room = width
-    for action in footer_actions(place, writable=writable):
+    always = [each for each in actions if each.shown == "?"]
+    room = width - sum(len(each.shown) + len(each.label) + 3 for each in always)
+    for action in [each for each in actions if each not in always]:
         size = width_of(action.shown) + 1 + width_of(action.label) + 2
         if size - 2 > room:
             break
         spans += [Span(action.shown, Tone.KEY), Span(f" {action.label}  ", Tone.DIM)]
         room -= size
+    for action in always:
+        spans += [Span(action.shown, Tone.KEY), Span(f" {action.label}", Tone.DIM)]
     return clip(tuple(spans), width)
 
 

@@ -17,7 +17,7 @@ class Lines(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in Tone}
     DEFAULT_CSS = """
-    Lines { height: 1fr; }
+    Lines { width: 1fr; height: 1fr; }
     Lines > .tone--strong { text-style: bold; }
     Lines > .tone--dim { color: $text-dim; }
     Lines > .tone--good { color: $success; }

@@ -33,9 +33,16 @@ class Table(Lines, Generic[RowT], can_focus=True):
 
         row_id: str
 
-    def __init__(self, listing: Listing[RowT], *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+    def __init__(
+        self,
+        listing: Listing[RowT],
+        *,
+        id: str,  # noqa: A002 - Textual's name
+        sortable: bool = True,
+    ) -> None:
         super().__init__(id=id)
         self.listing = listing
+        self.sortable = sortable
         self.wide = False
         self.empty: Sequence[Line] = ()
         """What stands there when there is no row."""
@@ -189,7 +196,7 @@ class Table(Lines, Generic[RowT], can_focus=True):
         titles = []
         for column, size in columns:
             title = column.title
-            if column.key == self.listing.sorted_by:
+            if self.sortable and column.key == self.listing.sorted_by:
                 arrow = "↓" if self.listing.descending else "↑"
                 title = f"{title[: size - 1]}{arrow}"
             titles.append(pad(title, size, right=column.right))
