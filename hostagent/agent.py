@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from hostagent.broadcast import Broadcast
 from hostagent.config import AgentConfig
-from hostagent.driver import LibvirtDriver
+from hostagent.driver import LibvirtDriver, NoSuchServer
 from hostagent.events import (
     Change,
     Connected,
@@ -19,12 +19,14 @@ from hostagent.events import (
 )
 from hostagent.heartbeat import Heartbeat
 from hostagent.inventory import Inventory
+from hostagent.jobs import Jobs
+from hostagent.journal import Journal
 from hostagent.ownership import Ownership
 from hostagent.register import Register
-from wire.agent import AgentSnapshot
+from wire.agent import AgentSnapshot, GuestTruth, ResumeCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
-from wire.fleet import HostMeters
+from wire.fleet import HostMeters, PowerState
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +47,13 @@ class Agent:
             self.driver, publish=self.broadcast.publish, on_change=self._on_change
         )
         self.ownership = Ownership(etcd)
+        self.jobs = Jobs(
+            self.driver,
+            self.inventory,
+            self.ownership,
+            Journal(config.state_dir),
+            publish=self.broadcast.publish,
+        )
         self._register = Register(etcd, self.inventory, self.ownership)
 
     def snapshot(self) -> AgentSnapshot:
@@ -62,9 +71,13 @@ class Agent:
         return AgentSnapshot(
             facts=facts,
             servers=tuple(server.facts for server in self.inventory.servers.values()),
-            jobs=(),
+            jobs=self.jobs.all(),
             meters=self._meters,
         )
+
+    async def load(self) -> None:
+        """Read what an earlier process left; before :meth:`run` and before the first call."""
+        await self.jobs.load()
 
     async def run(self) -> NoReturn:
         """Follow libvirt and etcd until cancelled."""
@@ -74,6 +87,7 @@ class Agent:
                 tasks.create_task(self.inventory.run())
                 tasks.create_task(self._register.run())
                 tasks.create_task(self._meter())
+                tasks.create_task(self.jobs.run())
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.stop()
@@ -83,15 +97,33 @@ class Agent:
         match event:
             case Connected():
                 self.inventory.everything_changed()
+            case Disconnected():
+                pass  # what is known stays, until libvirtd can be asked again
             case DomainChanged():
-                if event.change is Change.POWERED_ON:
-                    self._register.powered(event.server_id, on=True)
-                elif event.change is Change.POWERED_OFF:
-                    self._register.powered(event.server_id, on=False)
-                self.inventory.server_changed(event.server_id)
+                self._on_domain(event)
             case PoolsChanged():
                 self.inventory.pools_changed()
-            case Disconnected() | PassBegan() | JobCompleted():
+            case PassBegan():
+                job = self.jobs.running(event.server_id)
+                if job is not None:
+                    job.pass_began()
+            case JobCompleted():
+                job = self.jobs.running(event.server_id)
+                if job is not None:
+                    job.completed(event.statistics)
+
+    def _on_domain(self, event: DomainChanged) -> None:
+        self.inventory.server_changed(event.server_id)
+        match event.change:
+            case Change.POWERED_ON:
+                self._register.powered(event.server_id, on=True)
+            case Change.POWERED_OFF:
+                self._register.powered(event.server_id, on=False)
+            case Change.SWITCHING_OVER:
+                job = self.jobs.running(event.server_id)
+                if job is not None:
+                    job.switching_over()
+            case Change.OTHER:
                 pass
 
     def _on_change(self) -> None:
@@ -108,6 +140,30 @@ class Agent:
             )
             self._heartbeat.start()
         self._register.changed()
+
+    async def resume(self, server_id: str, command: ResumeCommand) -> GuestTruth:
+        """Let a guest run that a failed migration left paused.
+
+        Raises:
+            GodwitError: ``NOT_FOUND``, ``STALE_GENERATION``, ``CONFLICT`` when it is not this
+                host's to run, or ``LIBVIRT``.
+        """
+        truth = await self.driver.truth(server_id)
+        if truth.state is PowerState.ABSENT:
+            raise NoSuchServer(server_id)
+        record = await self.ownership.require_generation(server_id, command.generation)
+        facts = self.inventory.facts
+        if record is not None and facts is not None and record.owner.host_id != facts.host_id:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"{record.name!r} belongs to the host {record.owner.host_id} and must not run here",
+            )
+        if truth.job_active or truth.state is PowerState.SHUT_OFF:
+            why = "has a migration under way" if truth.job_active else "is shut off"
+            raise GodwitError(ErrorCode.CONFLICT, f"the server {server_id} {why}: nothing resumed")
+        if truth.state is PowerState.PAUSED:
+            await self.driver.resume(server_id)
+        return await self.driver.truth(server_id)
 
     async def _meter(self) -> NoReturn:
         while True:

@@ -1,26 +1,87 @@
 """The agent's HTTP API; its table is in :mod:`wire.agent`."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request, Router, get, post
+from litestar.di import Provide
 from litestar.response import ServerSentEvent
+from litestar.types import BeforeRequestHookHandler
 
 from hostagent.agent import Agent
-from wire.agent import AgentSnapshot, GuestTruth
-from wire.errors import ErrorCode, GodwitError
-from wire.server import (
-    EXCEPTION_HANDLERS,
-    Outgoing,
-    bearer_token,
-    event_stream,
-    token_matches,
+from wire.agent import (
+    AgentSnapshot,
+    CancelCommand,
+    GuestTruth,
+    Job,
+    JobDetail,
+    MigrateCommand,
+    ResumeCommand,
 )
+from wire.errors import ErrorCode, GodwitError
+from wire.server import EXCEPTION_HANDLERS, bearer_token, event_stream, token_matches
+
+
+@get("/snapshot")
+async def snapshot(agent: Agent) -> AgentSnapshot:
+    """Everything that the agent knows."""
+    return agent.snapshot()
+
+
+@get("/events")
+async def events(agent: Agent) -> ServerSentEvent:
+    """A snapshot, then what changes; refused while there is no snapshot."""
+    agent.snapshot()
+    return event_stream(agent.broadcast.listen())
+
+
+@get("/servers/{server_id:str}")
+async def server(agent: Agent, server_id: str) -> GuestTruth:
+    """What libvirt knows of a guest at this moment."""
+    return await agent.driver.truth(server_id)
+
+
+@post("/servers/{server_id:str}/resume", status_code=200)
+async def resume(agent: Agent, server_id: str, data: ResumeCommand) -> GuestTruth:
+    """Let a paused guest run."""
+    return await agent.resume(server_id, data)
+
+
+@post("/migrations", status_code=202)
+async def migrate(agent: Agent, data: MigrateCommand) -> Job:
+    """Begin to move a guest away."""
+    return await agent.jobs.start(data)
+
+
+@get("/migrations/{migration_id:str}")
+async def migration(agent: Agent, migration_id: str) -> JobDetail:
+    """One job with its curve."""
+    return agent.jobs.detail(migration_id)
+
+
+@post("/migrations/{migration_id:str}/cancel", status_code=200)
+async def cancel(agent: Agent, migration_id: str, data: CancelCommand) -> Job:
+    """Abort a job."""
+    return await agent.jobs.cancel(migration_id, data)
 
 
 def make_app(agent: Agent, *, token_sha256: str) -> Litestar:
     """The application that serves one agent."""
 
+    async def provide_agent() -> Agent:
+        return agent
+
+    routes = [snapshot, events, server, resume, migrate, migration, cancel]
+    return Litestar(
+        route_handlers=[Router("/v1", route_handlers=routes)],
+        dependencies={"agent": Provide(provide_agent)},
+        before_request=_token_check(token_sha256),
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _token_check(token_sha256: str) -> BeforeRequestHookHandler:
     def require_token(request: Request[Any, Any, Any]) -> None:
         token = bearer_token(request)
         if not token:
@@ -34,24 +95,4 @@ def make_app(agent: Agent, *, token_sha256: str) -> Litestar:
                 "this token is not the one that the host agent was configured with",
             )
 
-    @get("/v1/snapshot", sync_to_thread=False)
-    def snapshot() -> AgentSnapshot:
-        return agent.snapshot()
-
-    @get("/v1/events", sync_to_thread=False)
-    def events() -> ServerSentEvent:
-        agent.snapshot()  # refuse now, rather than break the stream, while there is none
-        stream: AsyncIterator[Outgoing] = agent.broadcast.listen()
-        return event_stream(stream)
-
-    @get("/v1/servers/{server_id:str}")
-    async def server(server_id: str) -> GuestTruth:
-        return await agent.driver.truth(server_id)
-
-    return Litestar(
-        route_handlers=[snapshot, events, server],
-        before_request=require_token,
-        exception_handlers=EXCEPTION_HANDLERS,
-        openapi_config=None,
-        logging_config=None,
-    )
+    return require_token

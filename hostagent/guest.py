@@ -112,6 +112,13 @@ def read_disks(
     return tuple(disks)
 
 
+def writable_shared(guest: Guest, disks: tuple[Disk, ...]) -> bool:
+    """Whether every disk that the guest may write lies in a shared pool."""
+    return all(
+        disk.shared for one, disk in zip(guest.definition.disks, disks, strict=True) if one.writable
+    )
+
+
 def _image_bytes(handle: libvirt.virConnect, guest: Guest, one: DiskDefinition) -> tuple[int, int]:
     """Capacity and allocation: of the pool's volume, else (it is new to the pool) by the domain.
 

@@ -26,8 +26,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
     facts: ServerFacts
     saved_xml: str
-    writable_shared: bool
-    """Every disk that it may write lies in a pool that is shared by declaration or type."""
+    """What another host needs to define it."""
 
 
 class Inventory:
@@ -127,11 +126,7 @@ class Inventory:
             return
         disks = await self._disks(guest, known, fresh_sizes=fresh_sizes)
         facts = server_facts(guest.definition, guest.state, disks=disks, incoming=guest.incoming)
-        server = Server(
-            facts=facts,
-            saved_xml=guest.saved_xml,
-            writable_shared=_writable_shared(guest, disks),
-        )
+        server = Server(facts=facts, saved_xml=guest.saved_xml)
         if server == known:
             return
         self.servers[server_id] = server
@@ -152,9 +147,3 @@ class Inventory:
             return known.facts.disks
         pools = () if self.facts is None else self.facts.pools
         return await self._driver.disks(guest, pools)
-
-
-def _writable_shared(guest: Guest, disks: tuple[Disk, ...]) -> bool:
-    return all(
-        disk.shared for one, disk in zip(guest.definition.disks, disks, strict=True) if one.writable
-    )

@@ -39,6 +39,7 @@ def main() -> None:
 
 async def _run(config: AgentConfig, etcd: Etcd) -> None:
     agent = Agent(config, etcd)
+    await agent.load()
     living = asyncio.create_task(agent.run())
     serving = asyncio.create_task(
         serve(

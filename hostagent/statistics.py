@@ -7,13 +7,16 @@ import libvirt
 
 from wire.migration import Sample, Statistics
 
-_RUNNING = {libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED}
+_OVER = {None, libvirt.VIR_DOMAIN_JOB_NONE, libvirt.VIR_DOMAIN_JOB_COMPLETED}
 
 
 def job_runs(stats: Mapping[str, Any]) -> bool:
-    """Whether libvirt's answer is of a migration away from this host that is under way."""
+    """Whether libvirt's answer is of a migration away from this host that is under way.
+
+    One that failed or was cancelled is under way until libvirt has cleaned up after it.
+    """
     return (
-        stats.get("type") in _RUNNING
+        stats.get("type") not in _OVER
         and stats.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
     )
 

@@ -1,0 +1,201 @@
+"""All migrations away from this host: started, found again, cancelled."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import NoReturn
+
+import msgspec
+
+from hostagent.driver import LibvirtDriver, NoSuchServer
+from hostagent.guest import Guest, writable_shared
+from hostagent.inventory import Inventory
+from hostagent.job import MigrationJob
+from hostagent.journal import Entry, Journal, check_migration_id
+from hostagent.ownership import Ownership
+from wire.agent import CancelCommand, Job, JobDetail, JobState, MigrateCommand
+from wire.errors import ErrorCode, GodwitError
+from wire.fleet import PowerState
+
+_log = logging.getLogger(__name__)
+
+_START_TIMEOUT_S = 8.0
+"""Less than callers wait: who gave up must be able to trust that nothing begins afterwards."""
+_MOST_ENDED = 50
+"""Ended jobs that are kept, with their curves, for a backend that was away."""
+
+
+class Jobs:
+    """The jobs of this host, those that ended lately included."""
+
+    def __init__(
+        self,
+        driver: LibvirtDriver,
+        inventory: Inventory,
+        ownership: Ownership,
+        journal: Journal,
+        *,
+        publish: Callable[[msgspec.Struct], None],
+    ) -> None:
+        """Begin without jobs; :meth:`run` brings those of an earlier process.
+
+        Args:
+            driver: this host's libvirt.
+            inventory: its servers.
+            ownership: who may command them.
+            journal: what outlives this process.
+            publish: told each change of a job, and each sample.
+        """
+        self._driver = driver
+        self._inventory = inventory
+        self._ownership = ownership
+        self._journal = journal
+        self._publish = publish
+        self._jobs: dict[str, MigrationJob] = {}
+        self._starting = asyncio.Lock()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def all(self) -> tuple[Job, ...]:
+        """Every job, oldest first."""
+        return tuple(each.job for each in self._jobs.values())
+
+    def detail(self, migration_id: str) -> JobDetail:
+        """One job with its curve.
+
+        Raises:
+            GodwitError: ``NOT_FOUND``.
+        """
+        return self._find(migration_id).detail
+
+    def running(self, server_id: str) -> MigrationJob | None:
+        """The job of a server that has not ended."""
+        for each in self._jobs.values():
+            if each.job.server_id == server_id and not each.ended:
+                return each
+        return None
+
+    async def load(self) -> None:
+        """Read what an earlier process left, before anybody asks for a job."""
+        for entry in await self._journal.read_all():
+            self._add(entry)
+
+    async def run(self) -> NoReturn:
+        """Follow every job, those of an earlier process first, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for job in self._jobs.values():
+                if not job.ended:
+                    _log.info("%s: taken up again", job.job.migration_id)
+                    tasks.create_task(self._follow(job, None))
+            self._tasks = tasks
+            await asyncio.Future()
+        raise AssertionError  # the future above never ends
+
+    async def start(self, command: MigrateCommand) -> Job:
+        """Begin a migration; the same id again answers with the job that there is.
+
+        Raises:
+            GodwitError: ``NOT_FOUND``, ``CONFLICT``, ``STALE_GENERATION`` or ``LIBVIRT``; nothing
+                was begun.
+        """
+        check_migration_id(command.migration_id)
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S), self._starting:
+                known = self._jobs.get(command.migration_id)
+                return await self._start(command) if known is None else known.job
+        except TimeoutError:
+            raise GodwitError(
+                ErrorCode.LIBVIRT,
+                f"libvirt did not get a migration ready within {_START_TIMEOUT_S:g} s",
+            ) from None
+
+    async def _start(self, command: MigrateCommand) -> Job:
+        facts = self._inventory.facts
+        if facts is None or self._tasks is None:
+            raise GodwitError(ErrorCode.LIBVIRT, "libvirtd has not answered yet on this host")
+        guest = await self._driver.guest(command.server_id)
+        if guest is None:
+            raise NoSuchServer(command.server_id)
+        _require_movable(guest)
+        disks = await self._driver.disks(guest, facts.pools)
+        await self._limit_downtime(command)
+        entry = Entry(
+            command=command,
+            job=Job(
+                migration_id=command.migration_id,
+                server_id=command.server_id,
+                state=JobState.STARTING,
+            ),
+        )
+        await self._ownership.require_lock(
+            command.server_id,
+            command.generation,
+            host_id=facts.host_id,
+            migration_id=command.migration_id,
+        )
+        await self._journal.write(entry)
+        call = self._driver.migrate(command, unsafe=writable_shared(guest, disks))
+        name = guest.definition.name
+        _log.info("%s: %r goes to %s", command.migration_id, name, command.target_host_name)
+        job = self._add(entry)
+        self._publish(job.job)
+        self._tasks.create_task(self._follow(job, call))
+        return job.job
+
+    async def _limit_downtime(self, command: MigrateCommand) -> None:
+        limit_ms = command.options.downtime_limit_ms
+        holds_ms = await self._driver.limit_downtime(command.server_id, limit_ms)
+        if holds_ms != limit_ms:
+            raise GodwitError(
+                ErrorCode.LIBVIRT,
+                f"libvirt keeps a downtime limit of {holds_ms} ms instead of {limit_ms} ms",
+            )
+
+    async def cancel(self, migration_id: str, command: CancelCommand) -> Job:
+        """Abort a job.
+
+        Raises:
+            GodwitError: ``NOT_FOUND`` or ``STALE_GENERATION``.
+        """
+        job = self._find(migration_id)
+        await self._ownership.require_generation(command.server_id, command.generation)
+        job.cancel()
+        return job.job
+
+    def _add(self, entry: Entry) -> MigrationJob:
+        job = MigrationJob(entry, self._driver, self._journal, publish=self._publish)
+        self._jobs[entry.job.migration_id] = job
+        return job
+
+    async def _follow(self, job: MigrationJob, call: asyncio.Future[None] | None) -> None:
+        await job.run(call)
+        self._inventory.server_changed(job.job.server_id)
+        ended = [migration_id for migration_id, each in self._jobs.items() if each.ended]
+        for migration_id in ended[:-_MOST_ENDED]:
+            del self._jobs[migration_id]
+            await self._journal.remove(migration_id)
+
+    def _find(self, migration_id: str) -> MigrationJob:
+        job = self._jobs.get(migration_id)
+        if job is None:
+            raise GodwitError(
+                ErrorCode.NOT_FOUND, f"this host knows no migration with the id {migration_id!r}"
+            )
+        return job
+
+
+def _require_movable(guest: Guest) -> None:
+    """Refuse a guest that cannot be moved live from here.
+
+    Raises:
+        GodwitError: ``CONFLICT`` with the state that it is in.
+    """
+    name, state = guest.definition.name, guest.state
+    if guest.incoming:
+        why = "is only just being received by this host"
+    elif guest.job_active:
+        why = "has a migration job of libvirt already"
+    elif state.power not in {PowerState.RUNNING, PowerState.PAUSED}:
+        why = f"is {state.power.replace('_', ' ')}, and only a running server can be moved live"
+    else:
+        return
+    raise GodwitError(ErrorCode.CONFLICT, f"{name!r} {why}")
