@@ -9,7 +9,6 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from tui.actions import Place
 from tui.calls import Refusal, ask
 from tui.client import Client
 from tui.desk import Desk

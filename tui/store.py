@@ -1,4 +1,4 @@
-"""The console's copy of the fleet: what the backend's stream said so far, and what changed since."""
+"""The console's copy of the fleet: what the stream said so far, and what changed since."""
 
 import time
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The console's themes. None is of Textual's ansi kind: under NO_COLOR those draw black on black."""
+"""The console's themes; none of Textual's ansi kind, which NO_COLOR turns black on black."""
 
 from textual.theme import Theme
 

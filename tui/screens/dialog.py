@@ -51,7 +51,7 @@ class Dialog(ModalScreen[ResultT], inherit_bindings=False):
         """Cells for text in one line of the box."""
         return min(76, self.app.size.width * 96 // 100) - 4
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In read-only mode keys that change something are not there."""
         return self.desk.writable or not is_dangerous(action)
 

@@ -84,7 +84,7 @@ class Frame(Screen[None], inherit_bindings=False):
         """Show a sentence until the next key, ten seconds at most."""
         self.query_one(Notice).tell(sentence)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In read-only mode keys that change something are not there."""
         return self.desk.writable or not is_dangerous(action)
 

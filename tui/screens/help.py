@@ -32,11 +32,11 @@ class HelpScreen(Frame):
         """The page."""
         yield self._page
 
-    def heading(self, width: int) -> Line:
+    def heading(self, _width: int) -> Line:
         """Which view's keys these are."""
         return line(Span(f" Keys of {self._about} ", Tone.TAB))
 
-    def take(self, changes: Changes) -> None:
+    def take(self, _changes: Changes) -> None:
         """Show the keys that exist now."""
         width = min(self.size.width, 100)
         self._page.put(help_lines(self._about, width, writable=self.desk.writable))

@@ -30,7 +30,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def targets(candidates: Sequence[Candidate]) -> Mapping[str, Target]:
-    """Order candidates: the scheduler's choice, then those that fit, the best first, then others."""
+    """Order candidates: the scheduler's choice, those that fit with the best first, then others."""
     fitting = sorted(
         (each for each in candidates if each.fits),
         key=lambda each: (-each.weight, natural(each.host_name)),
@@ -52,9 +52,9 @@ def columns(glyphs: Glyphs) -> list[Column[Target]]:
         Column(
             key="host",
             title="TARGET",
-            width=18,
+            width=14,
             flex=1,
-            most=30,
+            most=24,
             cell=lambda target, _: _name(target),
             order=lambda target: target.place,
         ),
@@ -69,7 +69,7 @@ def columns(glyphs: Glyphs) -> list[Column[Target]]:
             key="reason",
             title="WHY NOT",
             width=20,
-            flex=3,
+            flex=6,
             cell=lambda target, _: _reason(target),
             order=lambda target: target.place,
         ),
@@ -95,8 +95,8 @@ def _reason(target: Target) -> Span:
     if target.candidate is None or target.fits:
         return Span("")
     reasons = target.candidate.reasons
-    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return Span(f"{reasons[0]}{more}", Tone.DIM)
+    count = f"{len(reasons)} reasons: " if len(reasons) > 1 else ""
+    return Span(f"{count}{reasons[0]}", Tone.DIM)
 
 
 def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
@@ -106,7 +106,7 @@ def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
     lines: list[Line] = []
     for each in target.candidate.verdicts:
         if not each.passed:
-            text = f"{glyphs.bad} {each.filter}: {each.reason}"
+            text = f"{glyphs.bad} {each.reason or each.filter}"
             lines += wrap(text, width, Tone.WARN)
     passed = [each.filter for each in target.candidate.verdicts if each.passed]
     if passed:

@@ -95,22 +95,39 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
         return int(rates[-1][1] * self.downtime_limit_ms / 1000) if rates else 0
 
 
+class _TimeAxis(msgspec.Struct, frozen=True, kw_only=True):
+    """What both graphs share."""
+
+    span_ms: int
+    columns: int
+    marks: dict[int, int]
+    """Cell column of each pass boundary, and the number of the pass that begins there."""
+    style: GraphStyle
+    glyphs: Glyphs
+
+
 def curve_lines(
     history: History, width: int, height: int, style: GraphStyle, glyphs: Glyphs
 ) -> list[Line]:
     """Lay both graphs out over one time axis; a low room holds the first one only."""
-    span = span_ms(history.elapsed_ms)
     columns = max(8, width - GUTTER)
+    span = span_ms(history.elapsed_ms)
+    axis = _TimeAxis(
+        span_ms=span,
+        columns=columns,
+        marks=_boundary_columns(history, span, columns),
+        style=style,
+        glyphs=glyphs,
+    )
     with_rates = height >= 12
     rate_rows = max(3, height // 4) if with_rates else 0
     rows = max(1, height - (_FIXED_ROWS if with_rates else _FIXED_ROWS - 1) - rate_rows)
-    marks = _boundary_columns(history, span, columns)
     drawn = [clip(_remaining_title(history, glyphs), width)]
-    drawn += _remaining(history, span, columns, rows, marks, style, glyphs)
+    drawn += _remaining(history, axis, rows)
     if with_rates:
         drawn.append(clip(_rate_title(history, glyphs), width))
-        drawn += _rates(history, span, columns, rate_rows, marks, style, glyphs)
-    return [*drawn, _axis(marks, columns, glyphs), _time_labels(span, columns)]
+        drawn += _rates(history, axis, rate_rows)
+    return [*drawn, _axis_line(axis), _time_labels(axis)]
 
 
 def _remaining_title(history: History, glyphs: Glyphs) -> Line:
@@ -143,20 +160,13 @@ def _rate_title(history: History, glyphs: Glyphs) -> Line:
     return tuple(spans)
 
 
-def _remaining(
-    history: History,
-    span: int,
-    columns: int,
-    rows: int,
-    marks: dict[int, int],
-    style: GraphStyle,
-    glyphs: Glyphs,
-) -> list[Line]:
-    across, up = resolution(style)
+def _remaining(history: History, axis: _TimeAxis, rows: int) -> list[Line]:
+    across, up = resolution(axis.style)
+    dots = axis.columns * across
     points = history.remaining
     largest = max([float(history.memory_bytes), *(value for _, value in points)])
     step, top = scale(largest, 3 if rows < 12 else 5)
-    area = filled(levels(points, span, columns * across, top, rows * up), rows, style)
+    area = filled(levels(points, axis.span_ms, dots, top, rows * up), rows, axis.style)
     fits_row = -1
     if history.fits_bytes:
         fits_row = rows - 1 - (level(min(history.fits_bytes, top), top, rows * up) - 1) // up
@@ -164,28 +174,23 @@ def _remaining(
     for y, cells in enumerate(area):
         row: list[Cell] = [(each, Tone.CURVE) for each in cells]
         if y == fits_row:
-            row = [(glyphs.dotted, Tone.GOOD) if text == " " else (text, _) for text, _ in row]
+            target = (axis.glyphs.dotted, Tone.GOOD)
+            row = [target if cell[0] == " " else cell for cell in row]
         label = "fits" if y == fits_row else _tick(y, rows, step, top)
-        drawn.append(_row(_with_boundaries(row, marks, glyphs), label, glyphs))
+        drawn.append(_row(row, axis, label))
     return drawn
 
 
-def _rates(
-    history: History,
-    span: int,
-    columns: int,
-    rows: int,
-    marks: dict[int, int],
-    style: GraphStyle,
-    glyphs: Glyphs,
-) -> list[Line]:
-    across, up = resolution(style)
+def _rates(history: History, axis: _TimeAxis, rows: int) -> list[Line]:
+    across, up = resolution(axis.style)
     dirty, bandwidth = history.dirty, history.bandwidth
     largest = max([1.0, *(value for _, value in [*dirty, *bandwidth])])
     step, top = scale(largest * 1.05, 2)
-    dots = columns * across
-    area = filled(levels(dirty, span, dots, top, rows * up), rows, style, sparse=True)
-    stroke = traced(levels(bandwidth, span, dots, top, rows * up), rows, style)
+    dots = axis.columns * across
+    under_line = levels(dirty, axis.span_ms, dots, top, rows * up)
+    area = filled(under_line, rows, axis.style, sparse=True)
+    line_itself = levels(bandwidth, axis.span_ms, dots, top, rows * up)
+    stroke = traced(line_itself, rows, axis.style)
     drawn = []
     for y, (under, over) in enumerate(zip(area, stroke, strict=True)):
         row: list[Cell] = [
@@ -193,26 +198,25 @@ def _rates(
             for lower, upper in zip(under, over, strict=True)
         ]
         label = _tick(y, rows, step, top)
-        drawn.append(_row(_with_boundaries(row, marks, glyphs), label, glyphs))
+        drawn.append(_row(row, axis, label))
     return drawn
 
 
-def _with_boundaries(row: list[Cell], marks: dict[int, int], glyphs: Glyphs) -> list[Cell]:
-    for column in marks:
-        if row[column][0] == " ":
-            row[column] = (glyphs.boundary, Tone.DIM)
-    return row
-
-
-def _row(cells: Sequence[Cell], label: str, glyphs: Glyphs) -> Line:
+def _row(cells: Sequence[Cell], axis: _TimeAxis, label: str) -> Line:
+    """Put label, edge and cells together; pass boundaries show where nothing is drawn."""
+    glyphs = axis.glyphs
     edge = glyphs.rise if label else glyphs.side
     spans = [Span(f"{label:>{GUTTER - 1}}{edge}", Tone.DIM)]
-    for text, tone in cells:
-        tone = spans[-1].tone if text == " " else tone
-        if spans[-1].tone is tone:
-            spans[-1] = Span(spans[-1].text + text, tone)
+    for column, (text, tone) in enumerate(cells):
+        if text == " ":
+            drawn = glyphs.boundary if column in axis.marks else " "
+            cell = Span(drawn, Tone.DIM if column in axis.marks else spans[-1].tone)
         else:
-            spans.append(Span(text, tone))
+            cell = Span(text, tone)
+        if spans[-1].tone is cell.tone:
+            spans[-1] = Span(spans[-1].text + cell.text, cell.tone)
+        else:
+            spans.append(cell)
     return tuple(spans)
 
 
@@ -225,29 +229,30 @@ def _tick(y: int, rows: int, step: int, top: int) -> str:
 
 
 def _boundary_columns(history: History, span: int, columns: int) -> dict[int, int]:
-    """Cell column of each pass boundary, and the number of the pass that begins there."""
     return {
         min(columns - 1, start * columns // span): number for number, start in history.boundaries
     }
 
 
-def _axis(marks: dict[int, int], columns: int, glyphs: Glyphs) -> Line:
-    cells = [glyphs.rule] * columns
+def _axis_line(axis: _TimeAxis) -> Line:
+    """The time axis; each pass has a tick and its number where it begins."""
+    cells = [axis.glyphs.rule] * axis.columns
     taken = -1
-    for column, number in sorted(marks.items()):
-        cells[column] = glyphs.tick
+    for column, number in sorted(axis.marks.items()):
+        cells[column] = axis.glyphs.tick
         name = str(number)
         room = range(column + 1, column + 1 + len(name))
-        if column > taken and room.stop <= columns and not any(x in marks for x in room):
+        if column > taken and room.stop <= axis.columns and axis.marks.keys().isdisjoint(room):
             cells[room.start : room.stop] = list(name)
             taken = room.stop
-    return line(Span(f"{0:>{GUTTER - 1}}{glyphs.corner}{''.join(cells)}", Tone.DIM))
+    return line(Span(f"{0:>{GUTTER - 1}}{axis.glyphs.corner}{''.join(cells)}", Tone.DIM))
 
 
-def _time_labels(span: int, columns: int) -> Line:
-    cells = [" "] * columns
-    for tick in time_ticks(span):
+def _time_labels(axis: _TimeAxis) -> Line:
+    cells = [" "] * axis.columns
+    for tick in time_ticks(axis.span_ms):
         label = time_label(tick)
-        at = min(max(0, tick * columns // span - len(label) // 2), columns - len(label))
+        at = tick * axis.columns // axis.span_ms - len(label) // 2
+        at = min(max(0, at), axis.columns - len(label))
         cells[at : at + len(label)] = list(label)
     return line(Span(pad("", GUTTER) + "".join(cells), Tone.DIM))

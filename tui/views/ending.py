@@ -19,7 +19,7 @@ def ending_lines(migration: Migration, width: int, glyphs: Glyphs) -> list[Line]
     if migration.advice:
         lines += wrap(migration.advice, width, Tone.STRONG)
     if migration.error:
-        lines.append(line(Span("libvirt says:", Tone.DIM)))
+        lines.append(line(Span("The error in full:", Tone.DIM)))
         for each in escape_lines(migration.error):
             lines += wrap(each, width, Tone.BAD)
     return lines + labelled(_figures(migration), width)

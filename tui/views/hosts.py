@@ -210,5 +210,6 @@ def _pool(name: str, shared: bool, free_bytes: int) -> str:  # noqa: FBT001 - a 
 
 
 def _size(size_bytes: int) -> str:
-    """``3.1G``: shorter than with a blank and ``iB``, for columns."""
-    return bytes_text(size_bytes).replace("iB", "").replace(" ", "")
+    """``3.1G`` or ``24G``: two digits are enough beside a bar."""
+    number, unit = bytes_text(size_bytes).split(" ")
+    return f"{round(float(number))}{unit[0]}" if len(number) > 3 else f"{number}{unit[0]}"
