@@ -160,10 +160,12 @@ class Register:
         if record.owner.phase is not OwnerPhase.SETTLED:
             return True
         _log.info("%r is forgotten: libvirt no longer has it", record.name)
-        return self._etcd.transact(
-            when=[Condition(key=SERVERS + server_id, mod_revision=revision)],
-            then=[
-                Write(key=SERVERS + server_id, value=None),
-                Write(key=DEFINITIONS + server_id, value=None),
-            ],
+        return bool(
+            self._etcd.transact(
+                when=[Condition(key=SERVERS + server_id, mod_revision=revision)],
+                then=[
+                    Write(key=SERVERS + server_id, value=None),
+                    Write(key=DEFINITIONS + server_id, value=None),
+                ],
+            )
         )

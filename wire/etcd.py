@@ -165,38 +165,44 @@ class Etcd:
 
     def replace(self, key: str, value: bytes, *, mod_revision: int, lease_id: int = 0) -> bool:
         """Set a key that was last changed at this revision; False if it was changed since."""
-        return self.transact(
-            when=[Condition(key=key, mod_revision=mod_revision)],
-            then=[Write(key=key, value=value, lease_id=lease_id)],
+        return bool(
+            self.transact(
+                when=[Condition(key=key, mod_revision=mod_revision)],
+                then=[Write(key=key, value=value, lease_id=lease_id)],
+            )
         )
 
     def delete(self, key: str, *, mod_revision: int | None = None) -> bool:
         """Delete a key; with a revision only if unchanged since. False if nothing was deleted."""
         if mod_revision is None:
             return bool(self._write(lambda client: client.delete(key)))
-        return self.transact(
-            when=[Condition(key=key, mod_revision=mod_revision)],
-            then=[Write(key=key, value=None)],
+        return bool(
+            self.transact(
+                when=[Condition(key=key, mod_revision=mod_revision)],
+                then=[Write(key=key, value=None)],
+            )
         )
 
-    def transact(self, *, when: Sequence[Condition], then: Sequence[Write]) -> bool:
-        """Do all writes if every condition holds; False, with nothing done, if one does not."""
+    def transact(self, *, when: Sequence[Condition], then: Sequence[Write]) -> int:
+        """Do all writes if every condition holds.
 
-        def operation(client: Any) -> bool:
-            make = client.transactions
-            done, _ = client.transaction(
-                compare=[make.mod(one.key) == one.mod_revision for one in when],
-                success=[
-                    make.delete(one.key)
-                    if one.value is None
-                    else make.put(one.key, one.value, one.lease_id or None)
-                    for one in then
-                ],
-                failure=[],
-            )
-            return bool(done)
-
-        return self._write(operation)
+        Returns:
+            The store's revision with these writes; 0, with nothing done, if a condition fails.
+        """
+        request = etcdrpc.TxnRequest(
+            compare=[
+                etcdrpc.Compare(
+                    result=etcdrpc.Compare.EQUAL,
+                    target=etcdrpc.Compare.MOD,
+                    key=one.key.encode(),
+                    mod_revision=one.mod_revision,
+                )
+                for one in when
+            ],
+            success=[_operation(one) for one in then],
+        )
+        answer = self._write(lambda client: client.kvstub.Txn(request, self._config.timeout_s))
+        return int(answer.header.revision) if answer.succeeded else 0
 
     def grant_lease(self, ttl_s: int) -> Lease:
         """Ask for a new lease."""
@@ -269,6 +275,14 @@ class ChangeStream:
         self._requests.put(None)
         with contextlib.suppress(grpc.RpcError):
             self._call.cancel()
+
+
+def _operation(write: Write) -> Any:
+    key = write.key.encode()
+    if write.value is None:
+        return etcdrpc.RequestOp(request_delete_range=etcdrpc.DeleteRangeRequest(key=key))
+    put = etcdrpc.PutRequest(key=key, value=write.value, lease=write.lease_id)
+    return etcdrpc.RequestOp(request_put=put)
 
 
 def _change(event: Any) -> Change:

@@ -23,6 +23,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
     prefix: str
     key: str
+    revision: int
     item: KeyValue | None
 
 
@@ -68,7 +69,7 @@ async def watch(
                     yield Listed(prefix=prefix, listing=raw)
                 case Change() if raw.revision >= seen_revision:
                     seen_revision = raw.revision
-                    yield Changed(prefix=prefix, key=raw.key, item=raw.item)
+                    yield Changed(prefix=prefix, key=raw.key, revision=raw.revision, item=raw.item)
     finally:
         feed.stop()
 

@@ -61,6 +61,9 @@ class Fleet:
         """host_id → server_id → what that host says of it."""
         self.owned: dict[str, set[str]] = {}
         """host_id → ids of the servers whose records name it as owner."""
+        self.written: dict[str, int] = {}
+        """etcd key → revision at which this backend wrote it: what a watch still shows of an
+        older revision is behind what is known."""
         self.leader_name = ""
         self.changes = Changes()
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
 from backend.fleet.known import Fleet
 from wire import keys
-from wire.etcd import Etcd, KeyValue
+from wire.etcd import Etcd, KeyValue, Listing
 from wire.fleet import HealthValue, HostFacts, HostPolicy, ServerRecord
 from wire.migration import Migration
 from wire.watch import Changed, Listed, Lost, watch
@@ -67,13 +67,40 @@ class Follower:
             match seen:
                 case Lost(reason=reason):
                     self._fleet.put_etcd_error(prefix, reason)
-                case Changed(key=key, item=item):
+                case Changed(key=key, revision=revision, item=item):
+                    if revision < self._fleet.written.get(key, 0):
+                        continue
                     value = None if item is None else decoded(item, kind)
                     if value is not None or item is None:
                         put(key.removeprefix(prefix), value)
                 case Listed(listing=listing):
-                    _replace(prefix, kind, known, put, listing.items)
+                    self._replace(prefix, kind, known, put, listing)
                     self._fleet.put_etcd_error(prefix, "")
+
+    def _replace(
+        self,
+        prefix: str,
+        kind: type[ValueT],
+        known: dict[str, ValueT],
+        put: Callable[[str, ValueT | None], None],
+        listing: Listing,
+    ) -> None:
+        """Make what is known equal to a listing, touching only what differs."""
+        written = self._fleet.written
+        fresh = {
+            key: item
+            for item in listing.items
+            if (key := item.key.removeprefix(prefix)) not in known
+            or item.mod_revision >= written.get(item.key, 0)
+        }
+        listed = {item.key.removeprefix(prefix) for item in listing.items}
+        for key in known.keys() - listed:
+            if listing.revision >= written.get(prefix + key, 0):
+                put(key, None)
+        for key, item in fresh.items():
+            value = decoded(item, kind)
+            if value is not None and known.get(key) != value:
+                put(key, value)
 
     async def _follow_leader(self) -> None:
         async for seen in watch(self._etcd, keys.LEADER):
@@ -95,23 +122,3 @@ def decoded(item: KeyValue, kind: type[ValueT]) -> ValueT | None:
     except msgspec.DecodeError as error:
         _log.error("%s in etcd cannot be read and is ignored: %s", item.key, error)
         return None
-
-
-def _replace(
-    prefix: str,
-    kind: type[ValueT],
-    known: dict[str, ValueT],
-    put: Callable[[str, ValueT | None], None],
-    items: Iterable[KeyValue],
-) -> None:
-    """Make what is known equal to a listing, touching only what differs."""
-    listed = {
-        item.key.removeprefix(prefix): value
-        for item in items
-        if (value := decoded(item, kind)) is not None
-    }
-    for key in known.keys() - listed.keys():
-        put(key, None)
-    for key, value in listed.items():
-        if known.get(key) != value:
-            put(key, value)

@@ -73,7 +73,7 @@ class Journal:
                 [_put_owner(item, record, owner), _put(migration)],
             )
             if done:
-                self._tell(migration, record, owner)
+                self._tell(migration, record, owner, revision=done)
                 return migration
             await self._check_leading()
         raise GodwitError(
@@ -101,8 +101,9 @@ class Journal:
             wanted = change(known)
             if wanted == known or wanted.state.rank < known.state.rank:
                 return known
-            if await _persist(self._transact, [_unchanged(item)], [_put(wanted)]):
-                self._fleet.put_migration(migration_id, wanted)
+            done = await _persist(self._transact, [_unchanged(item)], [_put(wanted)])
+            if done:
+                self._tell(wanted, None, None, revision=done)
                 return wanted
             await self._check_leading()
 
@@ -128,16 +129,26 @@ class Journal:
                 owner = own(record.owner)
                 when.append(_unchanged(server))
                 then.append(_put_owner(server, record, owner))
-            if await _persist(self._transact, when, then):
-                self._tell(wanted, record, owner)
+            done = await _persist(self._transact, when, then)
+            if done:
+                self._tell(wanted, record, owner, revision=done)
                 return wanted
             await self._check_leading()
 
-    def _tell(self, migration: Migration, record: ServerRecord | None, owner: Owner | None) -> None:
+    def _tell(
+        self,
+        migration: Migration,
+        record: ServerRecord | None,
+        owner: Owner | None,
+        *,
+        revision: int,
+    ) -> None:
         """Put into the fleet model what etcd has taken, ahead of the watch."""
+        self._fleet.written[_key(migration)] = revision
         self._fleet.put_migration(migration.migration_id, migration)
         if record is not None and owner is not None:
             told = msgspec.structs.replace(record, owner=owner)
+            self._fleet.written[keys.SERVERS + record.server_id] = revision
             self._fleet.put_record(record.server_id, told)
 
     async def _server(self, server_id: str) -> tuple[KeyValue | None, ServerRecord | None]:
@@ -148,7 +159,7 @@ class Journal:
         item = await asyncio.to_thread(self._etcd.get, keys.MIGRATIONS + migration_id)
         return item, msgspec.json.decode(item.value, type=Migration) if item else None
 
-    async def _transact(self, when: list[Condition], then: list[Write]) -> bool:
+    async def _transact(self, when: list[Condition], then: list[Write]) -> int:
         guarded = [*when, self._leadership.condition]
         return await asyncio.to_thread(self._etcd.transact, when=guarded, then=then)
 
