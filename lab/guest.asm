@@ -14,17 +14,24 @@
 ;   - Every beat, fault and split is a line on the first serial port.
 ;
 ; Memory
-;   00005000 interrupt descriptors      00007c00 this code, as the BIOS loads it
-;   00006000 report (one sector)        00100000 working set
-;   00006200 sector read from a disk    00007000 stack, downwards
+;   00005000 interrupt descriptors      00007c00 stack, downwards; this code, upwards
+;   00007000 report (one sector)        00100000 working set
+;   00007200 sector read from a disk
+;
+; Why it forgets a translation (invlpg) before each store, and keeps what it writes next to its code
+;   QEMU's software emulation before 9.0 loses writes in a live migration: when it collects the dirty
+;   pages, it leaves the CPU's cached translations as they were, and what is written through one of
+;   them is not noticed ("physmem: Fix migration dirty bitmap coherency with TCG memory access").
+;   A store right after invlpg is always noticed, and so is each store into a page that holds code
+;   which runs. Thus a fault that this guest reports is a fault of the migration.
 ;
 ; Disk: this code from sector 0; the record (a copy of the report) in sector RECORD_SECTOR.
 
 RECORD_SECTOR   equ 64
 IDT             equ 0x5000
-REPORT          equ 0x6000
-SECTOR          equ 0x6200
-STACK           equ 0x7000
+REPORT          equ 0x7000
+SECTOR          equ 0x7200
+STACK           equ 0x7c00
 WORKING_SET     equ 0x100000
 PAGE            equ 4096
 SALT            equ 0x9E3779B1          ; odd, so that no two passes of 2^32 look alike
@@ -52,6 +59,11 @@ struc report
     .pages      resd 1                  ; the three parameters, below
     .rate       resd 1
     .drives     resd 1
+    .end        resd 1                  ; from here on for the guest alone: end of the working set
+    .salt       resd 1                  ; what finished passes have added to each cell
+    .last_timer resd 1
+    .since_beat resd 1                  ; timer steps since the last beat
+    .remainder  resd 1                  ; of the division that yields the pages due
 endstruc
 %define R(field) [REPORT + report. %+ field]
 
@@ -82,8 +94,8 @@ start:
 
 gdt:
         dq 0
-        dq 0x00cf9a000000ffff           ; 08: code, flat 4 GiB
-        dq 0x00cf92000000ffff           ; 10: data, flat 4 GiB
+        dq 0x00cf9b000000ffff           ; 08: code, flat 4 GiB
+        dq 0x00cf93000000ffff           ; 10: data, flat 4 GiB
 gdt_pointer:
         dw gdt_pointer - gdt - 1
         dd gdt
@@ -97,9 +109,90 @@ rate:   dd 0                            ; pages to dirty per second
 drives: dd 1                            ; disks with a record: 1 (hda) or 2 (hda and hdb)
         dw 0xaa55
 
-; ------------------------------------------------------------------------- protected mode: set up
 second_sector:
         bits 32
+; ----------------------------------------------------------------------------- 100 times a second
+tick:
+        pushad
+        mov al, 0x20                    ; end of interrupt
+        out 0x20, al
+        inc dword R(ticks)
+
+        mov dx, TIMER_PORT              ; eax = timer steps since the last tick
+        in eax, dx
+        mov ecx, eax
+        sub eax, R(last_timer)
+        mov R(last_timer), ecx
+        and eax, 0xffffff
+        add R(since_beat), eax
+
+        cmp eax, CATCH_UP
+        jbe .in_time
+        mov eax, CATCH_UP
+.in_time:
+        mul dword R(rate)               ; pages due = (steps * rate + remainder) / TIMER_HZ
+        add eax, R(remainder)
+        adc edx, 0
+        mov ecx, TIMER_HZ
+        div ecx
+        mov R(remainder), edx
+        mov ecx, eax
+        test eax, eax
+        jz .done
+
+        mov edi, R(cursor)
+        mov esi, R(salt)
+        lea edx, [esi + SALT]
+.page:
+%macro cell 1                           ; verify and advance the cell at an offset in the page
+        lea ebx, [edi + %1]
+        lea eax, [ebx + esi]
+        cmp eax, [ebx]
+        je %%whole
+        call memory_fault
+%%whole:
+        lea eax, [ebx + edx]
+        invlpg [ebx]
+        mov [ebx], eax
+%endmacro
+        cell 0
+        cell 0x554
+        cell 0xaa8
+        cell PAGE - 4
+        add edi, PAGE
+        cmp edi, R(end)
+        jb .next
+        mov edi, WORKING_SET            ; a pass is finished
+        inc dword R(passes)
+        mov esi, edx
+        mov R(salt), esi
+        lea edx, [esi + SALT]
+.next:
+        mov R(cursor), edi
+        dec ecx
+        jnz .page
+.done:
+        popad
+        iretd
+
+; In: ebx = address of a cell that does not hold what it must.
+memory_fault:
+        inc dword R(faults)
+        mov R(fault_at), ebx
+        cmp dword R(faults), 1          ; the beat shows how many follow
+        jne .told
+        pushad
+        mov esi, text_fault
+        call print
+        mov eax, ebx
+        call print_number
+        mov esi, text_end
+        call print
+        popad
+.told:
+        ret
+
+; ------------------------------------------------------------------------- protected mode: set up
 protected:
         mov ax, 0x10
         mov ds, ax
@@ -125,7 +218,7 @@ protected:
         mov ecx, [pages]
         shl ecx, 12
         add ecx, edi
-        mov [end], ecx
+        mov R(end), ecx
 .fill:
         mov [edi], edi
         add edi, 4
@@ -175,7 +268,7 @@ protected:
         out 0x40, al
         mov dx, TIMER_PORT
         in eax, dx
-        mov [last_timer], eax
+        mov R(last_timer), eax
 
         sti
         call adopt_record
@@ -183,9 +276,9 @@ protected:
 ; ----------------------------------------------------------------------------- once a second
 wait_for_beat:
         hlt
-        cmp dword [since_beat], TIMER_HZ
+        cmp dword R(since_beat), TIMER_HZ
         jb wait_for_beat
-        mov dword [since_beat], 0
+        mov dword R(since_beat), 0
         call beat
         jmp wait_for_beat
 
@@ -323,83 +416,6 @@ ata_wait:
 .ready:
         ret
 
-; ----------------------------------------------------------------------------- 100 times a second
-tick:
-        pushad
-        mov al, 0x20                    ; end of interrupt
-        out 0x20, al
-        inc dword R(ticks)
-
-        mov dx, TIMER_PORT              ; eax = timer steps since the last tick
-        in eax, dx
-        mov ecx, eax
-        sub eax, [last_timer]
-        mov [last_timer], ecx
-        and eax, 0xffffff
-        add [since_beat], eax
-
-        cmp eax, CATCH_UP
-        jbe .in_time
-        mov eax, CATCH_UP
-.in_time:
-        mul dword R(rate)               ; pages due = (steps * rate + remainder) / TIMER_HZ
-        add eax, [remainder]
-        adc edx, 0
-        mov ecx, TIMER_HZ
-        div ecx
-        mov [remainder], edx
-        mov ecx, eax
-        test eax, eax
-        jz .done
-
-        mov edi, R(cursor)
-        mov esi, [salt]
-        lea edx, [esi + SALT]
-.page:
-%macro cell 1                           ; verify and advance the cell at an offset in the page
-        lea ebx, [edi + %1]
-        lea eax, [ebx + esi]
-        cmp eax, [ebx]
-        je %%whole
-        call memory_fault
-%%whole:
-        lea eax, [ebx + edx]
-        mov [ebx], eax
-%endmacro
-        cell 0
-        cell 0x554
-        cell 0xaa8
-        cell PAGE - 4
-        add edi, PAGE
-        cmp edi, [end]
-        jb .next
-        mov edi, WORKING_SET            ; a pass is finished
-        inc dword R(passes)
-        mov esi, edx
-        mov [salt], esi
-        lea edx, [esi + SALT]
-.next:
-        mov R(cursor), edi
-        dec ecx
-        jnz .page
-.done:
-        popad
-        iretd
-
-; In: ebx = address of a cell that does not hold what it must.
-memory_fault:
-        inc dword R(faults)
-        mov R(fault_at), ebx
-        pushad
-        mov esi, text_fault
-        call print
-        mov eax, ebx
-        call print_number
-        mov esi, text_end
-        call print
-        popad
-        ret
-
 ; ----------------------------------------------------------------------------- serial port
 ; In: esi = text that ends with 0. Changes al, dx, esi.
 print:
@@ -448,13 +464,6 @@ text_splits     db " splits ", 0
 text_fault      db "MEMORY FAULT at ", 0
 text_split      db "DISK SPLIT: another guest wrote this disk", 10, 0
 text_end        db 10, 0
-
-        align 4
-end             dd 0                    ; first address behind the working set
-salt            dd 0                    ; what finished passes have added to each cell
-last_timer      dd 0
-since_beat      dd 0                    ; timer steps since the last beat
-remainder           dd 0                    ; of the division that yields the pages due
 
         times (512 - ($ - $$) % 512) % 512 db 0
 SECTORS         equ ($ - $$) / 512

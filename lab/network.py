@@ -70,30 +70,51 @@ def set_partition(lab: Resources, node: Node, *, cut: bool) -> None:
     run(["bridge", "link", "set", "dev", lab.port(node.number), "state", number])
 
 
+def check_delay() -> None:
+    """See whether this kernel can delay packets.
+
+    Raises:
+        LabError: it cannot.
+    """
+    trial = ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]
+    try:
+        run(["unshare", "--net", *trial])
+    except LabError as error:
+        raise LabError(
+            f"this machine's kernel cannot delay packets (module sch_netem): {error}"
+        ) from None
+
+
 def set_limit(lab: Resources, node: Node, pid: int, limit: LinkLimit) -> None:
-    """Slow a node's link in both directions: its own side, and the bridge's port towards it."""
-    inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
-    for prefix, device in (([], lab.port(node.number)), (inside, "eth0")):
-        for command in _queue_commands(device, limit):
-            run([*prefix, *command])
+    """Slow a node's link in both directions: its own side, and the bridge's port towards it.
 
-
-def _queue_commands(device: str, limit: LinkLimit) -> list[list[str]]:
-    """``tc`` commands that give one end of a cable this limit."""
-    clear = ["tc", "qdisc", "replace", "dev", device, "root", "handle", "1:", "pfifo"]
-    commands = [clear]
-    parent = ["root", "handle", "1:"]
+    Raises:
+        LabError: the kernel cannot do it; then nothing has changed.
+    """
     if limit.delay_ms:
-        commands.append(["tc", "qdisc", "delete", "dev", device, "root"])
-        delay = ["netem", "delay", f"{limit.delay_ms:g}ms", "limit", "100000"]
-        commands.append(["tc", "qdisc", "add", "dev", device, *parent, *delay])
-        parent = ["parent", "1:1", "handle", "2:"]
+        check_delay()
+    inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
+    _limit_device([], lab.port(node.number), limit)
+    _limit_device(inside, "eth0", limit)
+
+
+def _limit_device(prefix: list[str], device: str, limit: LinkLimit) -> None:
+    """Give one end of a cable this limit: ``netem`` for the delay, in it ``tbf`` for the rate."""
+    shown = json.loads(run([*prefix, "tc", "-json", "qdisc", "show", "dev", device]))
+    present = next((queue["kind"] for queue in shown if queue.get("root")), "noqueue")
+    wanted = "netem" if limit.delay_ms else "tbf" if limit.rate_bits_per_s else "noqueue"
+    if present not in {wanted, "noqueue"}:
+        run([*prefix, "tc", "qdisc", "delete", "dev", device, "root"])
+    place = ["root", "handle", "1:"]
+    change = [*prefix, "tc", "qdisc", "replace", "dev", device]
+    if limit.delay_ms:
+        run([*change, *place, "netem", "delay", f"{limit.delay_ms:g}ms", "limit", "100000"])
+        place = ["parent", "1:1", "handle", "2:"]
     if limit.rate_bits_per_s:
-        bucket = f"{burst_bytes(limit.rate_bits_per_s)}"
         rate = f"{limit.rate_bits_per_s}bit"
-        tbf = ["tbf", "rate", rate, "burst", bucket, "latency", f"{_LATENCY_MS}ms"]
-        commands.append(["tc", "qdisc", "replace", "dev", device, *parent, *tbf])
-    return commands
+        burst = f"{burst_bytes(limit.rate_bits_per_s)}"
+        bucket = ["rate", rate, "burst", burst, "latency", f"{_LATENCY_MS}ms"]
+        run([*change, *place, "tbf", *bucket])
 
 
 def burst_bytes(rate_bits_per_s: int) -> int:

@@ -12,7 +12,7 @@ from lab.folders import LabFolders
 from lab.processes import ProcessId
 from lab.server import PAGE_BYTES
 
-REPORT_ADDRESS = 0x6000
+REPORT_ADDRESS = 0x7000
 RECORD_OFFSET = 64 * 512
 WORKING_SET_ADDRESS = 0x100000
 SALT = 0x9E3779B1
