@@ -13,8 +13,8 @@ def bytes_text(size_bytes: int) -> str:
     while abs(value) >= 1023.95 and step < len(_BINARY_UNITS) - 1:
         value /= 1024
         step += 1
-    digits = 0 if abs(value) >= 100 or round(value, 1) == int(value) else 1
-    return f"{value:.{digits}f} {_BINARY_UNITS[step]}"
+    text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}".removesuffix(".0")
+    return f"{text} {_BINARY_UNITS[step]}"
 
 
 def rate_text(bytes_per_s: int) -> str:

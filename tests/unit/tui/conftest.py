@@ -1,0 +1,332 @@
+"""A backend that says what a test wants, behind the real TLS, token and error handling."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import uvicorn
+from litestar import Litestar, Request, get, post
+from litestar.params import FromPath, JSONBody
+from litestar.response import ServerSentEvent
+
+from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
+from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
+from wire.config import TlsFiles
+from wire.console import BackendStatus, FleetSnapshot, Role
+from wire.errors import ErrorCode, GodwitError
+from wire.fleet import (
+    Candidate,
+    Disk,
+    FilterVerdict,
+    HostFacts,
+    HostMeters,
+    HostStatus,
+    HostView,
+    ServerStatus,
+    ServerView,
+    StoragePool,
+)
+from wire.migration import Migration, MigrationDetail, MigrationOptions, MigrationState
+from wire.server import EXCEPTION_HANDLERS, Outgoing, bearer_token, event_stream
+
+TOKEN = "t0ken-of-alice"
+
+
+@dataclass
+class Fleet:
+    """What the backend of a test knows and answers."""
+
+    hosts: list[HostView] = field(default_factory=list)
+    servers: list[ServerView] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    migrations: dict[str, Migration] = field(default_factory=dict)
+    refusal: GodwitError | None = None
+    """Raised by every call that changes something."""
+    changed: list[str] = field(default_factory=list)
+    """Calls that changed something, in order."""
+    events: list[msgspec.Struct] = field(default_factory=list)
+    """Sent to every stream, in order, after the snapshot."""
+    snapshot: bool = True
+
+    def server(self, name: str) -> ServerView:
+        for server in self.servers:
+            if name in {server.name, server.server_id}:
+                return server
+        raise GodwitError(ErrorCode.NOT_FOUND, f"no server is called {name!r}")
+
+
+EVENT_NAMES = {Migration: "migration"}
+
+
+def make_app(fleet: Fleet) -> Litestar:
+    """The API of wire.console over a fleet of a test."""
+
+    async def check_token(request: Request[Any, Any, Any]) -> None:
+        if bearer_token(request) != TOKEN:
+            raise GodwitError(ErrorCode.UNAUTHENTICATED, "this token is not known here")
+
+    @get("/v1/hosts")
+    async def hosts() -> list[HostView]:
+        return fleet.hosts
+
+    @get("/v1/servers")
+    async def servers() -> list[ServerView]:
+        return fleet.servers
+
+    @get("/v1/servers/{name:str}")
+    async def server(name: FromPath[str]) -> ServerView:
+        return fleet.server(name)
+
+    @get("/v1/servers/{name:str}/candidates")
+    async def candidates(name: FromPath[str]) -> list[Candidate]:
+        fleet.server(name)
+        return fleet.candidates
+
+    @post("/v1/servers/{name:str}/live-migrate", status_code=202)
+    async def live_migrate(name: FromPath[str], data: JSONBody[MigrationOptions]) -> Migration:
+        view = fleet.server(name)
+        if fleet.refusal is not None:
+            raise fleet.refusal
+        fleet.changed.append(f"live-migrate {name} {data.prefer_host}".strip())
+        return next(one for one in fleet.migrations.values() if one.server_id == view.server_id)
+
+    @get("/v1/migrations")
+    async def migrations() -> list[Migration]:
+        return list(fleet.migrations.values())
+
+    @get("/v1/migrations/{migration_id:str}")
+    async def migration(migration_id: FromPath[str]) -> MigrationDetail:
+        if migration_id not in fleet.migrations:
+            raise GodwitError(ErrorCode.NOT_FOUND, f"no migration is called {migration_id!r}")
+        return MigrationDetail(migration=fleet.migrations[migration_id])
+
+    @post("/v1/migrations/{migration_id:str}/cancel", status_code=202)
+    async def cancel(migration_id: FromPath[str]) -> Migration:
+        if fleet.refusal is not None:
+            raise fleet.refusal
+        fleet.changed.append(f"cancel {migration_id}")
+        return fleet.migrations[migration_id]
+
+    @get("/v1/events")
+    async def events() -> ServerSentEvent:
+        return event_stream(_stream(fleet))
+
+    return Litestar(
+        [hosts, servers, server, candidates, live_migrate, migrations, migration, cancel, events],
+        before_request=check_token,
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+    )
+
+
+async def _stream(fleet: Fleet) -> AsyncIterator[Outgoing]:
+    if fleet.snapshot:
+        status = BackendStatus(version="0", role=Role.OPERATOR, token_name="alice", etcd_ok=True)
+        snapshot = FleetSnapshot(
+            status=status,
+            hosts=tuple(fleet.hosts),
+            servers=tuple(fleet.servers),
+            migrations=tuple(fleet.migrations.values()),
+        )
+        yield Outgoing(name="snapshot", data=msgspec.json.encode(snapshot), event_id="1-0")
+    sent = 0
+    while True:
+        while sent < len(fleet.events):
+            event = fleet.events[sent]
+            sent += 1
+            name = EVENT_NAMES.get(type(event), "sample")
+            yield Outgoing(name=name, data=msgspec.json.encode(event), event_id=f"1-{sent}")
+        await asyncio.sleep(0.02)
+
+
+class Backend:
+    """The app under uvicorn, in a thread, on one port that survives a restart."""
+
+    def __init__(self, fleet: Fleet, tls: TlsFiles) -> None:
+        self.fleet = fleet
+        self._tls = tls
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"https://127.0.0.1:{self.port}"
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        config = uvicorn.Config(
+            make_app(self.fleet),
+            host="127.0.0.1",
+            port=self.port,
+            ssl_certfile=str(self._tls.cert_file),
+            ssl_keyfile=str(self._tls.key_file),
+            ssl_ca_certs=str(self._tls.ca_file),
+            ssl_cert_reqs=2,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(timeout=10)
+            self._server = None
+
+
+@pytest.fixture(scope="session")
+def authority() -> KeyPair:
+    return new_authority("test CA")
+
+
+def _write_tls(folder: Path, *, trusted: KeyPair, signed_by: KeyPair) -> TlsFiles:
+    """Files that trust one CA and show a certificate of one, the same or another."""
+    files = TlsFiles(
+        ca_file=folder / "ca.pem", cert_file=folder / "cert.pem", key_file=folder / "key.pem"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    files.ca_file.write_bytes(trusted.certificate)
+    pair = issue(signed_by, "node", address="127.0.0.1")
+    write_key_pair(pair, cert_file=files.cert_file, key_file=files.key_file)
+    return files
+
+
+@pytest.fixture(scope="session")
+def other_tls(authority: KeyPair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TlsFiles]:
+    """Files of an operator whose trusted CA, or whose own certificate, is of another fleet."""
+    other = new_authority("another CA")
+    folder = tmp_path_factory.mktemp("other")
+    return {
+        "trusts another": _write_tls(folder / "trusts", trusted=other, signed_by=authority),
+        "shows another": _write_tls(folder / "shows", trusted=authority, signed_by=other),
+    }
+
+
+def _host(number: int, *, microcode: str = "0x42e") -> HostView:
+    facts = HostFacts(
+        host_id=f"0000000{number}-0000-4000-8000-000000000000",
+        name=f"kvm-0{number}",
+        address=f"10.77.1.1{number}",
+        agent_url=f"https://10.77.1.1{number}:8600",
+        cpu_architecture="x86_64",
+        cpu_model_name="Intel(R) Xeon(R) CPU E5-2650 v2 @ 2.60GHz",
+        microcode=microcode,
+        kernel="6.1.0-28-amd64",
+        cpu_count=2,
+        page_size_bytes=4096,
+        memory_total_bytes=4096 << 20,
+        libvirt_cpu_model="IvyBridge-IBRS",
+        cpu_features=(),
+        machine_types=("pc-i440fx-7.2",),
+        virt_types=("qemu",),
+        qemu_version="7.2.15",
+        libvirt_version="9.0.0",
+        agent_version="0.1.0",
+        pools=(
+            StoragePool(
+                pool_id="p1",
+                name="shared",
+                shared=True,
+                path="/srv/shared",
+                capacity_bytes=1 << 30,
+                available_bytes=1 << 29,
+            ),
+        ),
+    )
+    return HostView(
+        facts=facts,
+        status=HostStatus.ONLINE,
+        meters=HostMeters(cpu_percent=12.5, memory_used_bytes=1024 << 20),
+        server_count=3 - number,
+        running_server_count=1,
+        server_memory_bytes=256 << 20,
+    )
+
+
+def _server(number: int, name: str, status: ServerStatus, **more: Any) -> ServerView:
+    return ServerView(
+        server_id=f"{number}0000000-0000-4000-8000-000000000000",
+        name=name,
+        status=status,
+        host_id="00000001-0000-4000-8000-000000000000",
+        host_name="kvm-01",
+        vcpu_count=1,
+        memory_bytes=256 << 20,
+        disks=(
+            Disk(target="hda", source="/srv/shared/web-1.raw", shared=True, capacity_bytes=1 << 20),
+        ),
+        storage="shared",
+        **more,
+    )
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    """Two hosts and two servers on the first; ``web-1`` moves to the second."""
+    web = _server(1, "web-1", ServerStatus.LIVE_MIGRATING, migration_id="m-1")
+    idle = _server(2, "idle-1", ServerStatus.READY, target_host_names=("kvm-02",))
+    moving = Migration(
+        migration_id="m-1",
+        server_id=web.server_id,
+        server_name="web-1",
+        source_host_id=web.host_id,
+        source_host_name="kvm-01",
+        target_host_id="00000002-0000-4000-8000-000000000000",
+        target_host_name="kvm-02",
+        state=MigrationState.PREPARING,
+        requested_by="alice",
+        created_at_ms=1_700_000_000_000,
+    )
+    misfit = FilterVerdict(
+        filter="microcode", passed=False, reason="microcode 0x42e on kvm-01, 0x428 on kvm-03"
+    )
+    fits = FilterVerdict(filter="online", passed=True)
+    return Fleet(
+        hosts=[_host(1), _host(2)],
+        servers=[web, idle],
+        candidates=[
+            Candidate(host_id="3", host_name="kvm-03", verdicts=(fits, misfit)),
+            Candidate(host_id="2", host_name="kvm-02", verdicts=(fits,), weight=1.0),
+        ],
+        migrations={"m-1": moving},
+    )
+
+
+@pytest.fixture
+def backend(fleet: Fleet, authority: KeyPair, tmp_path: Path) -> Iterator[Backend]:
+    tls = _write_tls(tmp_path / "backend", trusted=authority, signed_by=authority)
+    backend = Backend(fleet, tls)
+    backend.start()
+    yield backend
+    backend.stop()
+
+
+@pytest.fixture
+def environment(
+    backend: Backend, authority: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The variables with which ``godwit`` finds the backend, set for this process too."""
+    tls = _write_tls(tmp_path / "operator", trusted=authority, signed_by=authority)
+    token_file = tmp_path / "token"
+    write_secret(token_file, TOKEN.encode())
+    variables = {
+        BACKEND: backend.url,
+        TOKEN_FILE: str(token_file),
+        CA_FILE: str(tls.ca_file),
+        CERT_FILE: str(tls.cert_file),
+        KEY_FILE: str(tls.key_file),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables

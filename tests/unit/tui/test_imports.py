@@ -1,0 +1,61 @@
+"""The command line starts fast and alone: what each verb imports, seen in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+FOREIGN = ("textual", "libvirt", "etcd3", "litestar", "uvicorn", "backend", "hostagent", "lab")
+HTTP_STACK = ("httpx", "asyncio")
+PROGRAM = """
+import sys
+from tui.cli import run
+status = run(sys.argv[1:])
+print(status, *sys.modules, file=sys.stderr)
+"""
+
+
+def modules_after(*arguments: str, environment: dict[str, str] | None = None) -> set[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    return {name.partition(".")[0] for name in result.stderr.splitlines()[-1].split()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("host-list", "--help"),
+        ("server-live-migrate", "--help"),
+        ("no-such-verb",),
+        ("host-list",),
+    ],
+)
+def test_help_and_refusals_do_not_wait_for_the_http_stack(arguments: tuple[str, ...]):
+    assert not modules_after(*arguments, environment={}) & {*FOREIGN, *HTTP_STACK}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("host-list",),
+        ("host-list", "--json"),
+        ("server-list",),
+        ("migration-list",),
+        ("migration-show", "m-1"),
+        ("server-migrate-forecast", "--live-migrate", "web-1"),
+        ("server-cancel-live-migrate", "web-1"),
+        ("server-live-migrate", "web-1"),
+    ],
+)
+def test_no_verb_imports_the_console_or_another_program(
+    arguments: tuple[str, ...], environment: dict[str, str]
+):
+    imported = modules_after(*arguments, environment=environment)
+    assert "httpx" in imported
+    assert not imported & {*FOREIGN}
