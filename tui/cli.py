@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
@@ -81,7 +80,9 @@ def _open_console(*, read_only: bool, mouse: bool) -> None:
             Exit.BAD_INPUT, "the console needs a terminal; godwit --help lists verbs for scripts"
         )
     # Imported here so that no verb waits for Textual.
-    import_module("tui.app").run(settings, read_only=read_only, mouse=mouse)
+    from tui import app  # noqa: PLC0415
+
+    app.run(settings, read_only=read_only, mouse=mouse)
 
 
 _EXPECTED = (

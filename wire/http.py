@@ -8,6 +8,9 @@ import msgspec
 
 from wire.errors import ErrorBody, ErrorCode, GodwitError
 
+_OTHER_NAME = {62, 64}
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL."""
+
 
 def explain(error: httpx.HTTPError, url: str) -> str:
     """Say in one sentence why no answer came from ``url``."""
@@ -21,7 +24,7 @@ def explain(error: httpx.HTTPError, url: str) -> str:
             return f"{url} accepted the connection but did not answer in time"
         case httpx.ConnectError():
             return f"{url} cannot be reached: {_inner_text(error)}"
-        case httpx.ReadError() if not str(error):
+        case httpx.ReadError() | httpx.RemoteProtocolError() if _hung_up(error):
             # TLS 1.3 servers judge our certificate after the handshake, and many just hang up
             return (
                 f"{url} closed the connection without an answer: it went down just now, "
@@ -53,14 +56,21 @@ def raise_for_error(response: httpx.Response) -> None:
 def _ssl_cause(error: BaseException) -> ssl.SSLError | None:
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLError):
+        # A time-out during the handshake leaves a "want read" behind, which says nothing.
+        if isinstance(seen, ssl.SSLError) and not isinstance(seen, ssl.SSLWantReadError):
             return seen
         seen = seen.__cause__ or seen.__context__
     return None
 
 
+def _hung_up(error: httpx.HTTPError) -> bool:
+    return str(error) in {"", "Server disconnected without sending a response."}
+
+
 def _explain_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OTHER_NAME:
+            return f"its certificate is of our CA but for another name ({error.verify_message})"
         return (
             f"its certificate is not of the CA that we were told to trust ({error.verify_message})"
         )

@@ -32,11 +32,12 @@ class Progress:
         self._broken = False
 
     def on_migration(self, migration: Migration) -> None:
-        """Show a new phase and each pass that was not shown yet."""
+        """Show a new phase and each pass that is over and was not shown yet."""
         before, self._migration = self._migration, migration
         if before is None or before.target_host_name != migration.target_host_name:
             self._line(_route_line(migration))
-        for one in migration.passes:
+        # Until the end the last pass is under way.
+        for one in migration.passes if migration.state.ended else migration.passes[:-1]:
             self._show_pass(one)
         if self._width is None:
             if before is None or before.state is not migration.state:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import uvicorn
 from litestar import Litestar, Request, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 from litestar.response import ServerSentEvent
 
@@ -49,11 +50,16 @@ class Fleet:
     migrations: dict[str, Migration] = field(default_factory=dict)
     refusal: GodwitError | None = None
     """Raised by every call that changes something."""
+    token: str = TOKEN
+    """The only one that is accepted."""
+    garbage: str = ""
+    """Sent to every stream as a migration, before the events."""
+    blind: GodwitError | None = None
+    """Raised when a migration is asked for."""
     changed: list[str] = field(default_factory=list)
     """Calls that changed something, in order."""
     events: list[msgspec.Struct] = field(default_factory=list)
     """Sent to every stream, in order, after the snapshot."""
-    snapshot: bool = True
 
     def server(self, name: str) -> ServerView:
         for server in self.servers:
@@ -69,9 +75,19 @@ def make_app(fleet: Fleet) -> Litestar:
     """The API of wire.console over a fleet of a test."""
 
     async def check_token(request: Request[Any, Any, Any]) -> None:
-        if bearer_token(request) != TOKEN:
+        if bearer_token(request) != fleet.token:
             raise GodwitError(ErrorCode.UNAUTHENTICATED, "this token is not known here")
 
+    return Litestar(
+        [*_reading_routes(fleet), *_acting_routes(fleet)],
+        before_request=check_token,
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _reading_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
     @get("/v1/hosts")
     async def hosts() -> list[HostView]:
         return fleet.hosts
@@ -89,6 +105,26 @@ def make_app(fleet: Fleet) -> Litestar:
         fleet.server(name)
         return fleet.candidates
 
+    @get("/v1/migrations")
+    async def migrations() -> list[Migration]:
+        return list(fleet.migrations.values())
+
+    @get("/v1/migrations/{migration_id:str}")
+    async def migration(migration_id: FromPath[str]) -> MigrationDetail:
+        if fleet.blind is not None:
+            raise fleet.blind
+        if migration_id not in fleet.migrations:
+            raise GodwitError(ErrorCode.NOT_FOUND, f"no migration is called {migration_id!r}")
+        return MigrationDetail(migration=fleet.migrations[migration_id])
+
+    @get("/v1/events")
+    async def events() -> ServerSentEvent:
+        return event_stream(_stream(fleet))
+
+    return [hosts, servers, server, candidates, migrations, migration, events]
+
+
+def _acting_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
     @post("/v1/servers/{name:str}/live-migrate", status_code=202)
     async def live_migrate(name: FromPath[str], data: JSONBody[MigrationOptions]) -> Migration:
         view = fleet.server(name)
@@ -97,16 +133,6 @@ def make_app(fleet: Fleet) -> Litestar:
         fleet.changed.append(f"live-migrate {name} {data.prefer_host}".strip())
         return next(one for one in fleet.migrations.values() if one.server_id == view.server_id)
 
-    @get("/v1/migrations")
-    async def migrations() -> list[Migration]:
-        return list(fleet.migrations.values())
-
-    @get("/v1/migrations/{migration_id:str}")
-    async def migration(migration_id: FromPath[str]) -> MigrationDetail:
-        if migration_id not in fleet.migrations:
-            raise GodwitError(ErrorCode.NOT_FOUND, f"no migration is called {migration_id!r}")
-        return MigrationDetail(migration=fleet.migrations[migration_id])
-
     @post("/v1/migrations/{migration_id:str}/cancel", status_code=202)
     async def cancel(migration_id: FromPath[str]) -> Migration:
         if fleet.refusal is not None:
@@ -114,28 +140,20 @@ def make_app(fleet: Fleet) -> Litestar:
         fleet.changed.append(f"cancel {migration_id}")
         return fleet.migrations[migration_id]
 
-    @get("/v1/events")
-    async def events() -> ServerSentEvent:
-        return event_stream(_stream(fleet))
-
-    return Litestar(
-        [hosts, servers, server, candidates, live_migrate, migrations, migration, cancel, events],
-        before_request=check_token,
-        exception_handlers=EXCEPTION_HANDLERS,
-        openapi_config=None,
-    )
+    return [live_migrate, cancel]
 
 
 async def _stream(fleet: Fleet) -> AsyncIterator[Outgoing]:
-    if fleet.snapshot:
-        status = BackendStatus(version="0", role=Role.OPERATOR, token_name="alice", etcd_ok=True)
-        snapshot = FleetSnapshot(
-            status=status,
-            hosts=tuple(fleet.hosts),
-            servers=tuple(fleet.servers),
-            migrations=tuple(fleet.migrations.values()),
-        )
-        yield Outgoing(name="snapshot", data=msgspec.json.encode(snapshot), event_id="1-0")
+    status = BackendStatus(version="0", role=Role.OPERATOR, token_name="alice", etcd_ok=True)
+    snapshot = FleetSnapshot(
+        status=status,
+        hosts=tuple(fleet.hosts),
+        servers=tuple(fleet.servers),
+        migrations=tuple(fleet.migrations.values()),
+    )
+    yield Outgoing(name="snapshot", data=msgspec.json.encode(snapshot), event_id="1-0")
+    if fleet.garbage:
+        yield Outgoing(name="migration", data=fleet.garbage.encode(), event_id="1-0")
     sent = 0
     while True:
         while sent < len(fleet.events):
@@ -144,6 +162,12 @@ async def _stream(fleet: Fleet) -> AsyncIterator[Outgoing]:
             name = EVENT_NAMES.get(type(event), "sample")
             yield Outgoing(name=name, data=msgspec.json.encode(event), event_id=f"1-{sent}")
         await asyncio.sleep(0.02)
+
+
+async def _serve(server: uvicorn.Server) -> None:
+    await server.serve()
+    # Cut connections close in the loop's next turns.
+    await asyncio.sleep(0.1)
 
 
 class Backend:
@@ -173,7 +197,7 @@ class Backend:
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread = threading.Thread(target=asyncio.run, args=[_serve(self._server)])
         self._thread.start()
         while not self._server.started:
             time.sleep(0.01)

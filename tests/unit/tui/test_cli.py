@@ -17,7 +17,7 @@ from wire.migration import Migration, MigrationDetail, MigrationState, Pass, Sta
 pytestmark = pytest.mark.usefixtures("environment")
 
 
-def ended(migration: Migration, state: MigrationState, **more) -> Migration:
+def ended(migration: Migration, state: MigrationState, **more: str) -> Migration:
     return msgspec.structs.replace(
         migration,
         state=state,
@@ -204,7 +204,7 @@ def test_a_migration_under_way_and_an_ended_one_are_shown(fleet, capsys):
     assert "downtime      43 ms (limit 300 ms)\n" in shown
     assert "226 MiB" in shown.splitlines()[-1]
     assert run(["migration-list"]) == 0
-    heading, row, total = capsys.readouterr().out.splitlines()
+    _, row, total = capsys.readouterr().out.splitlines()
     assert row.split()[:6] == ["m-1", "web-1", "kvm-01", "kvm-02", "succeeded", "4"]
     assert total == "Total: 1"
 
@@ -363,6 +363,12 @@ def test_our_own_certificate_of_another_ca(monkeypatch, other_tls, fleet, capsys
     assert run(["server-live-migrate", "web-1"]) == 3
     assert "does not accept our certificate" in error_of(capsys)
     assert fleet.changed == []
+
+
+def test_a_certificate_of_another_name(monkeypatch, backend, capsys):
+    monkeypatch.setenv("GODWIT_BACKEND", backend.url.replace("127.0.0.1", "localhost"))
+    assert run(["host-list"]) == 3
+    assert "of our CA but for another name" in error_of(capsys)
 
 
 def test_a_certificate_file_that_is_none(monkeypatch, environment, capsys):

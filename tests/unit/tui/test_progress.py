@@ -1,0 +1,122 @@
+"""What the wait draws, on a real pseudo-terminal and without one."""
+
+import io
+import os
+import pty
+import select
+
+import msgspec
+import pyte
+import pytest
+
+from tui.commands.progress import Progress
+from wire.migration import Migration, MigrationState, Pass, Sample
+
+MOVING = Migration(
+    migration_id="m-1",
+    server_id="s-1",
+    server_name="web-\x1b[31m1",
+    source_host_id="h-1",
+    source_host_name="kvm-01",
+    target_host_id="h-2",
+    target_host_name="kvm-02",
+    state=MigrationState.COPYING_MEMORY,
+)
+
+
+def one_pass(number: int) -> Pass:
+    return Pass(
+        number=number,
+        started_ms=0,
+        duration_ms=1400,
+        remaining_at_start_bytes=65 << 20,
+        transferred_bytes=62 << 20,
+        dirty_bytes_per_s=19 << 20,
+        bandwidth_bytes_per_s=45 << 20,
+        throttle_percent=20,
+    )
+
+
+def sample(remaining_mib: int, **more: int) -> Sample:
+    return Sample(
+        **{
+            "elapsed_ms": 12_300,
+            "pass_number": 3,
+            "memory_total_bytes": 256 << 20,
+            "memory_processed_bytes": 0,
+            "memory_remaining_bytes": remaining_mib << 20,
+            "bandwidth_bytes_per_s": 45 << 20,
+            "dirty_bytes_per_s": 18 << 20,
+            "expected_downtime_ms": 120,
+            "downtime_limit_ms": 300,
+            "throttle_percent": 0,
+            **more,
+        }
+    )
+
+
+def tell_story(progress: Progress) -> None:
+    progress.on_migration(MOVING)
+    progress.on_sample(sample(226))
+    progress.on_migration(msgspec.structs.replace(MOVING, passes=(one_pass(1), one_pass(2))))
+    progress.on_sample(sample(65))
+    progress.on_link("https://backend refuses")
+    progress.on_link("https://backend refuses")
+    progress.on_link("")
+
+
+def test_without_a_terminal_each_pass_and_phase_is_one_line():
+    stream = io.StringIO()
+    progress = Progress(stream)
+    tell_story(progress)
+    progress.on_migration(
+        msgspec.structs.replace(
+            MOVING, state=MigrationState.SUCCEEDED, passes=(one_pass(1), one_pass(2))
+        )
+    )
+    progress.close()
+    assert stream.getvalue().splitlines() == [
+        r"web-\x1b[31m1: kvm-01 -> kvm-02, migration m-1",
+        "copying memory",
+        "pass    to send       sent         took     bandwidth    dirty rate  throttle",
+        "   1     65 MiB     62 MiB        1.4 s      45 MiB/s             -      20 %",
+        "https://backend refuses; the migration goes on, and so does the wait for it",
+        "connected again",
+        "   2     65 MiB     62 MiB        1.4 s      45 MiB/s      19 MiB/s      20 %",
+        "succeeded",
+    ]
+
+
+@pytest.fixture
+def terminal():
+    """A stream to a pseudo-terminal of 80x24, and a function that shows its screen."""
+    ours, theirs = pty.openpty()
+    screen = pyte.Screen(80, 24)
+    feed = pyte.ByteStream(screen)
+
+    def shown() -> list[str]:
+        while select.select([ours], [], [], 0.2)[0]:
+            feed.feed(os.read(ours, 1 << 16))
+        return [line.rstrip() for line in screen.display if line.strip()]
+
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        yield stream, shown
+    os.close(ours)
+
+
+def test_on_a_terminal_the_last_line_is_rewritten(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    stream, shown = terminal
+    progress = Progress(stream)
+    tell_story(progress)
+    progress.on_sample(sample(64, throttle_percent=40, elapsed_ms=13_000))
+    assert shown() == [
+        r"web-\x1b[31m1: kvm-01 -> kvm-02, migration m-1",
+        "pass    to send       sent         took     bandwidth    dirty rate  throttle",
+        "   1     65 MiB     62 MiB        1.4 s      45 MiB/s             -      20 %",
+        "https://backend refuses; the migration goes on, and so does the wait for it",
+        "connected again",
+        "copying memory  pass 3  64 MiB left  45 MiB/s  dirty 18 MiB/s  throttle 40 %  1",
+    ]
+    progress.close()
+    assert shown()[-1] == "connected again"
