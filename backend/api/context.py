@@ -1,6 +1,7 @@
 """What the routes work on."""
 
 import msgspec
+from litestar.di import NamedDependency
 
 from backend.agents import Agents
 from backend.events import Broadcaster
@@ -45,3 +46,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             servers=tuple(sorted(views.servers.values(), key=lambda server: server.name)),
             migrations=views.newest_migrations(),
         )
+
+
+Injected = NamedDependency[Context]
+"""How a route asks for its context: by a parameter that is called ``context``."""

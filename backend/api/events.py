@@ -8,14 +8,14 @@ from litestar import get
 from litestar.response import ServerSentEvent
 
 from backend.api.access import CallerRequest
-from backend.api.context import Context
+from backend.api.context import Context, Injected
 from backend.events import Event, Listener
 from backend.tokens import Token
 from wire.server import PING_S, Outgoing, event_stream
 
 
 @get("/events")
-async def events(request: CallerRequest, context: Context) -> ServerSentEvent:
+async def events(request: CallerRequest, context: Injected) -> ServerSentEvent:
     """Stream :data:`wire.console.CONSOLE_EVENTS`; ``Last-Event-ID`` resumes where it can."""
     last_event_id = request.headers.get("last-event-id", "")
     return event_stream(_outgoing(context, request.user, last_event_id))

@@ -1,9 +1,10 @@
 """Routes that begin, show and cancel migrations."""
 
 from litestar import get, post
+from litestar.params import FromPath, JSONBody
 
 from backend.api.access import CallerRequest, operators_only
-from backend.api.context import Context
+from backend.api.context import Injected
 from backend.fleet.names import find_server
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import Migration, MigrationDetail, MigrationOptions
@@ -11,7 +12,10 @@ from wire.migration import Migration, MigrationDetail, MigrationOptions
 
 @post("/servers/{server:str}/live-migrate", status_code=202, guards=[operators_only])
 async def live_migrate(
-    server: str, request: CallerRequest, context: Context, data: MigrationOptions | None = None
+    server: FromPath[str],
+    request: CallerRequest,
+    context: Injected,
+    data: JSONBody[MigrationOptions | None] = None,
 ) -> Migration:
     """Begin a live migration, without a body by the default options; it needs no one to wait."""
     context.desk.check_acting()
@@ -21,14 +25,14 @@ async def live_migrate(
 
 
 @get("/migrations")
-async def migrations(context: Context) -> tuple[Migration, ...]:
+async def migrations(context: Injected) -> tuple[Migration, ...]:
     """List migrations under way and the latest ended ones, newest first."""
     context.publisher.flush()
     return context.publisher.newest_migrations()
 
 
 @get("/migrations/{migration:str}")
-async def migration(migration: str, context: Context) -> MigrationDetail:
+async def migration(migration: FromPath[str], context: Injected) -> MigrationDetail:
     """Show one migration with its curve."""
     context.publisher.flush()
     found = context.publisher.migrations.get(migration)
@@ -38,7 +42,7 @@ async def migration(migration: str, context: Context) -> MigrationDetail:
 
 
 @post("/migrations/{migration:str}/cancel", status_code=202, guards=[operators_only])
-async def cancel(migration: str, request: CallerRequest, context: Context) -> Migration:
+async def cancel(migration: FromPath[str], request: CallerRequest, context: Injected) -> Migration:
     """Ask for a migration's end; the guest stays where it is."""
     return await context.desk.cancel(migration, requested_by=request.user.name)
 
