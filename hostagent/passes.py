@@ -48,11 +48,15 @@ def closed(log: PassLog, *, total_ms: int, transferred_bytes: int) -> PassLog:
 
 
 def _begun(number: int, sample: Sample) -> Pass:
+    # the first sample comes when the first pass is well under way
+    first = number == 1
     return Pass(
         number=number,
-        started_ms=sample.elapsed_ms,
+        started_ms=0 if first else sample.elapsed_ms,
         duration_ms=0,
-        remaining_at_start_bytes=sample.memory_remaining_bytes,
+        remaining_at_start_bytes=sample.memory_total_bytes
+        if first
+        else sample.memory_remaining_bytes,
         transferred_bytes=0,
         dirty_bytes_per_s=sample.dirty_bytes_per_s,
         bandwidth_bytes_per_s=sample.bandwidth_bytes_per_s,
