@@ -107,10 +107,14 @@ class MigrationScreen(Frame):
         migration = self.migration
         if migration is None:
             return
-        self.set_class(migration.state.ended, "-ended")
         history = self._history(migration)
-        width, height = self.curves.size
+        layout = self.classes
+        self.set_class(migration.state.ended, "-ended")
         self.set_class(migration.state.ended and not history.elapsed_ms, "-bare")
+        if self.classes != layout:
+            self.call_after_refresh(self._draw)
+            return
+        width, height = self.curves.size
         if history.elapsed_ms:
             drawn = curve_lines(history, width, height, self.desk.graph, self.desk.glyphs)
         else:
