@@ -14,6 +14,8 @@ Point = tuple[int, float]
 _SPANS_S = (4, 8, 15, 30)
 _LEFT_DOTS = (0x40, 0x04, 0x02, 0x01)
 _RIGHT_DOTS = (0x80, 0x20, 0x10, 0x08)
+_NO_DOTS = 0x2800
+"""Braille without a dot; the dots are bits above it."""
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
@@ -140,7 +142,7 @@ def _area(heights: Sequence[int], style: GraphStyle, *, sparse: bool) -> str:
         for y in range(min(max(height, 0), 4)):
             if not sparse or (y + side) % 2 == 0 or y == height - 1:
                 bits |= dots[y]
-    return chr(0x2800 + bits) if bits else " "
+    return chr(_NO_DOTS + bits) if bits else " "
 
 
 def traced(curve: Sequence[int | None], rows: int, style: GraphStyle) -> list[list[str]]:
@@ -154,6 +156,13 @@ def traced(curve: Sequence[int | None], rows: int, style: GraphStyle) -> list[li
             cells.append(_stroke([(low - row * up, high - row * up) for low, high in reach], style))
         drawn.append(cells)
     return drawn
+
+
+def over_dots(lower: str, upper: str) -> str:
+    """Draw one cell over another: braille shows the dots of both, other styles the upper one."""
+    if min(lower, upper) < chr(_NO_DOTS):
+        return upper
+    return chr(ord(lower) | ord(upper))
 
 
 def _reach(curve: Sequence[int | None], index: int) -> tuple[int, int]:
@@ -178,4 +187,4 @@ def _stroke(reach: Sequence[tuple[int, int]], style: GraphStyle) -> str:
     for (low, high), dots in zip(reach, (_LEFT_DOTS, _RIGHT_DOTS), strict=True):
         for y in range(max(low, 1), min(high, 4) + 1):
             bits |= dots[y - 1]
-    return chr(0x2800 + bits) if bits else " "
+    return chr(_NO_DOTS + bits) if bits else " "

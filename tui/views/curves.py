@@ -12,6 +12,7 @@ from tui.plot import (
     filled,
     level,
     levels,
+    over_dots,
     resolution,
     scale,
     span_ms,
@@ -155,9 +156,15 @@ def _rate_title(history: History, glyphs: Glyphs) -> Line:
     ]
     if dirty and bandwidth:
         ratio = dirty[-1][1] / bandwidth[-1][1]
-        verdict = "dirties faster than the link carries" if ratio >= 1 else "converging"
-        spans.append(Span(f"   ratio {ratio:.2f}: {verdict}", Tone.PLAIN))
+        spans.append(Span(f"   ratio {ratio:.2f}: {_verdict(ratio)}"))
     return tuple(spans)
+
+
+def _verdict(ratio: float) -> str:
+    """What dirty rate over bandwidth means for the next pass."""
+    if ratio >= 1:
+        return "does not converge"
+    return "hardly converges" if ratio > 0.9 else "converges"
 
 
 def _remaining(history: History, axis: _TimeAxis, rows: int) -> list[Line]:
@@ -194,7 +201,7 @@ def _rates(history: History, axis: _TimeAxis, rows: int) -> list[Line]:
     drawn = []
     for y, (under, over) in enumerate(zip(area, stroke, strict=True)):
         row: list[Cell] = [
-            (upper, Tone.RIVAL) if upper != " " else (lower, Tone.WARN)
+            (over_dots(lower, upper), Tone.RIVAL) if upper != " " else (lower, Tone.WARN)
             for lower, upper in zip(under, over, strict=True)
         ]
         label = _tick(y, rows, step, top)

@@ -22,7 +22,7 @@ def ending_lines(migration: Migration, width: int, glyphs: Glyphs) -> list[Line]
         lines.append(line(Span("The error in full:", Tone.DIM)))
         for each in escape_lines(migration.error):
             lines += wrap(each, width, Tone.BAD)
-    return lines + labelled(_figures(migration), width)
+    return lines + labelled(_figures(migration, glyphs), width)
 
 
 def summary(migration: Migration, last: Sample | None, width: int, glyphs: Glyphs) -> list[Line]:
@@ -35,26 +35,33 @@ def summary(migration: Migration, last: Sample | None, width: int, glyphs: Glyph
     return lines
 
 
-def _figures(migration: Migration) -> list[tuple[str, Span]]:
+def _downtime(migration: Migration, glyphs: Glyphs) -> Span:
+    """The real pause against its limit."""
+    pause, limit = migration.statistics.downtime_ms, migration.options.downtime_limit_ms
+    if pause is None:
+        return Span("neither host could say", Tone.WARN)
+    if pause > limit:
+        text = f"{duration_text(pause)} {glyphs.warn} over the limit of {limit} ms"
+        return Span(text, Tone.WARN)
+    return Span(f"{duration_text(pause)} (limit {limit} ms)")
+
+
+def _figures(migration: Migration, glyphs: Glyphs) -> list[tuple[str, Span]]:
     statistics = migration.statistics
     took = duration_ms(migration, None)
-    fields: list[tuple[str, str]] = []
+    fields: list[tuple[str, Span]] = []
     if migration.state is MigrationState.SUCCEEDED:
-        limit = f"limit {migration.options.downtime_limit_ms} ms"
-        pause = statistics.downtime_ms
-        text = (
-            f"{duration_text(pause)} ({limit})" if pause is not None else "neither host could say"
-        )
-        fields.append(("downtime", text))
-    fields.append(("total time", duration_text(took) if took else "-"))
+        fields.append(("downtime", _downtime(migration, glyphs)))
     passes = pass_count(migration, None)
     sent = bytes_text(statistics.memory_transferred_bytes)
-    fields.append(("memory", f"{sent} sent in {passes} {'pass' if passes == 1 else 'passes'}"))
+    memory = f"{sent} sent in {passes} {'pass' if passes == 1 else 'passes'}"
+    fields.append(("total time", Span(duration_text(took) if took else "-")))
+    fields.append(("memory", Span(memory)))
     if statistics.disk_transferred_bytes:
-        fields.append(("disks", f"{bytes_text(statistics.disk_transferred_bytes)} sent"))
+        fields.append(("disks", Span(f"{bytes_text(statistics.disk_transferred_bytes)} sent")))
     if statistics.throttle_max_percent:
-        fields.append(("throttle", f"at most {statistics.throttle_max_percent} %"))
+        fields.append(("throttle", Span(f"at most {statistics.throttle_max_percent} %")))
     when = moment_text(migration.started_at_ms or migration.created_at_ms)
     by = f" by {migration.requested_by}" if migration.requested_by else ""
-    fields.append(("started", f"{when}{by}"))
-    return [(label, Span(value)) for label, value in fields]
+    fields.append(("started", Span(f"{when}{by}")))
+    return fields
