@@ -100,8 +100,7 @@ def status(name: str) -> None:
 @click.option("--role", type=click.Choice(programs.ROLES), default="operator", show_default=True)
 def env(name: str, role: str) -> None:
     """Print the shell's exports with which godwit finds this lab."""
-    lab = Lab(name)
-    for variable, value in programs.console_environment(lab.state, lab.folders, role).items():
+    for variable, value in Lab(name).environment(role).items():
         click.echo(f"export {variable}={shlex.quote(value)}")
 
 

@@ -1,6 +1,7 @@
 """A lab as one thing: brought up, changed and ended, by the command line and by the tests alike."""
 
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Sequence
@@ -8,7 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec.structs import replace
 
-from lab import acceleration, guest, hypervisor, network, node, processes, readiness, report
+from lab import (
+    acceleration,
+    guest,
+    hypervisor,
+    network,
+    node,
+    processes,
+    programs,
+    readiness,
+    report,
+)
 from lab.errors import LabError
 from lab.folders import LabFolders
 from lab.preparation import boot_spec, prepare
@@ -148,8 +159,10 @@ class Lab:
         self._write(nodes=tuple(changed if n.name == changed.name else n for n in nodes))
 
     def _start_missing(self) -> None:
-        missing = [each for each in self.state.nodes if node.init_process(each) is None]
+        nodes = self.state.nodes
+        missing = [each for each in nodes if not each.begun or node.init_process(each) is None]
         for each in missing:
+            node.stop(each)
             self._start(each)
         if missing:
             self._say("started   " + ", ".join(each.name for each in missing))
@@ -214,6 +227,22 @@ class Lab:
             placed = (f"{entry.spec.name} on {entry.spec.host}" for entry in missing)
             self._say("servers   " + ", ".join(placed))
 
+    def remove_server(self, name: str) -> None:
+        """End a server wherever it runs, and remove its domain, its disks and its console's log.
+
+        Raises:
+            LabError: the lab has no such server, or libvirt refuses.
+        """
+        with locked(self.folders.root):
+            state = self.state
+            entry = next((each for each in state.servers if each.spec.name == name), None)
+            if entry is None:
+                raise LabError(f"lab {self.name} has no server {name!r}")
+            hosts = [host.name for host in state.hosts]
+            inits = filter(None, (node.init_process(host) for host in state.hosts))
+            guest.remove(name, hosts, list(inits), self.folders)
+            self._write(servers=tuple(each for each in state.servers if each is not entry))
+
     def guest_report(self, host: str, server: str) -> GuestReport:
         """What a guest on this host says of itself, read from its memory."""
         return report.read_guest_report(self.init(host), server)
@@ -230,7 +259,7 @@ class Lab:
             self.init(name)
             each = self.state.node(name)
             node.stop(each)
-            self._replace_node(replace(each, process=None))
+            self._replace_node(replace(each, process=None, begun=False))
 
     def power_on(self, name: str) -> None:
         """Start a host that is off; libvirt does not start its guests by itself."""
@@ -262,7 +291,19 @@ class Lab:
             network.set_limit(self.state, each, self.init(name).pid, limit)
             self._replace_node(replace(each, limit=limit))
 
+    def signal_program(self, name: str, program: str, number: signal.Signals) -> None:
+        """Send a signal to a program: etcd or backend (controller), libvirtd or hostagent (hosts).
+
+        Raises:
+            LabError: the node is off, or the program does not run now.
+        """
+        node.signal_program(self.init(name), program, number)
+
     # ------------------------------------------------------------------ inside a host
+
+    def environment(self, role: str = "operator") -> dict[str, str]:
+        """Environment variables with which ``godwit`` finds this lab, as operator or viewer."""
+        return programs.console_environment(self.state, self.folders, role)
 
     def exec_argv(self, name: str, command: Sequence[str], *, folder: str = "/") -> list[str]:
         """The command line that runs a command inside a host, in a folder of the host."""

@@ -37,7 +37,7 @@ def boot_image(program: bytes, workload: Workload, *, drive_count: int) -> bytes
 def volumes(spec: ServerSpec, folders: LabFolders) -> list[tuple[str, Path]]:
     """Pool and image file (as the machine sees it) of each disk, the boot disk first."""
     places = {"shared": folders.shared, "local": folders.local(spec.host)}
-    names = (f"{spec.name}.img", f"{spec.name}-data.img")
+    names = _volume_names(spec.name)
     pools = _POOLS[spec.storage]
     return [(pool, places[pool] / name) for pool, name in zip(pools, names, strict=False)]
 
@@ -82,12 +82,33 @@ def create(
         definition.unlink()
 
 
+def remove(name: str, hosts: list[str], inits: list[ProcessId], folders: LabFolders) -> None:
+    """Remove a server's domain from every host that is on, and its files from every pool.
+
+    Raises:
+        LabError: libvirt refused, with its words.
+    """
+    for init in inits:
+        if name in hypervisor.running_names(init):
+            hypervisor.virsh(init, f"destroy {name}")
+        if name in hypervisor.defined_names(init):
+            hypervisor.virsh(init, f"undefine {name}")
+    for pool in (folders.shared, *(folders.local(host) for host in hosts)):
+        for volume in _volume_names(name):
+            (pool / volume).unlink(missing_ok=True)
+    (folders.consoles / f"{name}.log").unlink(missing_ok=True)
+
+
+def _volume_names(name: str) -> tuple[str, str]:
+    return f"{name}.img", f"{name}-data.img"
+
+
 def domain_xml(spec: ServerSpec, server_id: str, virt_type: str) -> str:
     """The libvirt domain: one CPU, IDE disks without host caching, a serial port into a file.
 
     ``virt_type`` is ``qemu`` (software emulation) or ``kvm``.
     """
-    names = (f"{spec.name}.img", f"{spec.name}-data.img")
+    names = _volume_names(spec.name)
     disks = "".join(
         f"""
     <disk type='file' device='disk'>

@@ -19,6 +19,8 @@ from lab.processes import spawn
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 5.0
+PID_FOLDER = Path("/run/godwit-lab")
+"""A file for each program that runs, with its pid in the node's own count."""
 STEADY_AFTER_S = 10.0
 """A program that lived this long starts again after the first delay."""
 
@@ -47,6 +49,7 @@ class Program:
         self.started_at = time.monotonic()
         try:
             self.pid = spawn(self.argv, stdin=None, output=self.log, environment=environment)
+            (PID_FOLDER / self.name).write_text(str(self.pid), encoding="ascii")
         except OSError as error:
             self.ended(f"cannot be started: {error.strerror}")
 
@@ -54,6 +57,7 @@ class Program:
         """Plan its next start: soon after a long life, later and later after short ones."""
         now = time.monotonic()
         self.pid = 0
+        (PID_FOLDER / self.name).unlink(missing_ok=True)
         if now - self.started_at > STEADY_AFTER_S:
             self.delay_s = FIRST_DELAY_S
         self.start_at = now + self.delay_s
@@ -113,7 +117,8 @@ def _make_world(spec: dict[str, Any]) -> None:
     _command("umount", "--recursive", "--lazy", "/sys")
     _command("mount", "-t", "sysfs", "sysfs", "/sys")
     _command("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    Path("/run/lock").mkdir()
+    for folder in (Path("/run/lock"), PID_FOLDER):
+        folder.mkdir()
     for source, target in spec["binds"]:
         _command("mount", "--bind", source, target)
 

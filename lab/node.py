@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import msgspec
 
 from lab import network, processes
 from lab.errors import LabError
+from lab.init import PID_FOLDER
 from lab.processes import ProcessId
 from lab.state import LabState, Node
 
@@ -65,7 +67,7 @@ def require_init(state: LabState, name: str) -> ProcessId:
 
 def start(
     state: LabState, node: Node, spec: NodeSpec, folder: Path, record: Callable[[Node], None]
-) -> Node:
+) -> None:
     """Start a node that is off; ``record`` is called before the node does anything."""
     spec_file = folder / "node.json"
     spec_file.write_text(json.dumps(msgspec.to_builtins(spec), indent=2), encoding="utf-8")
@@ -75,16 +77,17 @@ def start(
     theirs, ours = os.pipe()
     with os.fdopen(theirs, "rb") as waiting, os.fdopen(ours, "wb", buffering=0) as go:
         pid = processes.spawn(argv, stdin=waiting.fileno(), output=output, environment=os.environ)
-        node = msgspec.structs.replace(node, process=processes.identify(pid))
+        node = msgspec.structs.replace(node, process=processes.identify(pid), begun=False)
         record(node)
         init = _wait_for_init(node, output)
         network.connect(state, node, init.pid)
         go.write(b"go\n")
+    node = msgspec.structs.replace(node, begun=True)
+    record(node)
     if node.limit.rate_bits_per_s or node.limit.delay_ms:
         network.set_limit(state, node, init.pid, node.limit)
     if node.partitioned:
         network.set_partition(state, node, cut=True)
-    return node
 
 
 def _wait_for_init(node: Node, output: Path) -> ProcessId:
@@ -108,6 +111,20 @@ def stop(node: Node) -> None:
     if init is not None:
         # PID 1 is gone only when the kernel has ended everything in its namespace
         processes.wait_gone(init)
+
+
+def signal_program(init: ProcessId, name: str, number: signal.Signals) -> None:
+    """Send a signal to one program of a node; PID 1 starts it again when it ends.
+
+    Raises:
+        LabError: the node has no such program, or it does not run now.
+    """
+    path = Path(f"/proc/{init.pid}/root") / PID_FOLDER.relative_to("/") / name
+    try:
+        pid = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        raise LabError(f"{name} does not run there now") from None
+    processes.run(enter_argv(init, ["kill", f"-{number.value}", pid]))
 
 
 def enter_argv(init: ProcessId, argv: Sequence[str], *, folder: str = "/") -> list[str]:

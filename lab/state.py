@@ -39,6 +39,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """Last part of its address."""
     process: ProcessId | None = None
     """The ``unshare`` that holds the node's PID 1; None when it is off."""
+    begun: bool = False
+    """Whether that PID 1 was told to begin; one that never was ends by itself."""
     partitioned: bool = False
     limit: LinkLimit = LinkLimit()
 
