@@ -106,7 +106,7 @@ class Agent:
             case PassBegan():
                 job = self.jobs.running(event.server_id)
                 if job is not None:
-                    job.pass_began()
+                    job.pass_began(event.iteration)
             case JobCompleted():
                 job = self.jobs.running(event.server_id)
                 if job is not None:

@@ -133,13 +133,14 @@ class LibvirtDriver:
             command: what to move where.
             unsafe: do not let libvirt refuse a path that it does not know as shared.
         """
-        handle = self._connection.handle()
+        self._connection.handle()  # refuse now if libvirtd is away
         parameters = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{command.target_address}"}
         flags = _FLAGS | (libvirt.VIR_MIGRATE_UNSAFE if unsafe else 0)
 
         def work() -> None:
-            domain = handle.lookupByUUIDString(command.server_id)
-            domain.migrateToURI3(command.target_libvirt_uri, parameters, flags)
+            with self._connection.another() as handle:
+                domain = handle.lookupByUUIDString(command.server_id)
+                domain.migrateToURI3(command.target_libvirt_uri, parameters, flags)
 
         return in_thread(work, name=f"migrate {command.migration_id}")
 

@@ -40,6 +40,8 @@ class PassBegan(msgspec.Struct, frozen=True, kw_only=True):
     """QEMU began another walk through dirty memory."""
 
     server_id: str
+    iteration: int
+    """QEMU's own count; see ``memory_iteration``."""
 
 
 class JobCompleted(msgspec.Struct, frozen=True, kw_only=True):

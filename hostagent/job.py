@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -58,6 +59,7 @@ class MigrationJob:
         self._publish = publish
         self._samples: list[Sample] = []
         self._unseen_passes = False
+        self._began_s: dict[int, float] = {}
         self._unkept = False
         self._statistics: Statistics | None = None
         self._completed = asyncio.Event()
@@ -94,13 +96,15 @@ class MigrationJob:
         error = await self._follow(call)
         await self._end(error)
 
-    def pass_began(self) -> None:
+    def pass_began(self, iteration: int) -> None:
         """QEMU said so: look now."""
+        self._began_s[iteration] = time.monotonic()
         self._wake.set()
 
     def switching_over(self) -> None:
         """Libvirt paused the guest for the last pass."""
         self._advance(JobState.SWITCHING_OVER)
+        self._wake.set()
 
     def completed(self, statistics: Statistics) -> None:
         """Libvirt's event about the end of a job that succeeded."""
@@ -111,6 +115,7 @@ class MigrationJob:
         """Abort the job, now or as soon as libvirt has it."""
         if not self.ended and not self._entry.job.cancel_requested:
             self._change(cancel_requested=True)
+            self._wake.set()
             self._abort()
 
     # ------------------------------------------------------------------ following
@@ -155,14 +160,20 @@ class MigrationJob:
         if not iteration:
             return
         entry = self._entry
-        origin = entry.origin or iteration
+        origin = entry.origin or min(self._began_s, default=iteration)
         sample = running_sample(
             stats, origin=origin, downtime_limit_ms=entry.command.options.downtime_limit_ms
         )
         self._samples.append(sample)
         if len(self._samples) > _MOST_SAMPLES:
             del self._samples[::2]
-        log = observed(entry.log, sample, after_gap=self._unseen_passes)
+        now_s = time.monotonic()
+        began_ms = {
+            begun - origin + 1: sample.elapsed_ms - int(1000 * (now_s - at_s))
+            for begun, at_s in self._began_s.items()
+        }
+        log = observed(entry.log, sample, began_ms=began_ms, after_gap=self._unseen_passes)
+        self._began_s = {begun: at for begun, at in self._began_s.items() if begun > iteration}
         self._unseen_passes = False
         self._entry = msgspec.structs.replace(entry, origin=origin, log=log)
         self._publish(
@@ -204,7 +215,6 @@ class MigrationJob:
         job = msgspec.structs.replace(self.job, **fields)
         self._entry = msgspec.structs.replace(self._entry, job=job)
         self._unkept = True
-        self._wake.set()
         self._publish(job)
 
     async def _end(self, error: str) -> None:

@@ -50,17 +50,20 @@ class Ownership:
 
     def __init__(self, etcd: Etcd) -> None:
         self._etcd = etcd
-        self._highest: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
 
     def saw(self, record: ServerRecord) -> None:
         """Remember a record's generation, for when etcd does not answer."""
-        known = self._highest.get(record.server_id, 0)
-        self._highest[record.server_id] = max(known, record.owner.generation)
+        self._seen[record.server_id] = record.owner.generation
+
+    def next_generation(self, server_id: str) -> int:
+        """For a server without a record: above any that this process has seen of it."""
+        return self._seen.get(server_id, 0) + 1
 
     async def require_generation(self, server_id: str, generation: int) -> ServerRecord | None:
         """Refuse a command whose generation is older than the record's.
 
-        With etcd out of reach the highest generation seen decides, and None is returned.
+        With etcd out of reach the generation seen last decides, and None is returned.
 
         Raises:
             GodwitError: ``STALE_GENERATION``.
@@ -72,7 +75,7 @@ class Ownership:
             _log.warning("generation of %s checked from memory: %s", server_id, error.message)
         if record is not None:
             self.saw(record)
-        newest = self._highest.get(server_id, 0)
+        newest = self._seen.get(server_id, 0)
         if generation < newest:
             raise GodwitError(
                 ErrorCode.STALE_GENERATION,

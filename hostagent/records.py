@@ -6,11 +6,11 @@ from hostagent.inventory import Server
 from wire.fleet import Disk, Owner, PowerState, ServerRecord
 
 
-def new_record(server: Server, *, host_id: str, epoch: int) -> ServerRecord:
-    """Adopt a domain that has no record: it is ours, in its first generation."""
+def new_record(server: Server, *, host_id: str, epoch: int, generation: int) -> ServerRecord:
+    """Adopt a domain that has no record: it is ours."""
     return _record(
         server,
-        owner=Owner(host_id=host_id, epoch=epoch, generation=1),
+        owner=Owner(host_id=host_id, epoch=epoch, generation=generation),
         wanted_on=_is_on(server),
     )
 

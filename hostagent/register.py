@@ -13,12 +13,15 @@ from hostagent.ownership import BadRecord, Ownership, decode_record, read_record
 from hostagent.records import new_record, renewed_record
 from wire.errors import GodwitError
 from wire.etcd import Condition, Etcd, Write
-from wire.fleet import HostFacts, OwnerPhase
+from wire.fleet import HostFacts, OwnerPhase, PowerState
 from wire.keys import DEFINITIONS, FACTS, SERVERS
 
 _log = logging.getLogger(__name__)
 
 _RECONCILE_S = 10.0
+_DISPUTE_S = 1.0
+"""While a server is on here whose record names another host: it has arrived, and the record will
+follow."""
 _RETRY_S = 2.0
 _SETTLE_S = 0.05
 """Events come in bursts; one pass answers them together."""
@@ -40,8 +43,9 @@ class Register:
         self._facts_written: HostFacts | None = None
         self._definitions_written: dict[str, str] = {}
         self._owned_ids: set[str] = set()
-        self._distrust = True
+        self._disputed = False
         self._epoch = 0
+        self._compared_epoch = 0
 
     def changed(self) -> None:
         """Facts or servers are no longer as they were."""
@@ -58,7 +62,6 @@ class Register:
         etcd was away, and may have lost something: nothing that was written is trusted.
         """
         self._epoch = epoch
-        self._distrust = True
         self._wake.set()
 
     async def run(self) -> NoReturn:
@@ -66,7 +69,7 @@ class Register:
         told = ""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RECONCILE_S):
+                async with asyncio.timeout(_DISPUTE_S if self._disputed else _RECONCILE_S):
                     await self._wake.wait()
             await asyncio.sleep(_SETTLE_S)
             self._wake.clear()
@@ -87,11 +90,13 @@ class Register:
 
     def _write_all(self, facts: HostFacts, servers: dict[str, Server]) -> bool:
         """Write what differs; False if a record changed under our hands."""
-        if self._distrust:
-            self._distrust = False
+        epoch = self._epoch
+        if self._compared_epoch != epoch:
             self._facts_written = None
             self._definitions_written.clear()
             self._owned_ids |= self._listed_as_ours(facts.host_id)
+            self._compared_epoch = epoch
+        self._disputed = False
         if self._facts_written is None or notably_different(self._facts_written, facts):
             self._etcd.put(FACTS + facts.host_id, msgspec.json.encode(facts))
             self._facts_written = facts
@@ -123,10 +128,12 @@ class Register:
             self._ownership.saw(record)
         if record is None:
             _log.info("%r is adopted", server.facts.name)
-            fresh = new_record(server, host_id=host_id, epoch=self._epoch)
+            generation = self._ownership.next_generation(server_id)
+            fresh = new_record(server, host_id=host_id, epoch=self._epoch, generation=generation)
         elif record.owner.host_id == host_id:
             fresh = renewed_record(record, server, switched=switched)
         else:
+            self._disputed |= server.facts.state is not PowerState.SHUT_OFF
             self._owned_ids.discard(server_id)
             self._definitions_written.pop(server_id, None)
             self._switched.pop(server_id, None)
