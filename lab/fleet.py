@@ -98,11 +98,12 @@ class Lab:
             self._make_missing_servers()
 
     def wait_until_ready(self) -> None:
-        """Wait until the backend shows all hosts online and all servers that run.
+        """Wait until libvirt answers and the backend shows hosts online and servers that run.
 
         Raises:
             LabError: it does not within half a minute; the sentence names the log to read.
         """
+        readiness.wait_for_libvirt(self.state, self.folders)
         readiness.wait_for_fleet(self.state, self.folders)
 
     def down(self) -> None:

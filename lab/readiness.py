@@ -24,15 +24,15 @@ Answer = TypeVar("Answer")
 
 
 def wait_for_libvirt(state: LabState, folders: LabFolders) -> None:
-    """Wait until every host's libvirtd takes connections.
+    """Wait until the libvirtd of every host that is on takes connections.
 
     Raises:
         LabError: one does not within half a minute; the sentence names its log.
     """
     deadline = time.monotonic() + LIBVIRT_TIMEOUT_S
     for host in state.hosts:
-        init = node.require_init(state, host.name)
-        while not hypervisor.answers(init):
+        init = node.init_process(host)
+        while init is not None and not hypervisor.answers(init):
             if time.monotonic() > deadline:
                 log = folders.log(host.name) / "libvirtd.log"
                 raise LabError(f"libvirtd of {host.name} does not answer; see {log}")

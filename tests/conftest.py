@@ -36,7 +36,7 @@ def running_lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def lab(running_lab: Lab) -> Iterator[Lab]:
-    """The lab with every host on, connected, and its link whole, as the test before left it not."""
+    """The lab; afterwards every host is on and connected again, and its link whole."""
     yield running_lab
     state = running_lab.state
     disturbed = False
@@ -75,5 +75,6 @@ def add_server(lab: Lab) -> Iterator[Callable[..., ServerSpec]]:
     for host in lab.state.hosts:
         if init_process(host) is None:
             lab.power_on(host.name)
+    lab.wait_until_ready()
     for name in made:
         lab.remove_server(name)
