@@ -18,11 +18,11 @@ def all_candidates(fleet: Fleet, record: ServerRecord) -> tuple[Candidate, ...]:
     """Judge every host for a live migration of this server.
 
     Raises:
-        GodwitError: CONFLICT, its host does not report it now.
+        GodwitError: AGENT_UNREACHABLE, its host does not report it now.
     """
     move = move_of(fleet, record)
     if move is None:
-        raise GodwitError(ErrorCode.CONFLICT, unreported(fleet, record))
+        raise GodwitError(ErrorCode.AGENT_UNREACHABLE, unreported(fleet, record))
     return candidates(move, host_states(fleet))
 
 

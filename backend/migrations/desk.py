@@ -147,7 +147,7 @@ class Desk:
         now = standing(self._fleet, record)
         if now.status is ServerStatus.UNKNOWN:
             raise GodwitError(
-                ErrorCode.CONFLICT, f"{unreported(self._fleet, record)}: {now.reason}"
+                ErrorCode.AGENT_UNREACHABLE, f"{unreported(self._fleet, record)}: {now.reason}"
             )
         if now.status in {ServerStatus.START_MIGRATE, ServerStatus.LIVE_MIGRATING}:
             raise GodwitError(

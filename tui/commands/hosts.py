@@ -29,7 +29,7 @@ _MORE = (
     Column("version"),
     Column("qemu_version"),
     Column("libvirt_version"),
-    Column("storage"),
+    Column("pools"),
     Column("cpu_model"),
     Column("reason"),
 )

@@ -23,10 +23,9 @@ _COLUMNS = (
     Column("Source", least=8),
     Column("Target", least=8),
     Column("State"),
-    Column("Passes", right=True),
     Column("Total", right=True),
     Column("Downtime", right=True),
-    Column("Created_at"),
+    Column("Created"),
 )
 
 
@@ -118,15 +117,17 @@ def _now_text(detail: MigrationDetail) -> str:
 
 def _figures(migration: Migration) -> list[tuple[str, str]]:
     route = f"{migration.source_host_name} -> {migration.target_host_name or '?'}"
-    if not migration.state.ended:
+    if not (migration.state.ended and migration.statistics.total_ms):
         return [("route", route)]
-    return [
+    figures = [
         ("route", route),
         ("passes", str(_pass_count(migration))),
         ("bytes", _bytes_text(migration)),
         ("total time", duration_text(migration.statistics.total_ms)),
-        ("downtime", _downtime_text(migration)),
     ]
+    if migration.state is MigrationState.SUCCEEDED:
+        figures.append(("downtime", _downtime_text(migration)))
+    return figures
 
 
 def _pass_count(migration: Migration) -> int:
@@ -142,8 +143,6 @@ def _bytes_text(migration: Migration) -> str:
 
 
 def _downtime_text(migration: Migration) -> str:
-    if migration.state is not MigrationState.SUCCEEDED:
-        return ""
     downtime_ms = migration.statistics.downtime_ms
     if downtime_ms is None:
         return "unknown: neither host could tell any more"
@@ -153,15 +152,15 @@ def _downtime_text(migration: Migration) -> str:
 
 
 def _row(migration: Migration) -> tuple[str, ...]:
-    downtime_ms = migration.statistics.downtime_ms
+    figures = migration.statistics
+    total = migration.state.ended and figures.total_ms
     return (
         migration.migration_id,
         migration.server_name,
         migration.source_host_name,
         migration.target_host_name,
         migration.state,
-        str(_pass_count(migration)),
-        duration_text(migration.statistics.total_ms) if migration.state.ended else "",
-        "" if downtime_ms is None else duration_text(downtime_ms),
-        moment_text(migration.created_at_ms),
+        duration_text(figures.total_ms) if total else "",
+        "" if figures.downtime_ms is None else duration_text(figures.downtime_ms),
+        moment_text(migration.created_at_ms, brief=True),
     )

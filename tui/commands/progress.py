@@ -102,11 +102,10 @@ def pass_table(passes: tuple[Pass, ...]) -> list[str]:
 
 
 def _route_line(migration: Migration) -> str:
-    target = migration.target_host_name or "a host yet to be chosen"
-    return (
-        f"{migration.server_name}: {migration.source_host_name} -> {target}, "
-        f"migration {migration.migration_id}"
-    )
+    what = f"migration {migration.migration_id}: {migration.server_name}"
+    if not migration.target_host_name:
+        return f"{what} leaves {migration.source_host_name}"
+    return f"{what} goes from {migration.source_host_name} to {migration.target_host_name}"
 
 
 def figures_text(sample: Sample) -> str:
@@ -117,7 +116,8 @@ def figures_text(sample: Sample) -> str:
     else:
         parts.append(f"pass {sample.pass_number}")
         parts.append(f"{bytes_text(sample.memory_remaining_bytes)} left")
-    parts.append(rate_text(sample.bandwidth_bytes_per_s))
+    if sample.bandwidth_bytes_per_s:
+        parts.append(rate_text(sample.bandwidth_bytes_per_s))
     if sample.dirty_bytes_per_s:
         parts.append(f"dirty {rate_text(sample.dirty_bytes_per_s)}")
     if sample.throttle_percent:

@@ -35,11 +35,12 @@ def duration_text(duration_ms: int) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def moment_text(unix_ms: int) -> str:
-    """``2026-11-23 05:17:02`` in local time; ``-`` for 0, which means not yet."""
+def moment_text(unix_ms: int, *, brief: bool = False) -> str:
+    """``2026-11-23 05:17:02`` in local time, or ``11-23 05:17``; ``-`` for 0, which is not yet."""
     if not unix_ms:
         return "-"
-    return datetime.fromtimestamp(unix_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    moment = datetime.fromtimestamp(unix_ms / 1000).astimezone()
+    return moment.strftime("%m-%d %H:%M" if brief else "%Y-%m-%d %H:%M:%S")
 
 
 def mebibytes(size_bytes: int) -> str:

@@ -194,7 +194,7 @@ async def test_an_unknown_preferred_host_is_refused(api):
 
 async def test_a_server_whose_host_does_not_answer_is_not_moved(api, etcd):
     answer = await api.post("/v1/servers/web-1/live-migrate", headers=OPERATOR)
-    assert "kvm-01 does not say now" in refusal(answer, 409, ErrorCode.CONFLICT)
+    assert "kvm-01 does not say now" in refusal(answer, 502, ErrorCode.AGENT_UNREACHABLE)
     assert etcd.list(keys.MIGRATIONS).items == ()
 
 

@@ -75,7 +75,7 @@ def test_every_detail_of_a_host_has_its_column(capsys):
     assert told["microcode"] == "0x42e"
     assert told["cpu_model"] == "Intel(R) Xeon(R) CPU E5-2650 v2 @ 2.60GHz"
     assert told["mem_used"] == "1024"
-    assert told["storage"] == "shared:shared"
+    assert told["pools"] == "shared:shared"
     assert told["fence"] == "-"
     assert total == "Total: 1"
 
@@ -146,7 +146,7 @@ def test_wait_ends_with_route_passes_bytes_and_times(fleet, capsys):
         "downtime    43 ms (limit 300 ms)",
     ]
     assert err.splitlines() == [
-        "web-1: kvm-01 -> kvm-02, migration m-1",
+        "migration m-1: web-1 goes from kvm-01 to kvm-02",
         "preparing",
         "pass    to send       sent         took     bandwidth    dirty rate  throttle",
         "   1    256 MiB    226 MiB        5.1 s      45 MiB/s             -         -",
@@ -205,7 +205,8 @@ def test_a_migration_under_way_and_an_ended_one_are_shown(fleet, capsys):
     assert "226 MiB" in shown.splitlines()[-1]
     assert run(["migration-list"]) == 0
     _, row, total = capsys.readouterr().out.splitlines()
-    assert row.split()[:6] == ["m-1", "web-1", "kvm-01", "kvm-02", "succeeded", "4"]
+    told = ["m-1", "web-1", "kvm-01", "kvm-02", "succeeded", "9.8", "s", "43", "ms"]
+    assert row.split()[:9] == told
     assert total == "Total: 1"
 
 

@@ -50,6 +50,7 @@ def test_moments_are_local(monkeypatch: pytest.MonkeyPatch):
     time.tzset()
     try:
         assert moment_text(1_700_000_000_000) == "2023-11-15 07:13:20"
+        assert moment_text(1_700_000_000_000, brief=True) == "11-15 07:13"
         assert moment_text(0) == "-"
     finally:
         monkeypatch.undo()

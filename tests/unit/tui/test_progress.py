@@ -76,7 +76,7 @@ def test_without_a_terminal_each_pass_and_phase_is_one_line():
     )
     progress.close()
     assert stream.getvalue().splitlines() == [
-        r"web-\x1b[31m1: kvm-01 -> kvm-02, migration m-1",
+        r"migration m-1: web-\x1b[31m1 goes from kvm-01 to kvm-02",
         "copying memory",
         "pass    to send       sent         took     bandwidth    dirty rate  throttle",
         "   1     65 MiB     62 MiB        1.4 s      45 MiB/s             -      20 %",
@@ -111,7 +111,7 @@ def test_on_a_terminal_the_last_line_is_rewritten(terminal, monkeypatch):
     tell_story(progress)
     progress.on_sample(sample(64, throttle_percent=40, elapsed_ms=13_000))
     assert shown() == [
-        r"web-\x1b[31m1: kvm-01 -> kvm-02, migration m-1",
+        r"migration m-1: web-\x1b[31m1 goes from kvm-01 to kvm-02",
         "pass    to send       sent         took     bandwidth    dirty rate  throttle",
         "   1     65 MiB     62 MiB        1.4 s      45 MiB/s             -      20 %",
         "https://backend refuses; the migration goes on, and so does the wait for it",
