@@ -1,4 +1,4 @@
-"""``godwit-backend --config FILE``: puts the parts together and serves until told to stop."""
+"""``godwit-backend --config FILE``: puts the drive together and serves until told to stop."""
 
 import argparse
 import asyncio
@@ -18,9 +18,9 @@ from backend.follow.store import Follower
 from backend.follow.streams import Streams
 from backend.leader import Leadership
 from backend.migrations.desk import Desk
+from backend.migrations.drive import Drive
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
-from backend.migrations.runner import Parts
 from backend.publish import Publisher
 from backend.tokens import load_tokens
 from wire.config import ConfigError, load_config, read_secret
@@ -51,8 +51,8 @@ async def run(config: BackendConfig) -> None:
         fleet.changes.wake.set()
 
     leadership = Leadership(etcd, config.name)
-    parts = Parts(fleet=fleet, agents=agents, jobs=jobs, journal=Journal(etcd, leadership, fleet))
-    desk = Desk(parts, leadership, name=config.name)
+    drive = Drive(fleet=fleet, agents=agents, jobs=jobs, journal=Journal(etcd, leadership, fleet))
+    desk = Desk(drive, leadership, name=config.name)
     context = Context(
         version=version("godwit"),
         fleet=fleet,

@@ -12,6 +12,8 @@ from wire.console import HostGone, ServerRemoved
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration
 
+ENDED_SHOWN = 200
+"""Ended migrations in lists and snapshots; older ones are found by their id."""
 _GATHER_S = 0.05
 """Changes that arrive this close together become one event for each thing."""
 
@@ -56,9 +58,11 @@ class Publisher:
             self._flush_migration(migration_id)
 
     def newest_migrations(self) -> tuple[Migration, ...]:
-        """Migrations as last told, newest first."""
+        """Migrations as last told, newest first: those under way and the latest ended ones."""
         newest = sorted(self.migrations.values(), key=lambda one: one.created_at_ms, reverse=True)
-        return tuple(newest)
+        ended = [one for one in newest if one.state.ended]
+        left_out = {one.migration_id for one in ended[ENDED_SHOWN:]}
+        return tuple(one for one in newest if one.migration_id not in left_out)
 
     def _flush_server(self, server_id: str, hosts: set[str]) -> None:
         record = self._fleet.records.get(server_id)

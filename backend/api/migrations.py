@@ -4,10 +4,9 @@ from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
 from backend.api.access import CallerRequest, operators_only
-from backend.api.context import Injected
-from backend.fleet.names import find_server
+from backend.api.context import Context, Injected
 from wire.errors import ErrorCode, GodwitError
-from wire.migration import Migration, MigrationDetail, MigrationOptions
+from wire.migration import Migration, MigrationDetail, MigrationOptions, Sample
 
 
 @post("/servers/{server:str}/live-migrate", status_code=202, guards=[operators_only])
@@ -18,10 +17,8 @@ async def live_migrate(
     data: JSONBody[MigrationOptions | None] = None,
 ) -> Migration:
     """Begin a live migration, without a body by the default options; it needs no one to wait."""
-    context.desk.check_acting()
-    record = find_server(context.fleet, server)
     options = data or MigrationOptions()
-    return await context.desk.live_migrate(record, options, requested_by=request.user.name)
+    return await context.desk.live_migrate(server, options, requested_by=request.user.name)
 
 
 @get("/migrations")
@@ -38,13 +35,23 @@ async def migration(migration: FromPath[str], context: Injected) -> MigrationDet
     found = context.publisher.migrations.get(migration)
     if found is None:
         raise GodwitError(ErrorCode.NOT_FOUND, f"no migration has the id {migration!r}")
-    return MigrationDetail(migration=found, samples=context.jobs.samples(migration))
+    samples = context.jobs.samples(migration) or await _remembered(context, found)
+    return MigrationDetail(migration=found, samples=samples)
 
 
 @post("/migrations/{migration:str}/cancel", status_code=202, guards=[operators_only])
 async def cancel(migration: FromPath[str], request: CallerRequest, context: Injected) -> Migration:
     """Ask for a migration's end; the guest stays where it is."""
     return await context.desk.cancel(migration, requested_by=request.user.name)
+
+
+async def _remembered(context: Context, migration: Migration) -> tuple[Sample, ...]:
+    """The curve as the source's agent remembers it; empty if it does not, or does not answer."""
+    try:
+        agent = context.agents.of(migration.source_host_id, migration.source_host_name)
+        return (await agent.job(migration.migration_id)).samples
+    except GodwitError:
+        return ()
 
 
 ROUTES = [live_migrate, migrations, migration, cancel]

@@ -28,15 +28,14 @@ class Follower:
     def __init__(self, etcd: Etcd, fleet: Fleet) -> None:
         self._etcd = etcd
         self._fleet = fleet
-        self._unlisted = {
+        for prefix in (
             keys.HEALTH,
             keys.FACTS,
             keys.POLICIES,
             keys.SERVERS,
             keys.MIGRATIONS,
             keys.LEADER,
-        }
-        for prefix in self._unlisted:
+        ):
             fleet.put_etcd_error(prefix, "etcd has not answered since this backend started")
 
     async def run(self) -> None:

@@ -10,8 +10,9 @@ import msgspec
 from backend.agents import AgentClient, Agents
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
-from wire.agent import AGENT_EVENTS, AgentSnapshot, Job, JobSample, ServerGone
-from wire.fleet import HostFacts, HostMeters, ServerFacts
+from wire.agent import AGENT_EVENTS, AgentSnapshot, Job, JobSample, JobState, ServerGone
+from wire.errors import GodwitError
+from wire.fleet import HostMeters, ServerFacts
 from wire.migration import Sample
 from wire.stream import StreamDown, StreamEvent, StreamUp, follow
 
@@ -50,6 +51,7 @@ class Streams:
         for host_id, (url, task) in tuple(self._tasks.items()):
             if wanted.get(host_id) != url or task.done():
                 task.cancel()
+                task.add_done_callback(_report)
                 del self._tasks[host_id]
         for host_id, url in wanted.items():
             if host_id not in self._tasks:
@@ -69,7 +71,7 @@ class Streams:
                                 silence.cancel()
                             silence = None
                         case StreamEvent():
-                            self._take(host_id, seen)
+                            await self._take(host_id, client, seen)
                         case StreamDown(reason=reason):
                             self._lost(host_id, reason)
                             if silence is None:
@@ -82,7 +84,7 @@ class Streams:
     def _lost(self, host_id: str, reason: str) -> None:
         link = self._fleet.link(host_id)
         if link.connected or link.reason != reason:
-            _log.warning("agent of %s: %s", host_id, reason)
+            _log.warning("agent of %s: %s", self._name(host_id), reason)
             self._fleet.agent_lost(host_id, reason, silent=link.silent)
             self._jobs.wake_all()
 
@@ -90,21 +92,20 @@ class Streams:
         self._fleet.agent_lost(host_id, self._fleet.link(host_id).reason, silent=True)
         self._jobs.wake_all()
 
-    def _take(self, host_id: str, event: StreamEvent) -> None:
+    async def _take(self, host_id: str, client: AgentClient, event: StreamEvent) -> None:
         kind = AGENT_EVENTS.get(event.name)
         if kind is None:
             return
         try:
             payload = msgspec.json.decode(event.data, type=kind)
         except msgspec.DecodeError as error:
-            _log.error("agent of %s: event %s cannot be read: %s", host_id, event.name, error)
+            name = self._name(host_id)
+            _log.error("agent of %s: event %s cannot be read: %s", name, event.name, error)
             return
         self._fleet.heard(host_id)
         match payload:
             case AgentSnapshot():
-                self._take_snapshot(host_id, payload)
-            case HostFacts():
-                pass
+                await self._take_snapshot(host_id, client, payload)
             case HostMeters():
                 self._fleet.put_meters(host_id, payload)
             case ServerFacts():
@@ -117,7 +118,9 @@ class Streams:
                 self._jobs.put_sample(migration_id, sample)
                 self._on_sample(migration_id, sample)
 
-    def _take_snapshot(self, host_id: str, snapshot: AgentSnapshot) -> None:
+    async def _take_snapshot(
+        self, host_id: str, client: AgentClient, snapshot: AgentSnapshot
+    ) -> None:
         if snapshot.facts.host_id != host_id:
             self._lost(
                 host_id,
@@ -128,9 +131,27 @@ class Streams:
         self._fleet.put_snapshot(host_id, snapshot)
         for job in snapshot.jobs:
             self._take_job(job)
+            if job.state is not JobState.ENDED:
+                await self._refill(client, job.migration_id)
         self._jobs.wake_all()
+
+    async def _refill(self, client: AgentClient, migration_id: str) -> None:
+        """Fetch the part of a curve that was drawn while nobody here listened."""
+        try:
+            self._jobs.put_detail(await client.job(migration_id))
+        except GodwitError as error:
+            _log.warning("%s: curve not fetched: %s", migration_id, error.message)
 
     def _take_job(self, job: Job) -> None:
         self._jobs.put(job)
         self._fleet.changes.migrations.add(job.migration_id)
         self._fleet.changes.wake.set()
+
+    def _name(self, host_id: str) -> str:
+        facts = self._fleet.facts.get(host_id)
+        return facts.name if facts else host_id
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("%s failed and starts over", task.get_name(), exc_info=error)

@@ -11,7 +11,11 @@ _BY_WORDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "end of file while reading data",
-        "The target's libvirtd went away; look at its log, then try again.",
+        "libvirtd on one of the two hosts went away; look at its log, then try again.",
+    ),
+    (
+        "client socket is closed",
+        "The other host or the link to it went away; try again when both are online.",
     ),
     (
         "keepalive",

@@ -7,14 +7,15 @@ import secrets
 import msgspec
 
 from backend.fleet.known import Fleet
-from backend.fleet.names import find_host
+from backend.fleet.names import find_host, find_server
 from backend.fleet.server_view import standing
 from backend.leader import Leadership
 from backend.migrations.choice import all_candidates, pick, unreported
+from backend.migrations.drive import Drive
 from backend.migrations.ending import now_ms
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
-from backend.migrations.runner import Parts, Runner
+from backend.migrations.runner import Runner
 from backend.scheduler.state import not_live
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import ServerRecord, ServerStatus
@@ -30,25 +31,31 @@ _LONGEST_DOWNTIME_MS = 2_000_000
 class Desk:
     """Takes acts from the API. Only the leading backend acts."""
 
-    def __init__(self, parts: Parts, leadership: Leadership, *, name: str) -> None:
-        self._fleet: Fleet = parts.fleet
-        self._jobs: Jobs = parts.jobs
-        self._journal: Journal = parts.journal
-        self._parts = parts
+    def __init__(self, drive: Drive, leadership: Leadership, *, name: str) -> None:
+        self._fleet: Fleet = drive.fleet
+        self._jobs: Jobs = drive.jobs
+        self._journal: Journal = drive.journal
+        self._drive = drive
         self._leadership = leadership
         self._name = name
         self._runners: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
 
     async def live_migrate(
-        self, record: ServerRecord, options: MigrationOptions, *, requested_by: str
+        self, server: str, options: MigrationOptions, *, requested_by: str
     ) -> Migration:
         """Check everything, then begin a live migration.
+
+        Args:
+            server: the server's name or id.
+            options: what the operator asked for.
+            requested_by: name of the operator's token.
 
         Raises:
             GodwitError: one sentence why not; nothing was changed.
         """
-        self.check_acting()
+        self._check_acting()
+        record = find_server(self._fleet, server)
         _check_options(options)
         prefer = find_host(self._fleet, options.prefer_host) if options.prefer_host else None
         self._check_running(record)
@@ -81,7 +88,7 @@ class Desk:
         Raises:
             GodwitError: NOT_FOUND; CONFLICT once it switches over or has ended.
         """
-        self.check_acting()
+        self._check_acting()
         known = self._fleet.migrations.get(migration_id)
         if known is None:
             raise GodwitError(ErrorCode.NOT_FOUND, f"no migration has the id {migration_id!r}")
@@ -98,12 +105,7 @@ class Desk:
         self._jobs.wake(migration_id)
         return migration
 
-    def check_acting(self) -> None:
-        """Refuse to act without etcd or without leadership.
-
-        Raises:
-            GodwitError: ETCD_UNREACHABLE or NOT_LEADING.
-        """
+    def _check_acting(self) -> None:
         if self._fleet.etcd_error:
             raise GodwitError(ErrorCode.ETCD_UNREACHABLE, self._fleet.etcd_error)
         if self._leadership.leading:
@@ -138,7 +140,7 @@ class Desk:
                 _report(migration_id, task)
         for migration in tuple(self._fleet.migrations.values()):
             if not migration.state.ended and migration.migration_id not in self._runners:
-                runner = Runner(self._parts, migration.migration_id)
+                runner = Runner(self._drive, migration.migration_id)
                 self._runners[migration.migration_id] = asyncio.create_task(
                     runner.run(), name=f"migration {migration.migration_id}"
                 )

@@ -52,7 +52,6 @@ def ended(
     finding: Finding,
     job: Job | None,
     samples: tuple[Sample, ...],
-    error: str,
 ) -> Migration:
     """The final record of a migration that ran.
 
@@ -61,7 +60,6 @@ def ended(
         finding: what both hosts said.
         job: what the source's agent last said of its job.
         samples: the curve, for figures that nobody else has.
-        error: libvirt's text in full, or why the job could not be followed.
     """
     state = _state(migration, finding)
     final = msgspec.structs.replace(
@@ -74,7 +72,7 @@ def ended(
     )
     if state is MigrationState.SUCCEEDED:
         return final
-    text = error or _unexplained(migration, finding)
+    text = (job.error if job else "") or _unexplained(migration, finding)
     return msgspec.structs.replace(
         final,
         error="" if state is MigrationState.CANCELLED else text,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from wire.agent import Job, JobDetail
+from wire.agent import Job, JobDetail, JobState
 from wire.migration import Migration, Pass, Sample, Statistics
 
 CURVES_KEPT = 20
@@ -34,6 +34,8 @@ class Jobs:
         """Note a job's present state; passes that an agent forgot over a restart stay."""
         known = self._jobs.get(job.migration_id)
         if known is not None:
+            if known.state is JobState.ENDED and job.state is not JobState.ENDED:
+                return
             passes = merged_passes(known.passes, job.passes)
             job = msgspec.structs.replace(job, passes=passes)
         self._jobs[job.migration_id] = job
@@ -99,13 +101,16 @@ class Jobs:
         curve = self._curves.setdefault(migration_id, [])
         self._curves.move_to_end(migration_id)
         while len(self._curves) > CURVES_KEPT:
-            for candidate in self._curves:
-                if candidate not in self._jobs:
-                    del self._curves[candidate]
-                    break
-            else:
+            ended = (one for one in self._curves if not self._running(one))
+            oldest = next(ended, None)
+            if oldest is None:
                 break
+            del self._curves[oldest]
         return curve
+
+    def _running(self, migration_id: str) -> bool:
+        job = self._jobs.get(migration_id)
+        return job is not None and job.state is not JobState.ENDED
 
 
 def merged_passes(earlier: Iterable[Pass], later: Iterable[Pass]) -> tuple[Pass, ...]:

@@ -33,6 +33,10 @@ CANCELLED_BY = Migration(
 )
 
 
+def failed_job(error: str) -> Job:
+    return Job(migration_id="m", server_id="s", state=JobState.ENDED, error=error)
+
+
 def finding(source: Side, target: Side, *, patient: bool = True, **truths: object) -> Finding:
     judgement = judge(source, target, job_active=False, patient=patient)
     return Finding(source=source, target=target, judgement=judgement, **truths)
@@ -75,35 +79,37 @@ def finding(source: Side, target: Side, *, patient: bool = True, **truths: objec
     ],
 )
 def test_the_outcome_says_where_the_guest_is(source, target, state, outcome):
-    final = ended(RUNNING, finding(source, target, patient=False), None, (), "boom")
+    final = ended(RUNNING, finding(source, target, patient=False), failed_job("boom"), ())
     assert (final.state, final.outcome) == (state, outcome)
     assert final.error == ("" if state is MigrationState.SUCCEEDED else "boom")
     assert final.finished_at_ms > 0
 
 
 def test_an_error_text_does_not_make_a_move_that_arrived_a_failure():
-    final = ended(RUNNING, finding(Side.ABSENT, Side.RUNNING), None, (), "connection reset")
+    final = ended(RUNNING, finding(Side.ABSENT, Side.RUNNING), failed_job("connection reset"), ())
     assert final.state is MigrationState.SUCCEEDED
     assert final.error == ""
 
 
 def test_a_job_without_an_error_text_still_says_something():
-    final = ended(RUNNING, finding(Side.RUNNING, Side.ABSENT), None, (), "")
+    final = ended(RUNNING, finding(Side.RUNNING, Side.ABSENT), None, ())
     assert "ended without an error text" in final.error
 
 
 def test_a_cancelled_move_that_stayed_is_cancelled():
-    final = ended(CANCELLED_BY, finding(Side.RUNNING, Side.ABSENT), None, (), "aborted by client")
+    final = ended(
+        CANCELLED_BY, finding(Side.RUNNING, Side.ABSENT), failed_job("aborted by client"), ()
+    )
     assert (final.state, final.error, final.advice) == (MigrationState.CANCELLED, "", "")
 
 
 def test_a_cancel_that_came_too_late_is_a_success():
-    final = ended(CANCELLED_BY, finding(Side.ABSENT, Side.RUNNING), None, (), "")
+    final = ended(CANCELLED_BY, finding(Side.ABSENT, Side.RUNNING), None, ())
     assert final.state is MigrationState.SUCCEEDED
 
 
 def test_a_cancel_that_left_the_guest_paused_is_a_failure():
-    final = ended(CANCELLED_BY, finding(Side.HALTED, Side.GONE), None, (), "")
+    final = ended(CANCELLED_BY, finding(Side.HALTED, Side.GONE), None, ())
     assert final.state is MigrationState.FAILED
     assert "virsh resume db-1" in final.advice
 
@@ -157,7 +163,7 @@ def test_figures_come_from_the_job_and_the_downtime_from_whoever_has_it():
     )
     target = truth(Statistics(total_ms=1, downtime_ms=41))
     found = finding(Side.ABSENT, Side.RUNNING, target_truth=target)
-    figures = ended(RUNNING, found, job, (), "").statistics
+    figures = ended(RUNNING, found, job, ()).statistics
     assert (figures.total_ms, figures.downtime_ms, figures.pass_count) == (900, 41, 3)
 
 
@@ -165,12 +171,12 @@ def test_figures_come_from_the_target_when_the_job_was_lost():
     found = finding(
         Side.ABSENT, Side.RUNNING, target_truth=truth(Statistics(total_ms=7, downtime_ms=41))
     )
-    figures = ended(RUNNING, found, None, (), "").statistics
+    figures = ended(RUNNING, found, None, ()).statistics
     assert (figures.total_ms, figures.downtime_ms) == (7, 41)
 
 
 def test_an_unknown_downtime_stays_unknown():
-    figures = ended(RUNNING, finding(Side.ABSENT, Side.RUNNING), None, (), "").statistics
+    figures = ended(RUNNING, finding(Side.ABSENT, Side.RUNNING), None, ()).statistics
     assert figures.downtime_ms is None
 
 
