@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
@@ -68,6 +69,11 @@ class Lab:
         known = ", ".join(other.name for other in all_resources()) or "none"
         return LabError(f"there is no lab {self.name!r} on this machine; labs here: {known}")
 
+    def _locked(self) -> AbstractContextManager[None]:
+        if not self.folders.root.exists():
+            raise self._unknown()
+        return locked(self.folders.root)
+
     # ------------------------------------------------------------------ up and down
 
     def up(self, *, host_count: int = 3, server_count: int = 5) -> None:
@@ -84,7 +90,7 @@ class Lab:
             raise LabError(f"{server_count} servers cannot be made: give 0 or more")
         node.check_privileges()
         self._claim(host_count, server_count)
-        with locked(self.folders.root):
+        with self._locked():
             state = self._forget_older_boot()
             if not state.prepared:
                 prepare(state, self.folders)
@@ -112,23 +118,23 @@ class Lab:
         Raises:
             LabError: there is no such lab.
         """
-        root = self.folders.root
-        if not root.exists():
+        if not self.folders.root.exists():
             raise self._unknown()
         with locked(labs_root()):
-            with locked(root):
+            with self._locked():
                 made = read_resources(self.name)
                 if made is not None:
                     if made.boot_id == processes.boot_id():
                         for each in made.nodes:
                             node.stop(each)
                     network.remove_links(made)
-                shutil.rmtree(root)
+                shutil.rmtree(self.folders.root)
             if not any(labs_root().iterdir()):
                 labs_root().rmdir()
 
     def _claim(self, host_count: int, server_count: int) -> None:
         """Record a new lab with a subnet of its own, unless there is this lab already."""
+        labs_root().mkdir(parents=True, exist_ok=True)
         with locked(labs_root()):
             if read_state(self.name) is not None:
                 return
@@ -195,7 +201,7 @@ class Lab:
             LabError: the host is unknown or off, the name is taken, or libvirt refuses.
         """
         check_spec(spec)
-        with locked(self.folders.root):
+        with self._locked():
             state = self.state
             if spec.host == CONTROLLER:
                 raise LabError("the controller runs no servers: name a host such as kvm-01")
@@ -234,7 +240,7 @@ class Lab:
         Raises:
             LabError: the lab has no such server, or libvirt refuses.
         """
-        with locked(self.folders.root):
+        with self._locked():
             state = self.state
             entry = next((each for each in state.servers if each.spec.name == name), None)
             if entry is None:
@@ -256,7 +262,7 @@ class Lab:
 
     def power_cut(self, name: str) -> None:
         """Let everything of a host vanish at once."""
-        with locked(self.folders.root):
+        with self._locked():
             self.init(name)
             each = self.state.node(name)
             node.stop(each)
@@ -264,7 +270,7 @@ class Lab:
 
     def power_on(self, name: str) -> None:
         """Start a host that is off; libvirt does not start its guests by itself."""
-        with locked(self.folders.root):
+        with self._locked():
             each = self.state.node(name)
             if node.init_process(each) is not None:
                 raise LabError(f"{name} is on already")
@@ -279,7 +285,7 @@ class Lab:
         self._set_partition(name, cut=False)
 
     def _set_partition(self, name: str, *, cut: bool) -> None:
-        with locked(self.folders.root):
+        with self._locked():
             each = self.state.node(name)
             if node.init_process(each) is not None:
                 network.set_partition(self.state, each, cut=cut)
@@ -287,7 +293,7 @@ class Lab:
 
     def limit_link(self, name: str, limit: LinkLimit) -> None:
         """Slow a host's link in both directions; an empty limit gives the whole link back."""
-        with locked(self.folders.root):
+        with self._locked():
             each = self.state.node(name)
             network.set_limit(self.state, each, self.init(name).pid, limit)
             self._replace_node(replace(each, limit=limit))

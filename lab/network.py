@@ -1,12 +1,16 @@
 """The lab's network: a bridge, a port for each node, and what slows or cuts a port."""
 
 import json
+import time
+from pathlib import Path
 
 from lab.errors import LabError
 from lab.processes import run
 from lab.state import LinkLimit, Node, Resources
 
 _LATENCY_MS = 50
+_DISABLED, _FORWARDING = "0", "3"
+"""States of a bridge's port (``BR_STATE_DISABLED``, ``BR_STATE_FORWARDING``)."""
 
 
 def _links() -> dict[str, str]:
@@ -65,9 +69,25 @@ def connect(lab: Resources, node: Node, pid: int) -> None:
 
 def set_partition(lab: Resources, node: Node, *, cut: bool) -> None:
     """Let the bridge drop everything to and from a node, its interface staying up, or heal that."""
-    kind = "disabled" if cut else "forwarding"
-    number = {"disabled": "0", "forwarding": "3"}[kind]
-    run(["bridge", "link", "set", "dev", lab.port(node.number), "state", number])
+    port = lab.port(node.number)
+    # a bridge lets a port forward when its other end comes up, so that has to be over
+    wait_for_carrier(port)
+    state = _DISABLED if cut else _FORWARDING
+    run(["bridge", "link", "set", "dev", port, "state", state])
+
+
+def wait_for_carrier(port: str) -> None:
+    """Wait until the other end of a port's cable is up.
+
+    Raises:
+        LabError: it is not within ten seconds.
+    """
+    carrier = Path(f"/sys/class/net/{port}/carrier")
+    deadline = time.monotonic() + 10
+    while carrier.read_text(encoding="ascii") != "1\n":
+        if time.monotonic() > deadline:
+            raise LabError(f"the other end of {port} does not come up")
+        time.sleep(0.005)
 
 
 def check_delay() -> None:

@@ -190,22 +190,21 @@ def write_state(state: LabState) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder (made if missing) against every other godwit-lab command.
+    """Hold a folder against every other godwit-lab command.
 
     Raises:
-        LabError: another command holds it for longer than a minute.
+        LabError: another command holds it for longer than a minute, or it is gone.
     """
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
-            continue
+            raise LabError(f"{folder} is gone: another command has just ended this lab") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # `down` may have removed the folder that was opened here
-            if folder.exists() and folder.stat().st_ino == os.fstat(handle).st_ino:
+            if os.fstat(handle).st_nlink > 0:
                 yield
                 return
         except BlockingIOError:
