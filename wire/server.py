@@ -63,8 +63,13 @@ def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Res
 def _reasons(error: HTTPException) -> str:
     """Litestar lists what is wrong with a body in ``extra``; its detail then says nothing more."""
     listed = error.extra if isinstance(error.extra, list) else []
-    reasons = [str(one["message"]) for one in listed if isinstance(one, dict) and "message" in one]
+    reasons = [_reason(one) for one in listed if isinstance(one, dict) and "message" in one]
     return "; ".join(reasons) or error.detail
+
+
+def _reason(listed: dict[str, Any]) -> str:
+    field = listed.get("key", "data")
+    return str(listed["message"]) if field == "data" else f"{field}: {listed['message']}"
 
 
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

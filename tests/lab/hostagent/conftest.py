@@ -20,7 +20,7 @@ from wire.config import EtcdConfig, TlsFiles, read_secret
 from wire.etcd import Etcd
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
 from wire.http import raise_for_error
-from wire.keys import SERVERS
+from wire.keys import DEFINITIONS, SERVERS
 from wire.migration import MigrationOptions
 from wire.tls import client_context
 
@@ -168,7 +168,23 @@ def record_of(etcd: Etcd) -> Callable[[str], ServerRecord | None]:
 
 
 @pytest.fixture
+def server_ids(lab: Lab, etcd: Etcd, agents: Callable[[str], AgentCaller]) -> Iterator[list[str]]:
+    """Ids of servers whose records go when the servers are gone, whoever holds them."""
+    made: list[str] = []
+    yield made
+    for server_id in made:
+        for host in lab.state.hosts:
+            eventually(
+                lambda: agents(host.name).truth(server_id).state is PowerState.ABSENT,  # noqa: B023
+                f"{server_id} is gone from {host.name}",
+            )
+        etcd.delete(SERVERS + server_id)
+        etcd.delete(DEFINITIONS + server_id)
+
+
+@pytest.fixture
 def new_server(
+    server_ids: list[str],  # before add_server, so that it ends after it
     add_server: Callable[..., ServerSpec],
     lab: Lab,
     record_of: Callable[[str], ServerRecord | None],
@@ -178,6 +194,7 @@ def new_server(
     def make(**fields: object) -> tuple[ServerSpec, str]:
         spec = add_server(**fields)
         server_id = lab.virsh(spec.host, f"domuuid {spec.name}").strip()
+        server_ids.append(server_id)
         eventually(lambda: record_of(server_id), f"{spec.name} has a record")
         return spec, server_id
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from wire.fleet import HealthValue, HostFacts, ServerFacts
+from wire.fleet import HealthValue, HostFacts, HostMeters, ServerFacts
 from wire.keys import DEFINITIONS, FACTS, HEALTH
 
 pytestmark = pytest.mark.lab
@@ -21,7 +21,7 @@ def test_facts_are_the_hosts_own(lab, agents, etcd):
         assert facts.libvirt_cpu_model in lab.virsh(host, "capabilities")
         assert "qemu" in facts.virt_types
         assert "pc" in facts.machine_types
-        assert {"shared": True, "local": False} == {pool.name: pool.shared for pool in facts.pools}
+        assert {pool.name: pool.shared for pool in facts.pools} == {"shared": True, "local": False}
         stored = etcd.get(FACTS + facts.host_id)
         published = msgspec.json.decode(stored.value, type=HostFacts)
         assert published.microcode == facts.microcode
@@ -54,7 +54,10 @@ def test_a_servers_record_and_definition(lab, agents, etcd, new_server, record_o
     assert (record.name, record.memory_bytes) == (spec.name, 64 << 20)
     assert (record.owner.host_id, record.owner.generation) == (facts.host_id, 1)
     assert record.wanted_on
-    assert {disk.pool_name: disk.shared for disk in record.disks} == {"shared": True, "local": False}
+    assert {disk.pool_name: disk.shared for disk in record.disks} == {
+        "shared": True,
+        "local": False,
+    }
     assert all(disk.capacity_bytes > 0 for disk in record.disks)
     definition = etcd.get(DEFINITIONS + server_id).value.decode()
     assert f"<name>{spec.name}</name>" in definition
@@ -66,8 +69,6 @@ def test_volatile_figures_stay_out_of_etcd(agents, etcd, new_server, until, list
     listener = listen(agents("kvm-01"))
     host_id = agents("kvm-01").snapshot().facts.host_id
     before = etcd.get(FACTS + host_id).mod_revision, etcd.get(DEFINITIONS + server_id).mod_revision
-    from wire.fleet import HostMeters
-
     until(lambda: len(listener.of(HostMeters)) >= 3, "meters are streamed")
     after = etcd.get(FACTS + host_id).mod_revision, etcd.get(DEFINITIONS + server_id).mod_revision
     assert before == after
