@@ -20,7 +20,6 @@ from tui.messages import (
     FromStream,
     Told,
     WantsAbort,
-    WantsBack,
     WantsCurve,
     WantsMigration,
     WantsServers,
@@ -108,12 +107,6 @@ class Console(App[None], inherit_bindings=False):
         """Show a sentence in the notice line."""
         if self.frame is not None:
             self.frame.tell(message.sentence)
-
-    @on(WantsBack)
-    def back(self) -> None:
-        """Go to the view before, unless this is the first."""
-        if len(self.screen_stack) > 2:
-            self.pop_screen()
 
     @on(WantsServers)
     def show_servers(self, message: WantsServers) -> None:
@@ -211,6 +204,11 @@ class Console(App[None], inherit_bindings=False):
             await self.pop_screen()
         if self.screen is not self.get_screen(name):
             await self.switch_screen(name)
+
+    async def action_back(self) -> None:
+        """Go to the view before, unless this is the first."""
+        if len(self.screen_stack) > 2:
+            await self.pop_screen()
 
     def action_help(self) -> None:
         """Show the keys of this view."""

@@ -31,11 +31,6 @@ class Commanded(Message):
 
 
 @dataclass
-class WantsBack(Message):
-    """The view before this one is wanted again."""
-
-
-@dataclass
 class WantsServers(Message):
     """The servers of one host are to be shown."""
 

@@ -64,7 +64,8 @@ def time_label(moment_ms: int) -> str:
 def scale(largest: float, ticks: int) -> tuple[int, int]:
     """Step and top of a value axis by the 1-2-5 rule.
 
-    The unit is the binary one that fits, so that labels are round numbers of KiB, MiB or GiB.
+    The unit is the binary one that fits, so that labels are round numbers of KiB, MiB or GiB; its
+    half and quarter serve where whole ones are too coarse.
 
     Args:
         largest: greatest value in bytes (or bytes per second).
@@ -76,12 +77,10 @@ def scale(largest: float, ticks: int) -> tuple[int, int]:
     unit = 1024
     while unit * 1000 < largest:
         unit *= 1024
-    wanted = max(largest, 1.0) / max(1, ticks) / unit
-    magnitude = 1
-    while magnitude * 10 <= wanted:
-        magnitude *= 10
-    factor = next(each for each in (1, 2, 5, 10) if magnitude * each >= wanted)
-    step = magnitude * factor * unit
+    wanted = max(largest, 1.0) / max(1, ticks)
+    steps = [unit // 4, unit // 2]
+    steps += [unit * factor * magnitude for magnitude in (1, 10, 100) for factor in (1, 2, 5)]
+    step = next((each for each in steps if each >= wanted), steps[-1])
     return step, step * max(1, -(-int(largest) // step))
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 # Snapshots must not depend on where they are made; both are read when textual is imported.
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
@@ -379,6 +380,25 @@ def open_console(client: StubClient) -> Callable[..., Console]:
         return Console(desk)
 
     return build
+
+
+@pytest.fixture
+def settled() -> Callable[[Pilot[None]], Awaitable[None]]:
+    """Wait until the fleet has come and every answer that was asked for is shown."""
+
+    async def wait(pilot: Pilot[None]) -> None:
+        console = pilot.app
+        assert isinstance(console, Console)
+        for _ in range(200):
+            await pilot.pause(0.01)
+            running = [each for each in console.workers if each.is_running]
+            if console.desk.store.complete and len(running) <= 1:
+                break
+        console.show_changes()
+        await pilot.pause()
+        await pilot.pause()
+
+    return wait
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from textual.widget import Widget
 
 from tui.actions import Place
 from tui.desk import Desk
-from tui.messages import WantsBack
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, line
 from tui.screens.frame import Frame, keys
@@ -45,6 +44,6 @@ class HelpScreen(Frame):
         """Scroll."""
         self._page.move(motion)
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Go back."""
-        self.post_message(WantsBack())
+        await self.run_action("app.back")

@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from tui.desk import Desk
 from tui.listing import Listing, RowT
-from tui.messages import Told, WantsBack
+from tui.messages import Told
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, line, spread
 from tui.screens.frame import Frame
@@ -155,14 +155,14 @@ class ListView(Frame, Generic[RowT]):
         from_now = self.table.listing.filter.text
         self.query_one(Prompt).open("filter", from_now)
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Clear what was set last: zoom, filter, then the view itself."""
         if self.has_class("-zoomed"):
             self.remove_class("-zoomed")
         elif self.table.listing.filter.text:
             self._filter("")
         else:
-            self.post_message(WantsBack())
+            await self.run_action("app.back")
 
     def action_move(self, motion: Motion) -> None:
         """Move the cursor, or the details when they have the screen."""

@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from tui.actions import Place
 from tui.desk import Desk
-from tui.messages import Told, WantsAbort, WantsBack, WantsCurve
+from tui.messages import Told, WantsAbort, WantsCurve
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, labelled, line, spread
 from tui.screens.frame import Frame, keys
@@ -90,9 +90,9 @@ class MigrationScreen(Frame):
         """Scroll the report."""
         self.report.move(motion)
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Go back."""
-        self.post_message(WantsBack())
+        await self.run_action("app.back")
 
     def action_abort(self) -> None:
         """Ask whether to abort."""

@@ -1,0 +1,57 @@
+from collections import Counter
+
+import pytest
+
+from tui.actions import ACTIONS, Place, actions_at, bindings, footer_actions, is_dangerous
+from tui.paint import length, plain
+from tui.views.keys import footer, help_lines
+
+
+@pytest.mark.parametrize("place", list(Place))
+def test_no_key_means_two_things_in_one_place(place: Place):
+    keys = [key for action in actions_at(place, writable=True) for key in action.keys.split(",")]
+    assert [key for key, times in Counter(keys).items() if times > 1] == []
+
+
+def test_keys_that_change_something_are_upper_case():
+    dangerous = [action for action in ACTIONS if action.dangerous]
+    assert {action.run for action in dangerous} == {"live_migrate", "abort"}
+    assert all(action.keys.isupper() for action in dangerous)
+
+
+@pytest.mark.parametrize("place", list(Place))
+def test_read_only_has_no_key_that_changes_something(place: Place):
+    shown = [*actions_at(place, writable=False), *footer_actions(place, writable=False)]
+    assert not any(action.dangerous for action in shown)
+    text = "\n".join(plain(each) for each in help_lines(place, 100, writable=False))
+    assert "Live-migrate" not in plain(footer(place, 200, writable=False))
+    assert "Abort" not in text
+
+
+@pytest.mark.parametrize("place", list(Place))
+def test_footer_and_help_speak_of_bound_keys_only(place: Place):
+    bound = {key for binding in bindings(place) for key in binding.key.split(",")}
+    for action in actions_at(place, writable=True):
+        assert set(action.keys.split(",")) <= bound
+        if action.footer or action.help:
+            assert action.label
+
+
+@pytest.mark.parametrize("place", [Place.HOSTS, Place.SERVERS, Place.MIGRATIONS, Place.MIGRATION])
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_footer_fits_and_always_has_the_help(place: Place, width: int):
+    shown = footer(place, width, writable=True)
+    assert length(shown) <= width
+    assert "? Keys" in plain(shown)
+
+
+def test_every_view_of_the_help_fits_a_small_terminal():
+    for place in (Place.HOSTS, Place.SERVERS, Place.MIGRATIONS, Place.MIGRATION):
+        lines = help_lines(place, 80, writable=True)
+        assert len(lines) <= 21
+        assert all(length(each) <= 80 for each in lines)
+
+
+def test_danger_goes_by_the_action_not_the_key():
+    assert is_dangerous("live_migrate")
+    assert not is_dangerous("filter")

@@ -1,0 +1,165 @@
+import msgspec
+import pytest
+
+from tui.paint import length, plain
+from tui.plot import GraphStyle
+from tui.views import hosts, servers
+from tui.views.curves import History, curve_lines
+from tui.views.ending import ending_lines
+from tui.views.figures import figures, pass_lines
+from tui.views.glyphs import ASCII, UNICODE, glyphs_of, host_span, migration_span, server_span
+from wire.fleet import HostStatus, ServerStatus
+from wire.migration import MigrationDetail, MigrationState, Statistics
+
+
+@pytest.mark.parametrize(
+    ("model_name", "short"),
+    [
+        ("Intel(R) Xeon(R) CPU E5-2650 v2 @ 2.60GHz", "Xeon E5-2650 v2"),
+        ("Intel(R) Xeon(R) Gold 6248R CPU @ 3.00GHz", "Xeon Gold 6248R"),
+        ("AMD EPYC 7763 64-Core Processor", "EPYC 7763"),
+        ("Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Core i7-8700"),
+        ("Neoverse-N1", "Neoverse-N1"),
+        ("", "-"),
+    ],
+)
+def test_cpu_names_keep_what_tells_them_apart(model_name, short):
+    assert hosts.cpu_name(model_name) == short
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [(44, "≠ microcode, kernel"), (16, "≠ ucode kernel"), (10, "≠ ucode +1")],
+)
+def test_compatibility_names_what_differs_as_the_room_allows(make, width, text):
+    here, there = make["host"](1).facts, make["host"](3, microcode="0x428", kernel="6.2").facts
+    assert hosts.compatibility(here, there, width, UNICODE).text == text
+
+
+def test_compatibility_with_itself_and_with_an_equal_host(make):
+    one, equal = make["host"](1).facts, make["host"](2).facts
+    assert hosts.compatibility(one, one, 20, UNICODE).text == "this host"
+    assert hosts.compatibility(one, equal, 20, UNICODE).text == "= same"
+    assert hosts.compatibility(None, equal, 20, UNICODE).text == ""
+
+
+def test_the_comparison_gives_both_values(make):
+    here = make["host"](1)
+    others = [here, make["host"](2), make["host"](3, microcode="0x428")]
+    text = "\n".join(plain(each) for each in hosts.details(here, others, 78, UNICODE))
+    assert "= same CPU, microcode, kernel: kvm-02" in text
+    assert "kvm-03     microcode 0x42e here, 0x428 there" in text
+
+
+def test_a_dead_host_shows_no_figures_and_says_why(make):
+    reason = "kvm-04 has lost its health key since 11:58:12"
+    host = make["host"](4, status=HostStatus.OFFLINE, status_reason=reason, meters=None)
+    assert hosts.memory(host, 12, UNICODE).text.strip() == "- / 24G"
+    assert reason in [plain(each) for each in hosts.details(host, [host], 78, UNICODE)]
+
+
+def test_every_state_has_a_glyph_and_a_word():
+    for glyphs in (UNICODE, ASCII):
+        spans = [
+            *(host_span(each, glyphs) for each in HostStatus),
+            *(server_span(each, glyphs) for each in ServerStatus),
+            *(migration_span(each, glyphs) for each in MigrationState),
+        ]
+        assert all(len(span.text.split(" ", 1)) == 2 for span in spans)
+    glyph_of = {each: host_span(each, UNICODE).text[0] for each in HostStatus}
+    assert len(set(glyph_of.values())) == len(HostStatus)
+
+
+def test_where_a_server_may_go(make):
+    one = make["server"](1, "web-1", 1, target_host_names=("kvm-10", "kvm-2"))
+    assert servers.may_go_to(one, UNICODE).text == "kvm-2, kvm-10"
+    nowhere = msgspec.structs.replace(one, target_host_names=())
+    assert servers.may_go_to(nowhere, UNICODE).text == "✖ nowhere"
+    stopped = msgspec.structs.replace(nowhere, status=ServerStatus.READY)
+    assert servers.may_go_to(stopped, UNICODE).text == "-"
+
+
+@pytest.fixture
+def busy(data) -> MigrationDetail:
+    """A guest that dirties 60 MB/s across 400 Mbit/s, recorded in the lab."""
+    return msgspec.json.decode((data / "busy.json").read_bytes(), type=MigrationDetail)
+
+
+def history_of(detail: MigrationDetail, samples: int) -> History:
+    return History(
+        samples=detail.samples[:samples],
+        passes=detail.migration.passes,
+        memory_bytes=detail.migration.statistics.memory_total_bytes,
+        downtime_limit_ms=300,
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 124, 250])
+@pytest.mark.parametrize("height", [6, 11, 14, 40])
+def test_curves_fit_their_room(busy, graph: GraphStyle, width, height):
+    for count in (1, 2, 40, len(busy.samples)):
+        lines = curve_lines(history_of(busy, count), width, height, graph, glyphs_of(graph))
+        assert len(lines) == height
+        assert all(length(each) <= width for each in lines)
+
+
+def test_curves_say_what_they_show(busy):
+    lines = curve_lines(history_of(busy, 60), 100, 20, GraphStyle.BRAILLE, UNICODE)
+    text = "\n".join(plain(each) for each in lines)
+    assert "of 257 MiB" in text
+    assert "fit into 300 ms" in text
+    assert "dirty rate 4" in text
+    assert "bandwidth 4" in text
+    assert "ratio 0.9" in text
+    assert "fits┤" in text
+
+
+def test_every_pass_boundary_is_on_the_axis(busy):
+    lines = curve_lines(history_of(busy, 60), 200, 20, GraphStyle.BRAILLE, UNICODE)
+    axis = plain(lines[-2])
+    assert [number for number in range(2, 7) if f"┴{number}" in axis] == [2, 3, 4, 5, 6]
+
+
+def test_without_samples_the_passes_draw_the_curve(busy):
+    history = msgspec.structs.replace(history_of(busy, 0), samples=())
+    lines = curve_lines(history, 100, 20, GraphStyle.BLOCK, UNICODE)
+    drawn = "".join(plain(each) for each in lines[1:8])
+    assert "█" in drawn
+
+
+def test_the_ascii_style_needs_no_unicode(busy):
+    lines = curve_lines(history_of(busy, 60), 100, 20, GraphStyle.ASCII, ASCII)
+    assert all(plain(each).isascii() for each in lines)
+
+
+def test_a_pass_is_one_line_that_fits(busy):
+    for width in (60, 80, 120):
+        lines = pass_lines(busy.migration.passes, width)
+        assert len(lines) == len(busy.migration.passes)
+        assert all(length(each) <= width for each in lines)
+
+
+def test_an_expected_downtime_above_the_limit_is_marked(busy):
+    found = dict(figures(history_of(busy, 60), UNICODE))
+    assert found["expected downtime"].text.endswith("▲ over")
+
+
+def test_the_ending_has_the_real_downtime_and_where_the_server_is(busy):
+    text = "\n".join(plain(each) for each in ending_lines(busy.migration, 78, UNICODE))
+    assert "✔ succeeded: busy-1 runs on kvm-02" in text
+    assert "downtime    289 ms (limit 300 ms)" in text
+    assert "2.1 GiB sent in 22 passes" in text
+
+
+def test_a_pause_longer_than_the_limit_is_said(busy):
+    statistics = Statistics(downtime_ms=380)
+    migration = msgspec.structs.replace(busy.migration, statistics=statistics)
+    text = "\n".join(plain(each) for each in ending_lines(migration, 78, UNICODE))
+    assert "downtime    380 ms ▲ over the limit of 300 ms" in text
+
+
+def test_an_error_is_shown_in_full_line_by_line(fleet):
+    failed = fleet.migrations[1]
+    text = [plain(each) for each in ending_lines(failed, 40, UNICODE)]
+    assert "".join(text).replace(" ", "").find("Unabletowritetosocket:Brokenpipe") > 0
+    assert "Check the link between kvm-03 and" in text
