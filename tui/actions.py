@@ -198,7 +198,7 @@ ACTIONS: tuple[Action, ...] = (
         shown="q ^c",
         footer=11,
     ),
-    Action("app.leave", "ctrl+c,ctrl+q", (Place.EVERYWHERE,)),
+    Action("app.interrupt", "ctrl+c,ctrl+q", (Place.EVERYWHERE,)),
 )
 
 
@@ -215,9 +215,12 @@ def footer_actions(place: Place, *, writable: bool) -> list[Action]:
 
 
 def bindings(place: Place) -> list[Binding]:
-    """Make Textual's bindings for a screen; whether a dangerous one exists is asked at each key."""
+    """Make Textual's bindings for a screen; whether a dangerous one exists is asked at each key.
+
+    They have priority, so that the app carries one key out before it looks at the next.
+    """
     return [
-        Binding(action.keys, action.run, action.label, show=False)
+        Binding(action.keys, action.run, action.label, show=False, priority=True)
         for action in actions_at(place, writable=True)
     ]
 

@@ -12,19 +12,8 @@ from textual.screen import Screen
 from tui.calls import Refusal, ask
 from tui.client import Client
 from tui.desk import Desk
-from tui.destinations import Destination, UnknownDestinationError, destination
-from tui.messages import (
-    AbortAnswered,
-    Commanded,
-    CurveAnswered,
-    FromStream,
-    Told,
-    WantsAbort,
-    WantsCurve,
-    WantsMigration,
-    WantsServers,
-    WantsTargets,
-)
+from tui.destinations import UnknownDestinationError, destination
+from tui.messages import AbortAnswered, CurveAnswered, FromStream
 from tui.plot import GraphStyle
 from tui.screens.dialog import Dialog, Question
 from tui.screens.frame import Frame
@@ -72,6 +61,12 @@ class Console(App[None], inherit_bindings=False):
         self.run_worker(self._follow(), exit_on_error=True)
         self.set_interval(TICK_S, self.show_changes)
 
+    async def on_event(self, event: events.Event) -> None:
+        """Any key takes the notice away before it does what it does."""
+        if isinstance(event, events.Key) and self.frame is not None:
+            self.frame.hush()
+        await super().on_event(event)
+
     async def _follow(self) -> None:
         async with self.desk.client:
             async for item in self.desk.client.events():
@@ -100,51 +95,51 @@ class Console(App[None], inherit_bindings=False):
         frames = [screen for screen in self.screen_stack if isinstance(screen, Frame)]
         return frames[-1] if frames else None
 
-    # What screens want
+    # What screens ask for: tui.navigator
 
-    @on(Told)
-    def tell(self, message: Told) -> None:
+    def tell(self, sentence: str) -> None:
         """Show a sentence in the notice line."""
         if self.frame is not None:
-            self.frame.tell(message.sentence)
+            self.frame.tell(sentence)
 
-    @on(WantsServers)
-    def show_servers(self, message: WantsServers) -> None:
+    async def go_back(self) -> None:
+        """Go to the view before, unless this is the first."""
+        if len(self.screen_stack) > 2:
+            await self.pop_screen()
+
+    async def show_servers(self, host_id: str) -> None:
         """Show the servers of one host."""
-        self.push_screen(ServersScreen(self.desk, host_id=message.host_id))
+        await self.push_screen(ServersScreen(self.desk, host_id=host_id))
 
-    @on(WantsMigration)
-    def show_migration(self, message: WantsMigration) -> None:
+    async def show_migration(self, migration_id: str) -> None:
         """Show one migration."""
-        self.push_screen(MigrationScreen(self.desk, message.migration_id))
+        await self.push_screen(MigrationScreen(self.desk, migration_id))
 
-    @on(WantsTargets)
-    def show_targets(self, message: WantsTargets) -> None:
+    async def show_targets(self, server_id: str) -> None:
         """Open the live-migrate dialog; a migration that begins is shown at once."""
-        server = self.desk.store.servers.get(message.server_id)
+        server = self.desk.store.servers.get(server_id)
         if server is not None:
-            self.push_screen(TargetsDialog(self.desk, server), self._started)
+            await self.push_screen(TargetsDialog(self.desk, server), self._started)
 
-    def _started(self, migration: Migration | None) -> None:
+    async def _started(self, migration: Migration | None) -> None:
         if migration is not None:
             self.desk.started.add(migration.migration_id)
             self.desk.store.put(migration)
-            self.push_screen(MigrationScreen(self.desk, migration.migration_id))
+            await self.show_migration(migration.migration_id)
 
-    @on(WantsAbort)
-    def ask_abort(self, message: WantsAbort) -> None:
+    async def ask_abort(self, migration_id: str) -> None:
         """Ask before aborting."""
-        migration = self.desk.store.migrations.get(message.migration_id)
+        migration = self.desk.store.migrations.get(migration_id)
         if migration is None or migration.state.ended:
-            self.post_message(Told("this migration has ended: nothing to abort"))
+            self.tell("this migration has ended: nothing to abort")
             return
 
         def answered(yes: bool | None) -> None:  # noqa: FBT001 - Textual's callback
             if yes:
-                self.run_worker(self._abort(migration.migration_id))
+                self.run_worker(self._abort(migration_id))
 
         sentence, remark = abort_question(migration)
-        self.push_screen(Question(self.desk, sentence, remark=remark), answered)
+        await self.push_screen(Question(self.desk, sentence, remark=remark), answered)
 
     async def _abort(self, migration_id: str) -> None:
         self.post_message(AbortAnswered(await ask(self.desk.client.cancel(migration_id))))
@@ -153,14 +148,13 @@ class Console(App[None], inherit_bindings=False):
     def show_abort(self, message: AbortAnswered) -> None:
         """Say that the end was asked for, or why not."""
         if isinstance(message.answer, Refusal):
-            self.post_message(Told(message.answer.sentence))
+            self.tell(message.answer.sentence)
         else:
-            self.post_message(Told(f"the migration of {message.answer.server_name} is aborted"))
+            self.tell(f"abort asked for: {message.answer.server_name} stays where it is")
 
-    @on(WantsCurve)
-    def fetch_curve(self, message: WantsCurve) -> None:
+    def fetch_curve(self, migration_id: str) -> None:
         """Fetch the samples so far."""
-        self.run_worker(self._fetch_curve(message.migration_id))
+        self.run_worker(self._fetch_curve(migration_id))
 
     async def _fetch_curve(self, migration_id: str) -> None:
         self.post_message(CurveAnswered(await ask(self.desk.client.migration(migration_id))))
@@ -169,28 +163,24 @@ class Console(App[None], inherit_bindings=False):
     def take_curve(self, message: CurveAnswered) -> None:
         """Add the samples so far to what the stream brings."""
         if isinstance(message.answer, Refusal):
-            self.post_message(Told(message.answer.sentence))
+            self.tell(message.answer.sentence)
         else:
             self.desk.store.load(message.answer)
             self.show_changes()
 
-    @on(Commanded)
-    async def command(self, message: Commanded) -> None:
+    async def command(self, text: str) -> None:
         """Go where a command leads."""
         try:
-            place = destination(message.text, self.desk.store)
+            place = destination(text, self.desk.store)
         except UnknownDestinationError as error:
-            self.post_message(Told(str(error)))
+            self.tell(str(error))
             return
-        await self._go(place)
-
-    async def _go(self, place: Destination) -> None:
         if place.view == "quit":
-            self.action_leave()
+            await self.action_leave()
         elif place.view == "help":
-            self.action_help()
+            await self.action_help()
         elif place.view == "migration":
-            self.post_message(WantsMigration(place.row_id))
+            await self.show_migration(place.row_id)
         else:
             await self.action_view(place.view)
             if place.row_id and isinstance(self.screen, ListView):
@@ -205,16 +195,11 @@ class Console(App[None], inherit_bindings=False):
         if self.screen is not self.get_screen(name):
             await self.switch_screen(name)
 
-    async def action_back(self) -> None:
-        """Go to the view before, unless this is the first."""
-        if len(self.screen_stack) > 2:
-            await self.pop_screen()
-
-    def action_help(self) -> None:
+    async def action_help(self) -> None:
         """Show the keys of this view."""
         screen = self.screen
         if isinstance(screen, Frame | Dialog):
-            self.push_screen(HelpScreen(self.desk, screen.place))
+            await self.push_screen(HelpScreen(self.desk, screen.place))
 
     def action_pause(self) -> None:
         """Hold the display, or let it go on."""
@@ -224,12 +209,12 @@ class Console(App[None], inherit_bindings=False):
     def action_theme(self) -> None:
         """Next theme."""
         self.theme = next_theme(self.theme)
-        self.post_message(Told(f"theme {self.theme}"))
+        self.tell(f"theme {self.theme}")
 
-    def action_leave(self) -> None:
+    async def action_leave(self) -> None:
         """Quit; ask first when a migration that was started here still runs."""
         running = self.desk.running_here()
-        if not running or isinstance(self.screen, Question):
+        if not running:
             self.exit()
             return
 
@@ -237,7 +222,19 @@ class Console(App[None], inherit_bindings=False):
             if yes:
                 self.exit()
 
-        self.push_screen(Question(self.desk, leave_question(running)), answered)
+        await self.push_screen(Question(self.desk, leave_question(running)), answered)
+
+    async def action_interrupt(self) -> None:
+        """Quit as q does; a second time at once."""
+        if isinstance(self.screen, Question | TooSmallScreen):
+            self.exit()
+        else:
+            await self.action_leave()
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """While a filter or a command is typed, letters are no keys."""
+        typing = isinstance(self.screen, Frame) and self.screen.typing
+        return not typing or action == "interrupt"
 
     def on_resize(self, event: events.Resize) -> None:
         """Show the needed size while the terminal is too small."""

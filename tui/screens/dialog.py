@@ -23,6 +23,7 @@ class Dialog(ModalScreen[ResultT], inherit_bindings=False):
     """A bordered box; the view behind is not dimmed, since that would repaint all of it."""
 
     place: ClassVar[Place]
+    AUTO_FOCUS = ""
     DEFAULT_CSS = """
     Dialog { align: center middle; background: transparent; }
     Dialog > #box {

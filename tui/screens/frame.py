@@ -1,11 +1,11 @@
 """What every view has around it: top line, heading, footer, notice and prompt."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, cast
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.suggester import Suggester
 from textual.widget import Widget
@@ -13,7 +13,7 @@ from textual.widget import Widget
 from tui.actions import Place, bindings, is_dangerous
 from tui.desk import Desk
 from tui.destinations import completion
-from tui.messages import Commanded
+from tui.navigator import Navigator
 from tui.paint import Line
 from tui.store import Changes
 from tui.views.keys import footer
@@ -25,17 +25,15 @@ from tui.widgets.prompt import Prompt
 
 def keys(place: Place) -> list[BindingType]:
     """Bindings of a view: those of its place, and those that are everywhere."""
-    return [*_quiet(place), *_quiet(Place.EVERYWHERE)]
-
-
-def _quiet(place: Place) -> Iterator[Binding]:
-    yield from bindings(place)
+    return [*bindings(place), *bindings(Place.EVERYWHERE)]
 
 
 class Frame(Screen[None], inherit_bindings=False):
     """A view that fills the screen."""
 
     place: ClassVar[Place]
+    AUTO_FOCUS = ""
+    """Keys are the screen's; only an open prompt takes the focus."""
     DEFAULT_CSS = """
     Frame { layers: base overlay; background: $background; }
     Frame > #top, Frame > #heading, Frame > #footer { height: 1; }
@@ -80,13 +78,27 @@ class Frame(Screen[None], inherit_bindings=False):
         keys = footer(self.place, width, writable=desk.writable, without=self.idle_action())
         self.query_one("#footer", Lines).show([keys])
 
+    def hush(self) -> None:
+        """Take the notice away."""
+        self.query_one(Notice).hide()
+
     def tell(self, sentence: str) -> None:
         """Show a sentence until the next key, ten seconds at most."""
         self.query_one(Notice).tell(sentence)
 
+    @property
+    def navigator(self) -> Navigator:
+        """The app, as far as a view needs it."""
+        return cast("Navigator", self.app)
+
+    @property
+    def typing(self) -> bool:
+        """Whether keys are letters of a filter or a command."""
+        return self.query_one(Prompt).is_open
+
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In read-only mode keys that change something are not there."""
-        return self.desk.writable or not is_dangerous(action)
+        return not self.typing and (self.desk.writable or not is_dangerous(action))
 
     def on_screen_resume(self) -> None:
         """Catch up with what changed while another screen was shown."""
@@ -97,24 +109,16 @@ class Frame(Screen[None], inherit_bindings=False):
         """Lay out anew for the new width."""
         self.call_after_refresh(self.on_screen_resume)
 
-    def on_key(self, _: events.Key) -> None:
-        """Any key takes the notice away."""
-        self.query_one(Notice).hide()
-
     def action_command(self) -> None:
         """Type a command."""
         self.query_one(Prompt).open("command")
 
     @on(Prompt.Closed)
-    def prompt_closed(self, event: Prompt.Closed) -> None:
+    async def prompt_closed(self, event: Prompt.Closed) -> None:
         """Carry a command out."""
-        self.focus_body()
-        if event.kind == "command" and event.accepted and event.text.strip():
-            self.post_message(Commanded(event.text))
-
-    def focus_body(self) -> None:
-        """Give the keys back to the view."""
         self.set_focus(None)
+        if event.kind == "command" and event.accepted and event.text.strip():
+            await self.navigator.command(event.text)
 
 
 class _Commands(Suggester):

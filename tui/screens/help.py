@@ -46,4 +46,4 @@ class HelpScreen(Frame):
 
     async def action_back(self) -> None:
         """Go back."""
-        await self.run_action("app.back")
+        await self.navigator.go_back()

@@ -8,7 +8,6 @@ from textual.binding import BindingType
 from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing
-from tui.messages import WantsServers
 from tui.paint import Line
 from tui.screens.frame import keys
 from tui.screens.listing import ListView
@@ -39,10 +38,10 @@ class HostsScreen(ListView[HostView]):
         """Compare the host with the others, and say all that is known of it."""
         return hosts.details(row, self.rows().values(), width, self.desk.glyphs)
 
-    def action_open(self) -> None:
+    async def action_open(self) -> None:
         """Show the servers of the host under the cursor."""
         if self.table.cursor_id:
-            self.post_message(WantsServers(self.table.cursor_id))
+            await self.navigator.show_servers(self.table.cursor_id)
 
     def _under_cursor(self) -> HostFacts | None:
         row = self.table.cursor_row

@@ -9,7 +9,6 @@ from textual.widget import Widget
 
 from tui.desk import Desk
 from tui.listing import Listing, RowT
-from tui.messages import Told
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, line, spread
 from tui.screens.frame import Frame
@@ -82,10 +81,6 @@ class ListView(Frame, Generic[RowT]):
     def scope(self) -> str:
         """Name what the rows are limited to, apart from the filter."""
         return ""
-
-    def focus_body(self) -> None:
-        """Give the keys back to the table."""
-        self.table.focus()
 
     def find(self, row_id: str) -> None:
         """Put the cursor on a row, if need be without the filter that hides it."""
@@ -162,7 +157,7 @@ class ListView(Frame, Generic[RowT]):
         elif self.table.listing.filter.text:
             self._filter("")
         else:
-            await self.run_action("app.back")
+            await self.navigator.go_back()
 
     def action_move(self, motion: Motion) -> None:
         """Move the cursor, or the details when they have the screen."""
@@ -202,4 +197,4 @@ class ListView(Frame, Generic[RowT]):
         """Copy the id of the row under the cursor."""
         if self.table.cursor_id:
             self.app.copy_to_clipboard(self.table.cursor_id)
-            self.post_message(Told(f"copied {self.table.cursor_id}"))
+            self.tell(f"copied {self.table.cursor_id}")

@@ -9,7 +9,6 @@ from textual.widget import Widget
 
 from tui.actions import Place
 from tui.desk import Desk
-from tui.messages import Told, WantsAbort, WantsCurve
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, labelled, line, spread
 from tui.screens.frame import Frame, keys
@@ -62,7 +61,7 @@ class MigrationScreen(Frame):
 
     def on_mount(self) -> None:
         """Fetch the curve so far."""
-        self.post_message(WantsCurve(self.migration_id))
+        self.navigator.fetch_curve(self.migration_id)
 
     @property
     def migration(self) -> Migration | None:
@@ -92,16 +91,16 @@ class MigrationScreen(Frame):
 
     async def action_back(self) -> None:
         """Go back."""
-        await self.run_action("app.back")
+        await self.navigator.go_back()
 
-    def action_abort(self) -> None:
+    async def action_abort(self) -> None:
         """Ask whether to abort."""
-        self.post_message(WantsAbort(self.migration_id))
+        await self.navigator.ask_abort(self.migration_id)
 
     def action_copy_id(self) -> None:
         """Copy the migration's id."""
         self.app.copy_to_clipboard(self.migration_id)
-        self.post_message(Told(f"copied {self.migration_id}"))
+        self.tell(f"copied {self.migration_id}")
 
     def _draw(self) -> None:
         migration = self.migration

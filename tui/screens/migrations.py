@@ -8,7 +8,6 @@ from textual.binding import BindingType
 from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing
-from tui.messages import WantsAbort, WantsMigration
 from tui.paint import Line
 from tui.screens.frame import keys
 from tui.screens.listing import ListView
@@ -42,12 +41,12 @@ class MigrationsScreen(ListView[Migration]):
         last = self.desk.store.last_sample(row.migration_id)
         return summary(row, last, width, self.desk.glyphs)
 
-    def action_open(self) -> None:
+    async def action_open(self) -> None:
         """Show the migration under the cursor."""
         if self.table.cursor_id:
-            self.post_message(WantsMigration(self.table.cursor_id))
+            await self.navigator.show_migration(self.table.cursor_id)
 
-    def action_abort(self) -> None:
+    async def action_abort(self) -> None:
         """Ask whether to abort the migration under the cursor."""
         if self.table.cursor_id:
-            self.post_message(WantsAbort(self.table.cursor_id))
+            await self.navigator.ask_abort(self.table.cursor_id)

@@ -8,7 +8,6 @@ from textual.binding import BindingType
 from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing
-from tui.messages import Told, WantsAbort, WantsMigration, WantsTargets
 from tui.paint import Line
 from tui.screens.frame import keys
 from tui.screens.listing import ListView
@@ -49,7 +48,7 @@ class ServersScreen(ListView[ServerView]):
         migrations = self.desk.store.migrations_of(row.server_id)
         return servers.details(row, migrations, width, self.desk.glyphs)
 
-    def action_open(self) -> None:
+    async def action_open(self) -> None:
         """Show the server's migration: the one under way, else its last."""
         server = self.table.cursor_row
         if server is None:
@@ -57,21 +56,21 @@ class ServersScreen(ListView[ServerView]):
         known = self.desk.store.migrations_of(server.server_id)
         migration_id = server.migration_id or (known[0].migration_id if known else "")
         if migration_id:
-            self.post_message(WantsMigration(migration_id))
+            await self.navigator.show_migration(migration_id)
         else:
-            self.post_message(Told(f"{server.name} has not been migrated yet"))
+            self.tell(f"{server.name} has not been migrated yet")
 
-    def action_live_migrate(self) -> None:
+    async def action_live_migrate(self) -> None:
         """Open the live-migrate dialog."""
         if self.table.cursor_id:
-            self.post_message(WantsTargets(self.table.cursor_id))
+            await self.navigator.show_targets(self.table.cursor_id)
 
-    def action_abort(self) -> None:
+    async def action_abort(self) -> None:
         """Ask whether to abort the server's migration."""
         server = self.table.cursor_row
         if server is None:
             return
         if server.migration_id:
-            self.post_message(WantsAbort(server.migration_id))
+            await self.navigator.ask_abort(server.migration_id)
         else:
-            self.post_message(Told(f"{server.name} does not migrate now: nothing to abort"))
+            self.tell(f"{server.name} does not migrate now: nothing to abort")

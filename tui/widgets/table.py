@@ -13,12 +13,15 @@ from textual.message import Message
 
 from tui.listing import Column, Listing, RowT, fit, gap
 from tui.motion import Motion, moved
-from tui.paint import Line, Span, Tone, line, pad
+from tui.paint import Line, Span, Tone, line, pad, width_of
 from tui.text import escape_text
 from tui.widgets.lines import Lines
 
+_WIDEST = 60
+"""Cells beyond which even a wide table cuts."""
 
-class Table(Lines, Generic[RowT], can_focus=True):
+
+class Table(Lines, Generic[RowT]):
     """Draws a header line and the rows in sight."""
 
     @dataclass
@@ -49,6 +52,7 @@ class Table(Lines, Generic[RowT], can_focus=True):
         self._cursor_id: str | None = None
         self._top = 0
         self._first_column = 0
+        self._full_widths: dict[str, int] = {}
 
     @property
     def cursor_id(self) -> str | None:
@@ -117,6 +121,7 @@ class Table(Lines, Generic[RowT], can_focus=True):
         """Show all columns at their full width, or those that fit."""
         self.wide = not self.wide
         self._first_column = 0
+        self._full_widths.clear()
         self.paint()
 
     def paint(self) -> None:
@@ -188,9 +193,15 @@ class Table(Lines, Generic[RowT], can_focus=True):
             return fit(columns, width)
         # The first column names the row and stays in place.
         chosen = [columns[0], *columns[1 + self._first_column :]]
-        full = [(column, max(column.width, min(column.most or 24, 48))) for column in chosen]
-        needed = sum(size for _, size in full) + gap(width) * (len(full) - 1)
-        return fit(columns, width) if needed < width and not self._first_column else full
+        return [(column, self._full_width(column)) for column in chosen]
+
+    def _full_width(self, column: Column[RowT]) -> int:
+        """Width at which no cell in sight is cut; it only grows while the table is wide."""
+        ids = self.listing.ids[self._top : self._top + self.size.height - 1]
+        cells = [column.cell(self.listing.rows[each], _WIDEST).text for each in ids]
+        needed = [column.width, *(width_of(escape_text(text)) for text in cells)]
+        self._full_widths[column.key] = max(self._full_widths.get(column.key, 0), *needed)
+        return min(self._full_widths[column.key], _WIDEST)
 
     def _header(self, columns: Sequence[tuple[Column[RowT], int]], width: int) -> Line:
         titles = []

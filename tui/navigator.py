@@ -1,0 +1,35 @@
+"""What a screen may ask of the app: to show something else, or to say something."""
+
+from typing import Protocol
+
+
+class Navigator(Protocol):
+    """The way from one screen to another.
+
+    These are awaited, so that a key typed ahead always reaches the screen that the key before it
+    led to.
+    """
+
+    async def go_back(self) -> None:
+        """Show the view before, unless this is the first."""
+
+    async def show_servers(self, host_id: str) -> None:
+        """Show the servers of one host."""
+
+    async def show_migration(self, migration_id: str) -> None:
+        """Show one migration."""
+
+    async def show_targets(self, server_id: str) -> None:
+        """Open the live-migrate dialog of a server."""
+
+    async def ask_abort(self, migration_id: str) -> None:
+        """Ask whether to abort a migration."""
+
+    async def command(self, text: str) -> None:
+        """Go where a command leads that was typed after ``:``."""
+
+    def fetch_curve(self, migration_id: str) -> None:
+        """Fetch the samples of a migration so far."""
+
+    def tell(self, sentence: str) -> None:
+        """Show a sentence in the notice line."""
