@@ -47,9 +47,9 @@ def test_a_busy_guest_moves_with_a_true_curve(
     told = [event.sample for event in listener.of(JobSample) if event.server_id == server_id]
     assert told == list(detail.samples)
     states = [job.state for job in listener.of(Job) if job.server_id == server_id]
-    assert [state for state, _ in itertools.groupby(states)] == list(
+    assert [state for state, _ in itertools.groupby(states)] == [
         state for state in JobState if state is not JobState.COPYING_DISKS
-    )
+    ]
     completed = agents("kvm-02").truth(server_id).completed
     assert completed is not None
     assert completed.downtime_ms == detail.job.statistics.downtime_ms
@@ -88,9 +88,10 @@ def test_cancelled_while_it_copies(
     copying(source, order["migration_id"])
     incoming = agents("kvm-02").truth(server_id)
     assert (incoming.state, incoming.incoming) == (PowerState.PAUSED, True)
+    resume = ResumeCommand(generation=order["generation"])
+    target = agents("kvm-02")
     with pytest.raises(GodwitError, match="belongs to the host") as refused:
-        resume = ResumeCommand(generation=order["generation"])
-        agents("kvm-02").post(f"/v1/servers/{server_id}/resume", resume, GuestTruth)
+        target.post(f"/v1/servers/{server_id}/resume", resume, GuestTruth)
     assert refused.value.code is ErrorCode.CONFLICT
 
     stop = CancelCommand(server_id=server_id, generation=order["generation"])
