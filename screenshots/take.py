@@ -1,0 +1,123 @@
+"""Pictures of the console on a real lab: `make screenshots`.
+
+Brings up a lab of three hosts, drives the console with keys, as a person would, while db-1 (which
+dirties 20 MB/s) moves over a link of 400 Mbit/s, and saves what the screen shows as SVG.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+os.environ["TEXTUAL_ANIMATIONS"] = "none"  # read when textual is imported
+
+from textual.pilot import Pilot
+
+from lab import network, programs
+from lab.fleet import Lab
+from lab.state import LinkLimit
+from tui.app import Console
+from tui.client import Client
+from tui.desk import Desk
+from tui.settings import Settings
+from wire.config import TlsFiles
+from wire.migration import MigrationState
+
+LAB = "screenshots"
+FOLDER = Path(__file__).parent
+SIZES = {"narrow": (80, 24), "wide": (140, 40)}
+
+
+
+def settings_of(lab: Lab) -> Settings:
+    """How the console finds this lab's backend."""
+    environment = programs.console_environment(lab.state, lab.folders, "operator")
+    return Settings(
+        backend_url=environment["GODWIT_BACKEND"],
+        token_file=Path(environment["GODWIT_TOKEN_FILE"]),
+        tls=TlsFiles(
+            ca_file=Path(environment["GODWIT_CA_FILE"]),
+            cert_file=Path(environment["GODWIT_CERT_FILE"]),
+            key_file=Path(environment["GODWIT_KEY_FILE"]),
+        ),
+    )
+
+
+async def until(pilot: Pilot[None], check: Callable[[], object]) -> None:
+    """Wait for something that the lab does."""
+    async with asyncio.timeout(60):
+        while not check():
+            await pilot.pause(0.1)
+
+
+async def tour(pilot: Pilot[None], desk: Desk, save: Callable[[str], None]) -> None:
+    """Walk through every view and move db-1 on the way."""
+    store = desk.store
+    await until(pilot, lambda: store.complete)
+    await pilot.pause(1.5)
+    save("hosts")
+    await pilot.press("2")
+    await pilot.pause(0.6)
+    await pilot.press("slash", *"db-1", "enter", "M")
+    await pilot.pause(1.5)
+    await pilot.press("j", "j", "j")
+    await pilot.pause(0.3)
+    save("live-migrate")
+    await pilot.press("g", "enter")
+    await pilot.pause(0.5)
+    await pilot.press("y")
+    await until(
+        pilot,
+        lambda: any(
+            one.state is MigrationState.COPYING_MEMORY for one in store.migrations.values()
+        ),
+    )
+    await pilot.pause(2.0)
+    save("migration")
+    await until(pilot, lambda: all(one.state.ended for one in store.migrations.values()))
+    await pilot.pause(1.5)
+    save("migration-ended")
+    await pilot.press("?")
+    await pilot.pause(0.5)
+    save("keys")
+    await pilot.press("escape", "3")
+    await pilot.pause(0.6)
+    save("migrations")
+    await pilot.press("2", "escape")
+    await pilot.pause(0.6)
+    save("servers")
+
+
+async def take(lab: Lab, name: str, size: tuple[int, int]) -> None:
+    """One tour at one size."""
+    settings = settings_of(lab)
+    desk = Desk(client=Client(settings), address=urlsplit(settings.backend_url).netloc)
+    console = Console(desk)
+
+    def save(view: str) -> None:
+        picture = console.export_screenshot(title="godwit")
+        (FOLDER / f"{view}-{name}.svg").write_text(picture, encoding="utf-8")
+
+    async with console.run_test(size=size) as pilot:
+        await tour(pilot, desk, save)
+
+
+def main() -> None:
+    """Bring the lab up, take both tours, end the lab."""
+    lab = Lab(LAB, say=print)
+    lab.up()
+    try:
+        for host in lab.state.hosts:
+            rate = network.parse_rate("400mbit")
+            lab.limit_link(host.name, LinkLimit(rate_bits_per_s=rate))
+        for name, size in SIZES.items():
+            asyncio.run(take(lab, name, size))
+    finally:
+        lab.down()
+    print(f"{2 * 7} pictures in {FOLDER}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
