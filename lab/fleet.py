@@ -25,22 +25,18 @@ from lab.errors import LabError
 from lab.folders import LabFolders
 from lab.preparation import boot_spec, prepare
 from lab.processes import ProcessId
-from lab.report import GuestReport
-from lab.server import ServerSpec, check_spec
-from lab.state import (
-    CONTROLLER,
-    LabState,
-    LinkLimit,
-    Node,
-    ServerEntry,
-    all_resources,
+from lab.registry import (
+    claim,
     labs_root,
     locked,
-    new_state,
     read_resources,
     read_state,
+    unknown_lab,
     write_state,
 )
+from lab.report import GuestReport
+from lab.server import ServerSpec, check_spec
+from lab.state import CONTROLLER, LabState, LinkLimit, Node, ServerEntry
 
 MOST_HOSTS = 32
 
@@ -62,16 +58,12 @@ class Lab:
         """
         state = read_state(self.name)
         if state is None:
-            raise self._unknown()
+            raise unknown_lab(self.name)
         return state
-
-    def _unknown(self) -> LabError:
-        known = ", ".join(other.name for other in all_resources()) or "none"
-        return LabError(f"there is no lab {self.name!r} on this machine; labs here: {known}")
 
     def _locked(self) -> AbstractContextManager[None]:
         if not self.folders.root.exists():
-            raise self._unknown()
+            raise unknown_lab(self.name)
         return locked(self.folders.root)
 
     # ------------------------------------------------------------------ up and down
@@ -89,7 +81,7 @@ class Lab:
         if server_count < 0:
             raise LabError(f"{server_count} servers cannot be made: give 0 or more")
         node.check_privileges()
-        self._claim(host_count, server_count)
+        claim(self.name, host_count=host_count, server_count=server_count)
         with self._locked():
             state = self._forget_older_boot()
             if not state.prepared:
@@ -119,8 +111,8 @@ class Lab:
             LabError: there is no such lab.
         """
         if not self.folders.root.exists():
-            raise self._unknown()
-        with locked(labs_root()):
+            raise unknown_lab(self.name)
+        with locked(labs_root(), make=True):
             with self._locked():
                 made = read_resources(self.name)
                 if made is not None:
@@ -132,27 +124,11 @@ class Lab:
             if not any(labs_root().iterdir()):
                 labs_root().rmdir()
 
-    def _claim(self, host_count: int, server_count: int) -> None:
-        """Record a new lab with a subnet of its own, unless there is this lab already."""
-        labs_root().mkdir(parents=True, exist_ok=True)
-        with locked(labs_root()):
-            if read_state(self.name) is not None:
-                return
-            taken = {other.subnet for other in all_resources()}
-            for subnet in range(1, 255):
-                if subnet not in taken and network.subnet_is_free(subnet):
-                    break
-            else:
-                raise LabError("every network 10.77.1.0/24 to 10.77.254.0/24 is in use here")
-            self.folders.root.mkdir(exist_ok=True)
-            counts = {"host_count": host_count, "server_count": server_count}
-            write_state(new_state(self.name, subnet=subnet, **counts))
-
     def _forget_older_boot(self) -> LabState:
         """After a reboot of the machine no node runs, whatever is recorded."""
         state = self.state
         if state.boot_id != processes.boot_id():
-            off = tuple(replace(each, process=None) for each in state.nodes)
+            off = tuple(replace(each, process=None, begun=False) for each in state.nodes)
             self._write(nodes=off, boot_id=processes.boot_id())
         return self.state
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from lab.state import lab_folder
+from lab.registry import lab_folder
 
 SHARED_PATH = Path("/var/lib/libvirt/shared")
 """Path of the shared pool in every host."""

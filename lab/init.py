@@ -24,12 +24,13 @@ PID_FOLDER = Path("/run/godwit-lab")
 STEADY_AFTER_S = 10.0
 """A program that lived this long starts again after the first delay."""
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "LANG": "C.UTF-8",
     "PYTHONUNBUFFERED": "1",
 }
+"""Of PID 1 and of every program; nothing of the person who started the lab gets in."""
 
 
 class Program:
@@ -44,11 +45,11 @@ class Program:
         self.start_at = 0.0
         self.delay_s = FIRST_DELAY_S
 
-    def start(self, environment: dict[str, str]) -> None:
+    def start(self) -> None:
         """Start it, or plan the next attempt."""
         self.started_at = time.monotonic()
         try:
-            self.pid = spawn(self.argv, stdin=None, output=self.log, environment=environment)
+            self.pid = spawn(self.argv, stdin=None, output=self.log, environment=os.environ)
             (PID_FOLDER / self.name).write_text(str(self.pid), encoding="ascii")
         except OSError as error:
             self.ended(f"cannot be started: {error.strerror}")
@@ -84,7 +85,7 @@ def _reap(programs: list[Program]) -> None:
                 program.ended(_describe(status))
 
 
-def _supervise(programs: list[Program], environment: dict[str, str]) -> None:
+def _supervise(programs: list[Program]) -> None:
     """Never ends: the node lives as long as this process."""
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
@@ -96,7 +97,7 @@ def _supervise(programs: list[Program], environment: dict[str, str]) -> None:
         now = time.monotonic()
         for program in programs:
             if program.pid == 0 and program.start_at <= now:
-                program.start(environment)
+                program.start()
         waiting = [program.start_at - now for program in programs if program.pid == 0]
         timeout_s = max(0.01, min(waiting)) if waiting else None
         if select.select([woken], [], [], timeout_s)[0]:
@@ -134,7 +135,7 @@ def main() -> None:
     programs = [
         Program(name, argv, logs / f"{name}.log") for name, argv in spec["programs"].items()
     ]
-    _supervise(programs, _ENVIRONMENT)
+    _supervise(programs)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import msgspec
 
 from lab import network, processes
 from lab.errors import LabError
-from lab.init import PID_FOLDER
+from lab.init import ENVIRONMENT, PID_FOLDER
 from lab.processes import ProcessId
 from lab.state import LabState, Node
 
@@ -38,7 +38,7 @@ def check_privileges() -> None:
         LabError: it does not; the sentence says how to get there.
     """
     if os.geteuid() != 0:
-        raise LabError("godwit-lab makes namespaces and bridges and needs root: run it with sudo")
+        raise LabError("hosts are namespaces with a network of their own, and need root: use sudo")
     try:
         processes.run(["unshare", *_NAMESPACES, "--fork", "--mount-proc", "true"])
     except LabError as error:
@@ -76,7 +76,7 @@ def start(
     output = folder / "log" / "init.log"
     theirs, ours = os.pipe()
     with os.fdopen(theirs, "rb") as waiting, os.fdopen(ours, "wb", buffering=0) as go:
-        pid = processes.spawn(argv, stdin=waiting.fileno(), output=output, environment=os.environ)
+        pid = processes.spawn(argv, stdin=waiting.fileno(), output=output, environment=ENVIRONMENT)
         node = msgspec.structs.replace(node, process=processes.identify(pid), begun=False)
         record(node)
         init = _wait_for_init(node, output)

@@ -101,9 +101,17 @@ def run(argv: Sequence[str], *, stdin: str = "", timeout_s: float = 30.0) -> str
         LabError: it is not there, took longer than ``timeout_s``, or ended with another status
             than 0; the sentence carries the program's own words.
     """
+    # ip, tc and nsenter lie where root's own shell may not look
+    environment = os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
     try:
         done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+            argv,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env=environment,
         )
     except FileNotFoundError:
         raise LabError(f"{argv[0]} is not installed: run lab/install-packages") from None

@@ -1,14 +1,7 @@
 """What a lab has made, written down first, so that it can be ended by id at any time."""
 
-import fcntl
-import os
-import re
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -16,7 +9,6 @@ from lab.errors import LabError
 from lab.processes import ProcessId, boot_id
 from lab.server import ServerSpec, usual_servers
 
-LOCK_TIMEOUT_S = 60.0
 CONTROLLER = "controller"
 CONTROLLER_NUMBER = 2
 FIRST_HOST_NUMBER = 11
@@ -131,87 +123,3 @@ def new_state(name: str, *, subnet: int, host_count: int, server_count: int) -> 
         nodes=(Node(name=CONTROLLER, number=CONTROLLER_NUMBER), *hosts),
         servers=tuple(ServerEntry(spec=spec, server_id=str(uuid.uuid4())) for spec in specs),
     )
-
-
-def labs_root() -> Path:
-    """The folder that holds every lab's folder."""
-    return Path(os.environ.get("GODWIT_LAB_ROOT", "/var/lib/godwit-lab"))
-
-
-def lab_folder(name: str) -> Path:
-    """The folder that holds everything of one lab.
-
-    Raises:
-        LabError: the name is not fit to be a folder's.
-    """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
-        raise LabError(
-            f"{name!r} cannot name a lab: use up to 31 of a-z, 0-9 and '-', and no '-' at first"
-        )
-    return labs_root() / name
-
-
-def read_state(name: str) -> LabState | None:
-    """What is recorded of a lab; None when there is no such lab."""
-    return _read(lab_folder(name), LabState)
-
-
-def read_resources(name: str) -> Resources | None:
-    """What has to be ended with a lab; None when there is no such lab."""
-    return _read(lab_folder(name), Resources)
-
-
-def all_resources() -> list[Resources]:
-    """Every lab that is recorded on this machine."""
-    found = (_read(path.parent, Resources) for path in sorted(labs_root().glob("*/state.json")))
-    return [resources for resources in found if resources is not None]
-
-
-RecordT = TypeVar("RecordT", bound=Resources)
-
-
-def _read(folder: Path, kind: type[RecordT]) -> RecordT | None:
-    path = folder / "state.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise LabError(f"{path} cannot be read: {error}") from None
-
-
-def write_state(state: LabState) -> None:
-    """Record a lab, whole or not at all."""
-    path = lab_folder(state.name) / "state.json"
-    fresh = path.with_name("state.json.new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
-    fresh.replace(path)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against every other godwit-lab command.
-
-    Raises:
-        LabError: another command holds it for longer than a minute, or it is gone.
-    """
-    deadline = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        try:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            raise LabError(f"{folder} is gone: another command has just ended this lab") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # `down` may have removed the folder that was opened here
-            if os.fstat(handle).st_nlink > 0:
-                yield
-                return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise LabError(
-                    f"another godwit-lab command holds {folder} for {LOCK_TIMEOUT_S:.0f} s"
-                ) from None
-            time.sleep(0.05)
-        finally:
-            os.close(handle)

@@ -10,11 +10,12 @@ import pytest
 
 from lab.fleet import Lab
 from lab.node import init_process
+from lab.registry import all_resources
 from lab.server import ServerSpec
-from lab.state import LinkLimit, all_resources
+from lab.state import LinkLimit
 
 HOST_COUNT = 4
-_OWN_NAME = re.compile(r"test-(\d+)")
+_OWN_NAME = re.compile(r"test-(\d+)(-\d+)?")
 
 
 @pytest.fixture(scope="session")

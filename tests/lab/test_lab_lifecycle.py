@@ -11,7 +11,7 @@ import pytest
 
 from lab.errors import LabError
 from lab.fleet import Lab
-from lab.state import read_resources
+from lab.registry import read_resources
 
 pytestmark = pytest.mark.lab
 
