@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -155,7 +156,10 @@ def _discard_output() -> None:
 
 def main() -> None:
     """Entry point of the script ``godwit``."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        # A parent may have closed it.
+        stream = getattr(sys, name) or Path(os.devnull).open("w")  # noqa: SIM115 - lives on
         # A terminal that cannot show a letter gets its escape instead of a traceback.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
     sys.exit(run(sys.argv[1:]))

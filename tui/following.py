@@ -14,6 +14,7 @@ PATIENCE_S = 60.0
 """How long the backend may stay away before nobody waits for it any more."""
 _QUIET_S = 5.0
 """After so long without a word about this migration, the backend is asked."""
+_MOMENT_S = 0.05
 _PASSING = {
     ErrorCode.NOT_LEADING,
     ErrorCode.ETCD_UNREACHABLE,
@@ -81,8 +82,8 @@ class _Following:
         watcher.on_migration(begun)
 
     def quiet_left_s(self) -> float:
-        """How long to wait for an event before asking."""
-        return max(0.0, self._told_at + _QUIET_S - self._clock())
+        """How long to wait for an event before asking; never so short that none is taken."""
+        return max(_MOMENT_S, self._told_at + _QUIET_S - self._clock())
 
     async def take(self, item: _Item | None) -> None:
         """Take one item of the stream, or None after a silence."""
@@ -124,7 +125,6 @@ class _Following:
             self._watcher.on_migration(migration)
 
     async def _ask(self) -> None:
-        self._told_at = self._clock()
         try:
             detail = await self._client.migration(self.migration.migration_id)
         except BackendUnreachable as error:
@@ -136,6 +136,7 @@ class _Following:
         else:
             self._answered_at = self._clock()
             self._take_migration(detail.migration)
+        self._told_at = self._clock()
 
     def _check_patience(self, reason: str) -> None:
         if self._clock() - self._answered_at > PATIENCE_S:

@@ -164,12 +164,6 @@ async def _stream(fleet: Fleet) -> AsyncIterator[Outgoing]:
         await asyncio.sleep(0.02)
 
 
-async def _serve(server: uvicorn.Server) -> None:
-    await server.serve()
-    # Cut connections close in the loop's next turns.
-    await asyncio.sleep(0.1)
-
-
 class Backend:
     """The app under uvicorn, in a thread, on one port that survives a restart."""
 
@@ -181,6 +175,8 @@ class Backend:
             self.port = probe.getsockname()[1]
         self.url = f"https://127.0.0.1:{self.port}"
         self._server: uvicorn.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.frozen = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -197,10 +193,29 @@ class Backend:
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=asyncio.run, args=[_serve(self._server)])
+        self._thread = threading.Thread(target=asyncio.run, args=[self._serve(self._server)])
         self._thread.start()
         while not self._server.started:
             time.sleep(0.01)
+
+    async def _serve(self, server: uvicorn.Server) -> None:
+        self._loop = asyncio.get_running_loop()
+        await server.serve()
+        # Cut connections close in the loop's next turns.
+        await asyncio.sleep(0.1)
+
+    def freeze(self) -> threading.Event:
+        """Let it answer nothing, with every connection left open, until the event is set."""
+        assert self._loop is not None
+        thaw = threading.Event()
+
+        def stand_still() -> None:
+            self.frozen = True
+            thaw.wait(timeout=8)
+            self.frozen = False
+
+        self._loop.call_soon_threadsafe(stand_still)
+        return thaw
 
     def stop(self) -> None:
         if self._server is not None and self._thread is not None:

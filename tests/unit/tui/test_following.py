@@ -10,6 +10,7 @@ from tui.client import Client
 from tui.errors import BackendUnreachable
 from tui.following import follow_to_end
 from tui.settings import settings_from
+from wire import stream
 from wire.console import MigrationSample
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import Migration, MigrationState, Sample
@@ -118,6 +119,23 @@ async def test_an_end_while_the_backend_was_away(client, backend, fleet, moving)
     fleet.migrations["m-1"] = in_state(moving, MigrationState.CANCELLED)
     await asyncio.to_thread(backend.start)
     assert (await waiting).state is MigrationState.CANCELLED
+
+
+async def test_a_backend_that_freezes_is_noticed_and_outlived(
+    client, backend, fleet, moving, monkeypatch
+):
+    monkeypatch.setattr(following, "_QUIET_S", 0.1)
+    monkeypatch.setattr(stream, "_READ_TIMEOUT_S", 0.8)
+    monkeypatch.setattr(client._http, "timeout", 0.3)
+    notes = Notes()
+    waiting = asyncio.create_task(follow_to_end(client, moving, notes))
+    await asyncio.sleep(0.3)
+    thaw = backend.freeze()
+    await notes.broken.wait()
+    assert backend.frozen
+    thaw.set()
+    fleet.migrations["m-1"] = in_state(moving, MigrationState.SUCCEEDED)
+    assert (await waiting).state is MigrationState.SUCCEEDED
 
 
 async def test_a_backend_that_has_not_found_its_feet_yet(client, fleet, moving, monkeypatch):
