@@ -28,6 +28,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     source_truth: GuestTruth | None = None
     target_truth: GuestTruth | None = None
 
+    @property
+    def job_active(self) -> bool:
+        """Whether libvirt on the source still shows a job."""
+        return self.source_truth is not None and self.source_truth.job_active
+
 
 def now_ms() -> int:
     """Unix time in ms."""

@@ -56,8 +56,12 @@ class Runner:
             final = ending.not_begun(await self._reread(), str(reason))
             await self._finish(final, _unlocked)
             return
-        await self._follow()
-        await self._settle()
+        while True:
+            await self._follow()
+            finding = await self._find()
+            if finding is not None:
+                break
+        await self._settle(finding)
 
     async def _follow(self) -> None:
         """Follow the job until it ended, its agent does not know it, or its host went away."""
@@ -101,23 +105,22 @@ class Runner:
         except GodwitError as error:
             _log.warning("%s: not cancelled yet: %s", self._id, error.message)
 
-    async def _settle(self) -> None:
-        """Find where the guest is by asking both hosts, make it run, and write the end."""
-        migration = await self._drive.advance(self._id, MigrationState.COMPLETING)
-        finding = await self._find(migration)
-        job = self._jobs.latest(self._id)
-        if finding.source_truth is not None and (job is None or job.state is not JobState.ENDED):
+    async def _settle(self, finding: ending.Finding) -> None:
+        """Write the end, with what the source's agent knows of its job if it can be asked."""
+        migration = await self._reread()
+        if finding.source_truth is not None and not self._job_ended():
             await self._known(migration)
-            job = self._jobs.latest(self._id)
-        final = ending.ended(await self._reread(), finding, job, self._jobs.samples(self._id))
+        job, samples = self._jobs.latest(self._id), self._jobs.samples(self._id)
+        final = ending.ended(migration, finding, job, samples)
         health = self._drive.fleet.health.get(migration.target_host_id)
         epoch = health.epoch if health else 0
         await self._finish(
             final, lambda owner: ending.owner_after(owner, migration, finding.judgement, epoch)
         )
 
-    async def _find(self, migration: Migration) -> ending.Finding:
-        """Ask both hosts until what they say decides."""
+    async def _find(self) -> ending.Finding | None:
+        """Ask both hosts until what they say decides; None if the job turns out to go on."""
+        migration = await self._reread()
         patience_ends_s = time.monotonic() + _PATIENCE_S
         told = ""
         while True:
@@ -133,6 +136,8 @@ class Runner:
             elif verdict is not Verdict.WAIT:
                 return finding
             await asyncio.sleep(ASK_AGAIN_S)
+            if finding.job_active and not self._job_ended():
+                return None
 
     async def _resume(self, migration: Migration) -> None:
         """Let the guest run again on the source, which the failed migration left paused."""
@@ -146,6 +151,10 @@ class Runner:
         final = await self._drive.journal.advance_with_owner(final, own)
         self._jobs.forget(self._id)
         _log.info("%s: %s: %s %s", self._id, final.state, final.outcome, final.error)
+
+    def _job_ended(self) -> bool:
+        job = self._jobs.latest(self._id)
+        return job is not None and job.state is JobState.ENDED
 
     async def _reread(self) -> Migration:
         return await self._drive.reread(self._id)

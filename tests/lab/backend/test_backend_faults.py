@@ -1,0 +1,152 @@
+"""Whatever dies in mid-migration: it ends, its record tells the truth, and one guest runs."""
+
+import signal
+import time
+
+import pytest
+
+from lab.state import LinkLimit
+from wire.console import BackendStatus
+from wire.fleet import HostStatus, ServerStatus
+from wire.migration import MigrationState
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize(
+    ("node", "program"),
+    [("controller", "backend"), ("controller", "etcd"), ("kvm-01", "hostagent")],
+)
+def test_a_program_killed_in_mid_migration_does_not_stop_it(
+    lab, api, add_busy, hosts_of, assert_whole, *, node, program
+):
+    spec = add_busy()
+    asked = api.move(spec.name)
+    api.until_copying(asked.migration_id)
+    lab.signal_program(node, program, signal.SIGKILL)
+    ended = api.until_ended(asked.migration_id)
+    assert (ended.state, ended.outcome) == (
+        MigrationState.SUCCEEDED,
+        f"{spec.name} runs on kvm-02",
+    )
+    assert ended.statistics.total_ms > 0
+    assert hosts_of(spec.name) == {"kvm-02": "running"}
+    shown = api.until("settled", lambda: settled(api, spec.name))
+    assert (shown.host_name, shown.generation) == ("kvm-02", 2)
+    assert_whole("kvm-02", spec.name)
+
+
+def settled(api, server: str):
+    shown = api.server(server)
+    return shown if shown.status is ServerStatus.RUNNING else None
+
+
+def test_a_restarted_backend_has_the_whole_curve(lab, api, add_busy):
+    spec = add_busy()
+    asked = api.move(spec.name)
+    api.until_copying(asked.migration_id)
+    first = api.detail(asked.migration_id).samples[0]
+    lab.signal_program("controller", "backend", signal.SIGKILL)
+    api.until("back", lambda: api.detail(asked.migration_id).samples)
+    assert api.detail(asked.migration_id).samples[0] == first
+    api.until_ended(asked.migration_id)
+
+
+def test_an_etcd_that_is_away_for_long_costs_the_leadership_and_not_the_migration(
+    lab, api, add_busy, hosts_of
+):
+    spec = add_busy()
+    asked = api.move(spec.name)
+    api.until_copying(asked.migration_id)
+    lab.signal_program("controller", "etcd", signal.SIGSTOP)
+    try:
+        api.until("leadership lost", lambda: not api.get("/v1/status", BackendStatus).leading)
+        assert api.host("kvm-01").status is HostStatus.UNKNOWN
+        assert not api.detail(asked.migration_id).migration.state.ended
+    finally:
+        lab.signal_program("controller", "etcd", signal.SIGCONT)
+    assert api.until_ended(asked.migration_id).state is MigrationState.SUCCEEDED
+    assert hosts_of(spec.name) == {"kvm-02": "running"}
+
+
+@pytest.mark.parametrize("host", ["kvm-01", "kvm-02"])
+def test_libvirtd_killed_in_mid_migration_leaves_the_server_on_the_source(
+    lab, api, add_busy, hosts_of, assert_whole, *, host
+):
+    spec = add_busy()
+    asked = api.move(spec.name)
+    api.until_copying(asked.migration_id)
+    lab.signal_program(host, "libvirtd", signal.SIGKILL)
+    ended = api.until_ended(asked.migration_id)
+    assert (ended.state, ended.outcome) == (MigrationState.FAILED, f"{spec.name} runs on kvm-01")
+    assert ended.error
+    assert ended.advice
+    assert hosts_of(spec.name) == {"kvm-01": "running"}
+    api.until("settled", lambda: settled(api, spec.name))
+    assert_whole("kvm-01", spec.name)
+
+
+def test_a_target_without_power_leaves_the_server_on_the_source(
+    lab, api, add_busy, hosts_of, assert_whole
+):
+    spec = add_busy()
+    asked = api.move(spec.name)
+    api.until_copying(asked.migration_id)
+    lab.power_cut("kvm-02")
+    ended = api.until_ended(asked.migration_id)
+    assert (ended.state, ended.outcome) == (MigrationState.FAILED, f"{spec.name} runs on kvm-01")
+    assert hosts_of(spec.name) == {"kvm-01": "running"}
+    assert_whole("kvm-01", spec.name)
+
+
+def test_a_source_without_power_ends_the_migration_and_nothing_runs_on_the_target(
+    lab, api, add_busy, hosts_of
+):
+    spec = add_busy()
+    asked = api.move(spec.name)
+    api.until_copying(asked.migration_id)
+    lab.power_cut("kvm-01")
+    ended = api.until_ended(asked.migration_id)
+    assert (ended.state, ended.outcome) == (
+        MigrationState.FAILED,
+        f"{spec.name} belongs to kvm-01, which is offline",
+    )
+    assert hosts_of(spec.name) == {}
+    assert api.server(spec.name).status is ServerStatus.UNKNOWN
+
+
+def test_while_the_source_is_cut_off_nothing_is_decided(lab, api, add_busy, hosts_of, assert_whole):
+    spec = add_busy()
+    asked = api.move(spec.name)
+    api.until_copying(asked.migration_id)
+    lab.partition("kvm-01")
+    api.until("offline", lambda: api.host("kvm-01").status is HostStatus.OFFLINE)
+    time.sleep(1)
+    assert not api.detail(asked.migration_id).migration.state.ended
+    lab.heal("kvm-01")
+    ended = api.until_ended(asked.migration_id)
+    # libvirt takes up the copying again, or gives it up: both within the 30 s of its keepalive
+    where = "kvm-02" if ended.state is MigrationState.SUCCEEDED else "kvm-01"
+    assert ended.outcome == f"{spec.name} runs on {where}"
+    assert hosts_of(spec.name) == {where: "running"}
+    assert_whole(where, spec.name)
+
+
+def test_after_a_failure_the_same_move_works(lab, api, add_busy, hosts_of):
+    spec = add_busy()
+    asked = api.move(spec.name)
+    api.until_copying(asked.migration_id)
+    lab.signal_program("kvm-02", "libvirtd", signal.SIGKILL)
+    assert api.until_ended(asked.migration_id).state is MigrationState.FAILED
+    lab.limit_link("kvm-01", LinkLimit())
+    api.until("movable", lambda: "kvm-02" in api.server(spec.name).target_host_names)
+
+    def moved() -> bool:
+        answer = api.ask(f"/v1/servers/{spec.name}/live-migrate")
+        if not answer.is_success:
+            return False
+        ended = api.until_ended(answer.json()["migration_id"])
+        return ended.state is MigrationState.SUCCEEDED
+
+    api.until("moved", moved)
+    assert hosts_of(spec.name) == {"kvm-02": "running"}
