@@ -11,7 +11,7 @@
 ;   - Once a second it reads its record back from each disk and compares it with the record that it
 ;     wrote last. Another value means that somebody else wrote this disk: a split. Then it writes a
 ;     new record with a new nonce (TSC). So, of two copies of one guest, both notice.
-;   - Every beat, fault and split is a line on the first serial port.
+;   - Every beat, every split and the first fault is a line on the first serial port.
 ;
 ; Memory
 ;   00005000 interrupt descriptors      00007c00 stack, downwards; this code, upwards
