@@ -73,7 +73,12 @@ async def run(config: BackendConfig) -> None:
                 group.create_task(publisher.run()),
                 group.create_task(leadership.run(desk.lead, on_leadership)),
             ]
-            await serve(make_app(context, tokens), listen=config.listen, tls=config.tls)
+            await serve(
+                make_app(context, tokens),
+                listen=config.listen,
+                tls=config.tls,
+                on_stop=broadcaster.close,
+            )
             for task in tasks:
                 task.cancel()
     finally:

@@ -7,7 +7,7 @@ import hmac
 import logging
 import signal
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -131,18 +131,21 @@ async def _next(events: AsyncIterator[Outgoing]) -> Outgoing:
     return await anext(events)
 
 
-async def serve(app: Litestar, *, listen: str, tls: TlsFiles) -> None:
+async def serve(
+    app: Litestar, *, listen: str, tls: TlsFiles, on_stop: Callable[[], object] = lambda: None
+) -> None:
     """Serve until cancelled, SIGTERM or SIGINT; clients need a certificate of the fleet's CA.
 
     Args:
         app: the application.
         listen: ``host:port``.
         tls: this server's files.
+        on_stop: called when the end begins; ends event streams, which would hold it up for 1 s.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has shut down; the caller still has to clean up
-        loop.add_signal_handler(number, lambda: None)
+        loop.add_signal_handler(number, on_stop)
     host, _, port = listen.rpartition(":")
     config = uvicorn.Config(
         app,
@@ -162,5 +165,6 @@ async def serve(app: Litestar, *, listen: str, tls: TlsFiles) -> None:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         server.should_exit = True
+        on_stop()
         await serving
         raise
