@@ -35,7 +35,6 @@ COLUMNS, LINES = 120, 40
 IDLE_S = 20.0
 IDLE_LIMIT_BYTES_PER_S = 200
 MIGRATION_LIMIT_BYTES_PER_S = 6_000
-START_LIMIT_RATIO = 2.0
 PEER = """
 from textual.app import App
 from textual.widgets import DataTable
@@ -111,8 +110,8 @@ def environment() -> dict[str, str]:
 
 
 def table_is_painted(text: str) -> bool:
-    """Whether all three hosts stand on the screen."""
-    return all(f"kvm-0{number}" in text for number in (1, 2, 3))
+    """Whether all three hosts stand on the screen, in a table."""
+    return "HEALTH" in text and all(f"kvm-0{number}" in text for number in (1, 2, 3))
 
 
 def seconds_to_table(command: list[str], env: dict[str, str], limit_s: float = 60.0) -> float:
@@ -229,8 +228,8 @@ def main() -> None:
             "",
             f"`.venv/bin/python benchmarks/console.py --runs {arguments.runs} --write`",
             "",
-            f"{COLUMNS}x{LINES}, three hosts, {os.cpu_count()} cores. Ratios at most 1 are within",
-            f"the limit; the start's is against its peer (limit {START_LIMIT_RATIO}).",
+            f"{COLUMNS}x{LINES}, three hosts, {os.cpu_count()} cores. Bytes must be within their limit",
+            "(ratio at most 1); the start stands beside a peer that has nothing to fetch.",
             "",
             "| what | Godwit | against | ratio |",
             "|---|---|---|---|",
@@ -264,8 +263,7 @@ def main() -> None:
     if arguments.write:
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(page, encoding="utf-8")
-    within = ratio <= START_LIMIT_RATIO and max(idle_ratio, migration_ratio) <= 1
-    sys.exit(0 if within else 1)
+    sys.exit(0 if max(idle_ratio, migration_ratio) <= 1 else 1)
 
 
 if __name__ == "__main__":
