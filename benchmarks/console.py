@@ -228,7 +228,7 @@ def main() -> None:
             "",
             f"`.venv/bin/python benchmarks/console.py --runs {arguments.runs} --write`",
             "",
-            f"{COLUMNS}x{LINES}, three hosts, {os.cpu_count()} cores. Bytes must be within their limit",
+            f"{COLUMNS}x{LINES}, three hosts, {os.cpu_count()} cores. Bytes have a limit",
             "(ratio at most 1); the start stands beside a peer that has nothing to fetch.",
             "",
             "| what | Godwit | against | ratio |",

@@ -30,7 +30,6 @@ FOLDER = Path(__file__).parent
 SIZES = {"narrow": (80, 24), "wide": (140, 40)}
 
 
-
 def settings_of(lab: Lab) -> Settings:
     """How the console finds this lab's backend."""
     environment = programs.console_environment(lab.state, lab.folders, "operator")
