@@ -89,6 +89,12 @@ class EtcdServer:
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        # a thread may still answer until the signal has reached it
+        while number is signal.SIGSTOP and any(
+            task.read_text().rpartition(") ")[2][0] not in "Tt" for task in tasks.glob("*/stat")
+        ):
+            time.sleep(0.01)
 
     def compact(self, revision: int) -> None:
         tls = self._tls
