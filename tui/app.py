@@ -1,10 +1,13 @@
 """The console: one Textual app over the fleet's store."""
 
 import os
-from typing import ClassVar
+import sys
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from rich.console import RenderableType
 from textual import events, on
+from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -15,6 +18,7 @@ from tui.desk import Desk
 from tui.destinations import UnknownDestinationError, destination
 from tui.messages import AbortAnswered, CurveAnswered, FromStream
 from tui.plot import GraphStyle
+from tui.repaint import CellUpdate
 from tui.screens.dialog import Dialog, Question
 from tui.screens.frame import Frame
 from tui.screens.help import HelpScreen
@@ -26,7 +30,6 @@ from tui.screens.servers import ServersScreen
 from tui.screens.targets import TargetsDialog
 from tui.screens.too_small import TooSmallScreen, too_small
 from tui.settings import Settings
-from tui.store import Changes
 from tui.themes import THEMES, next_theme
 from tui.views.sentences import abort_question, leave_question
 from wire.config import ConfigError
@@ -40,6 +43,7 @@ GRAPH = "GODWIT_GRAPH"
 class Console(App[None], inherit_bindings=False):
     """Godwit's console. Workers only post messages; the handlers here own every change."""
 
+    TITLE = "godwit"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = []
 
@@ -67,6 +71,12 @@ class Console(App[None], inherit_bindings=False):
             self.frame.hush()
         await super().on_event(event)
 
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Write only the cells that changed."""
+        if isinstance(renderable, ChopsUpdate):
+            renderable = CellUpdate.of(renderable)
+        super()._display(screen, renderable)
+
     async def _follow(self) -> None:
         async with self.desk.client:
             async for item in self.desk.client.events():
@@ -81,13 +91,18 @@ class Console(App[None], inherit_bindings=False):
             self.show_changes()
 
     def show_changes(self) -> None:
-        """Bring every view on the stack up to date, and only the top line while paused."""
-        changes = Changes() if self.desk.paused else self.desk.store.changes()
-        for screen in self.screen_stack:
-            if isinstance(screen, Frame) and screen.is_mounted:
-                if not self.desk.paused:
-                    screen.take(changes)
-                screen.refresh_frame()
+        """Bring the view up to date, and only its top line while paused.
+
+        A view that something else covers catches up when it is shown again: painting it now would
+        paint what covers it, too.
+        """
+        # The stack is empty while the app ends.
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        if not isinstance(screen, Frame) or not screen.is_mounted:
+            return
+        if not self.desk.paused:
+            screen.take(self.desk.store.changes())
+        screen.refresh_frame()
 
     @property
     def frame(self) -> Frame | None:
@@ -268,6 +283,7 @@ def run(settings: Settings, *, read_only: bool, mouse: bool) -> None:
 
     Raises:
         ConfigError: the token, a TLS file or ``GODWIT_GRAPH`` cannot be used.
+        SystemExit: the console failed.
     """
     desk = Desk(
         client=Client(settings),
@@ -275,4 +291,8 @@ def run(settings: Settings, *, read_only: bool, mouse: bool) -> None:
         read_only_wanted=read_only,
         graph=graph_style(),
     )
-    Console(desk).run(mouse=mouse)
+    console = Console(desk)
+    console.run(mouse=mouse)
+    if console.return_code:
+        # Textual has printed what went wrong.
+        sys.exit(console.return_code)

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
@@ -181,6 +182,24 @@ def make_passes(count: int) -> tuple[Pass, ...]:
     )
 
 
+def cut_short(detail: MigrationDetail, samples: int) -> MigrationDetail:
+    """A recorded migration as it was when this many samples had come."""
+    kept = detail.samples[:samples]
+    now_ms = kept[-1].elapsed_ms
+    passes = [
+        each for each in detail.migration.passes if each.started_ms + each.duration_ms <= now_ms
+    ]
+    migration = msgspec.structs.replace(
+        detail.migration,
+        state=MigrationState.COPYING_MEMORY,
+        passes=tuple(passes),
+        statistics=Statistics(),
+        outcome="",
+        finished_at_ms=0,
+    )
+    return MigrationDetail(migration=migration, samples=kept)
+
+
 def make_migration(number: int, server: ServerView, **changed: object) -> Migration:
     """A live migration to kvm-02 that has succeeded, unless told otherwise."""
     view = {
@@ -316,6 +335,7 @@ class StubClient:
         self.refusal: GodwitError | None = None
         self.samples: tuple[Sample, ...] = make_samples(40)
         self.candidate_list = make_candidates()
+        self.recorded: MigrationDetail | None = None
 
     async def __aenter__(self) -> "StubClient":
         return self
@@ -350,6 +370,8 @@ class StubClient:
 
     async def migration(self, migration_id: str) -> MigrationDetail:
         self.asked.append(("migration", migration_id))
+        if self.recorded is not None:
+            return self.recorded
         migration = self._migration(migration_id)
         samples = () if migration.state.ended else self.samples
         return MigrationDetail(migration=migration, samples=samples)
@@ -408,6 +430,23 @@ def data() -> Path:
 
 
 @pytest.fixture
+def busy(data: Path) -> MigrationDetail:
+    """A guest that dirties 60 MB/s across 400 Mbit/s, recorded in the lab."""
+    return msgspec.json.decode((data / "busy.json").read_bytes(), type=MigrationDetail)
+
+
+@pytest.fixture
+def replay(client: StubClient) -> Callable[[MigrationDetail], None]:
+    """Let the stub's fleet have this migration only, with its curve."""
+
+    def put(detail: MigrationDetail) -> None:
+        client.recorded = detail
+        client.fleet = msgspec.structs.replace(client.fleet, migrations=(detail.migration,))
+
+    return put
+
+
+@pytest.fixture
 def make() -> dict[str, Callable[..., object]]:
     """The makers of wire structs, for tests that want one of their own."""
     return {
@@ -416,6 +455,7 @@ def make() -> dict[str, Callable[..., object]]:
         "migration": make_migration,
         "samples": make_samples,
         "fleet": make_fleet,
+        "cut_short": cut_short,
     }
 
 

@@ -79,12 +79,6 @@ def test_where_a_server_may_go(make):
     assert servers.may_go_to(stopped, UNICODE).text == "-"
 
 
-@pytest.fixture
-def busy(data) -> MigrationDetail:
-    """A guest that dirties 60 MB/s across 400 Mbit/s, recorded in the lab."""
-    return msgspec.json.decode((data / "busy.json").read_bytes(), type=MigrationDetail)
-
-
 def history_of(detail: MigrationDetail, samples: int) -> History:
     return History(
         samples=detail.samples[:samples],

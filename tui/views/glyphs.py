@@ -4,7 +4,6 @@ import msgspec
 
 from tui.paint import Span, Tone
 from tui.plot import GraphStyle
-from tui.store import Link
 from wire.fleet import HostStatus, ServerStatus
 from wire.migration import MigrationState
 
@@ -95,15 +94,6 @@ def migration_span(state: MigrationState, glyphs: Glyphs) -> Span:
         MigrationState.CANCELLED: (glyphs.warn, Tone.WARN),
     }.get(state, (glyphs.busy, Tone.BUSY))
     return Span(f"{glyph} {state}", tone)
-
-
-def link_span(link: Link, glyphs: Glyphs, *, lost_for_s: int = 0) -> Span:
-    """Whether what is shown is live."""
-    if link is Link.LIVE:
-        return Span(f"{glyphs.good} live", Tone.GOOD)
-    if link is Link.CONNECTING:
-        return Span(f"{glyphs.busy} connecting", Tone.BUSY)
-    return Span(f"{glyphs.bad} lost {lost_for_s} s ago", Tone.BAD)
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:

@@ -4,7 +4,7 @@ import msgspec
 
 from tui.paint import Line, Span, Tone, length, line, spread
 from tui.store import Link, Store
-from tui.views.glyphs import Glyphs, link_span
+from tui.views.glyphs import Glyphs
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,13 +34,24 @@ def _left(store: Store, session: Session, glyphs: Glyphs, *, with_token: bool) -
         spans += [Span(" PAUSED ", Tone.BADGE), Span(" ")]
     if store.status and with_token:
         spans.append(Span(f"{store.status.token_name} ({store.status.role}) ", Tone.DIM))
-    spans += [Span(" "), link_span(store.link, glyphs, lost_for_s=store.lost_for_s())]
+    spans += [Span(" "), _link(store, glyphs)]
     if store.link is Link.LOST and store.complete:
-        spans.append(Span(" shown as it was", Tone.WARN))
+        spans.append(Span(", shown as it was", Tone.WARN))
     spans += [Span("  "), _etcd(store, glyphs)]
     if store.status and not store.status.leading:
         spans.append(Span(f"  {glyphs.warn} standby", Tone.WARN))
     return tuple(spans)
+
+
+def _link(store: Store, glyphs: Glyphs) -> Span:
+    """Whether what is shown is live, or since when it is not."""
+    if store.link is Link.LIVE:
+        return Span(f"{glyphs.good} live", Tone.GOOD)
+    if store.link is Link.CONNECTING:
+        return Span(f"{glyphs.busy} connecting", Tone.BUSY)
+    if not store.complete:
+        return Span(f"{glyphs.bad} not connected", Tone.BAD)
+    return Span(f"{glyphs.bad} lost {store.lost_for_s()} s ago", Tone.BAD)
 
 
 def _etcd(store: Store, glyphs: Glyphs) -> Span:

@@ -1,0 +1,69 @@
+"""Every view as a picture, at three sizes; ``pytest --snapshot-update`` draws them anew."""
+
+import pytest
+
+from wire.console import Role
+
+SIZES = [(80, 24), (120, 40), (200, 50)]
+VIEWS = {
+    "hosts": [],
+    "hosts_other_cursor": ["j", "j"],
+    "servers": ["2", "j"],
+    "migrations": ["3"],
+    "targets": ["2", "G", "M", "G"],
+    "question": ["2", "G", "M", "enter"],
+    "help": ["2", "question_mark"],
+    "failed": ["3", "j", "enter"],
+}
+
+
+@pytest.fixture
+def replayed(busy, replay, make):
+    """Let the console see the recorded migration after so many samples, or ended."""
+
+    def put(samples: int) -> None:
+        replay(make["cut_short"](busy, samples) if samples else busy)
+
+    return put
+
+
+@pytest.fixture
+def matches(snap_compare, settled):
+    def compare(console, size, keys) -> bool:
+        async def press(pilot) -> None:
+            await settled(pilot)
+            for key in keys:
+                await pilot.press(key)
+                await settled(pilot)
+
+        return snap_compare(console, terminal_size=size, run_before=press)
+
+    return compare
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("view", VIEWS)
+def test_view(open_console, matches, view, size):
+    assert matches(open_console(), size, VIEWS[view])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("samples", [60, 0], ids=["under_way", "ended"])
+def test_recorded_migration(open_console, matches, replayed, samples, size):
+    replayed(samples)
+    assert matches(open_console(), size, ["3", "enter"])
+
+
+def test_read_only(open_console, client, make, matches):
+    client.fleet = make["fleet"](Role.VIEWER)
+    assert matches(open_console(), (80, 24), ["2"])
+
+
+@pytest.mark.parametrize("theme", [1, 2, 3], ids=["light", "contrast", "cvd"])
+def test_theme(open_console, matches, theme):
+    assert matches(open_console(), (80, 24), ["T"] * theme + ["2"])
+
+
+def test_graph_style(open_console, matches, replayed, graph):
+    replayed(60)
+    assert matches(open_console(graph=graph), (80, 24), ["3", "enter"])
