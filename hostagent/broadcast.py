@@ -19,7 +19,8 @@ class Broadcast:
 
     def __init__(self, snapshot: Callable[[], AgentSnapshot]) -> None:
         self._snapshot = snapshot
-        self._queues: set[Queue[Outgoing]] = set()
+        self._queues: set[Queue[Outgoing | None]] = set()
+        self._ended = False
 
     def publish(self, message: msgspec.Struct) -> None:
         """Send one of the structs of :data:`wire.agent.AGENT_EVENTS`."""
@@ -30,15 +31,26 @@ class Broadcast:
             if not queue.full():  # a full one is noticed, and replaced, by its listener
                 queue.put_nowait(event)
 
+    def end(self) -> None:
+        """End every listener's stream, and those that begin from now on."""
+        self._ended = True
+        for queue in self._queues:
+            while queue.full():
+                queue.get_nowait()
+            queue.put_nowait(None)
+
     async def listen(self) -> AsyncIterator[Outgoing]:
         """Yield a snapshot, then every event; a new snapshot after falling behind."""
-        while True:
-            queue: Queue[Outgoing] = Queue(maxsize=_LONGEST_QUEUE)
+        while not self._ended:
+            queue: Queue[Outgoing | None] = Queue(maxsize=_LONGEST_QUEUE)
             self._queues.add(queue)
             try:
                 yield _outgoing(self._snapshot())
                 while not queue.full():
-                    yield await queue.get()
+                    event = await queue.get()
+                    if event is None:
+                        return
+                    yield event
             finally:
                 self._queues.discard(queue)
 

@@ -1,26 +1,20 @@
-"""The connection to libvirtd: opened again whenever it is lost, with its events."""
+"""Connections to libvirtd: one that hears events, and others that serve one call at a time.
+
+libvirt 9's client does not bear two threads on one connection: a wake-up can be lost, so that an
+answer stays unread until the next event comes, and closing it meanwhile can crash the process.
+"""
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 import libvirt
 
 from hostagent.calls import CALL_TIMEOUT_S, Calls, LibvirtRefused, LibvirtSilent, in_thread
-from hostagent.events import (
-    Connected,
-    Disconnected,
-    DomainChanged,
-    JobCompleted,
-    LibvirtEvent,
-    PassBegan,
-    PoolsChanged,
-    lifecycle_change,
-)
-from hostagent.statistics import final_statistics
+from hostagent.events import Connected, Disconnected, LibvirtEvent, subscribe
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +40,12 @@ def start_event_loop() -> None:
     threading.Thread(target=run, name="libvirt events", daemon=True).start()
 
 
+def _open(uri: str) -> libvirt.virConnect:
+    handle = libvirt.open(uri)
+    handle.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_MISSES)
+    return handle
+
+
 class Connection:
     """One libvirtd. Events are handed to ``on_event`` in the asyncio loop, in libvirt's order."""
 
@@ -53,24 +53,24 @@ class Connection:
         self._uri = uri
         self._on_event = on_event
         self._calls = Calls()
-        self._open: libvirt.virConnect | None = None
-        self._closed = asyncio.Event()
+        self._hearing: libvirt.virConnect | None = None
+        self._idle: list[libvirt.virConnect] = []
+        self._lost = asyncio.Event()
         self._reason = "not connected yet"
 
     @property
     def connected(self) -> bool:
         """Whether libvirtd answered last; a loss is noticed within seconds."""
-        return self._open is not None
+        return self._hearing is not None
 
-    def handle(self) -> libvirt.virConnect:
-        """The open connection, for blocking calls made in a thread.
+    def require(self) -> None:
+        """Refuse at once while libvirtd is away.
 
         Raises:
             LibvirtSilent: libvirtd is not connected.
         """
-        if self._open is None:
+        if self._hearing is None:
             raise LibvirtSilent(f"libvirtd does not answer at {self._uri} ({self._reason})")
-        return self._open
 
     async def call(
         self,
@@ -85,111 +85,91 @@ class Connection:
             LibvirtRefused: libvirt's own error.
             LibvirtSilent: not connected, or no answer in time.
         """
-        handle = self.handle()
-        return await self._calls.run(what, lambda: function(handle), timeout_s=timeout_s)
+        self.require()
+
+        def ask() -> ResultT:
+            with self.lend() as handle:
+                return function(handle)
+
+        return await self._calls.run(what, ask, timeout_s=timeout_s)
 
     @contextmanager
-    def another(self) -> Iterator[libvirt.virConnect]:
-        """Open a connection for one long call, in the thread that makes it.
-
-        On a connection in which one thread waits for minutes, libvirt 9's client can leave the
-        answers to other threads unread until the next event comes: job statistics came up to 1.4 s
-        late.
-        """
-        handle = libvirt.open(self._uri)
+    def lend(self) -> Iterator[libvirt.virConnect]:
+        """A connection for the thread that asks, and for no other until it is given back."""
+        handle = None
+        while self._idle and handle is None:
+            with suppress(IndexError):  # another thread took the last one
+                handle = self._idle.pop()
+            if handle is not None and not handle.isAlive():
+                handle = None
+        if handle is None:
+            handle = _open(self._uri)
         try:
-            handle.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_MISSES)
             yield handle
         finally:
-            handle.close()
+            if handle.isAlive():
+                self._idle.append(handle)
 
     async def run(self) -> NoReturn:
-        """Keep the connection open for ever."""
+        """Keep hearing events for ever."""
         wait_s = _FIRST_WAIT_S
         while True:
-            self._closed.clear()
+            self._lost.clear()
             try:
-                handle = await self._connect()
+                self._hearing = await self._connect()
             except (LibvirtRefused, LibvirtSilent) as error:
-                if error.message != self._reason:
-                    _log.warning("%s: %s", self._uri, error.message)
-                self._reason = error.message
+                self._say(error.message)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
                 continue
             wait_s = _FIRST_WAIT_S
-            self._open = handle
+            self._reason = ""
             _log.info("%s: connected", self._uri)
             self._on_event(Connected())
-            await self._closed.wait()
-            self._open = None
-            _log.warning("%s: connection lost: %s", self._uri, self._reason)
+            await self._lost.wait()
+            self._hearing = None
             self._on_event(Disconnected(self._reason))
 
     async def _connect(self) -> libvirt.virConnect:
         loop = asyncio.get_running_loop()
-        opening = in_thread(lambda: self._open_in_thread(loop), name="open libvirt")
+        opening = in_thread(lambda: self._hear(loop), name="open libvirt")
         while True:
             # a frozen libvirtd lets nobody give up: the same attempt is waited for, not a second
             done, _ = await asyncio.wait({opening}, timeout=_OPEN_TIMEOUT_S)
             if done:
                 return opening.result()
-            self._reason = f"no answer within {_OPEN_TIMEOUT_S:g} s"
-            _log.warning("%s: %s", self._uri, self._reason)
+            self._say(f"no answer within {_OPEN_TIMEOUT_S:g} s")
 
-    def _open_in_thread(self, loop: asyncio.AbstractEventLoop) -> libvirt.virConnect:
-        handle = libvirt.open(self._uri)
-        handle.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_MISSES)
-        handle.registerCloseCallback(lambda *args: self._on_close(loop, args[1]), None)
+    def _hear(self, loop: asyncio.AbstractEventLoop) -> libvirt.virConnect:
+        handle = _open(self._uri)
 
-        def emit(event: LibvirtEvent) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._on_event, event)
+        def on_close(_: Any, reason: int, __: Any) -> None:
+            _in_loop(loop, self._on_close, handle, reason)
 
-        _subscribe(handle, emit)
+        handle.registerCloseCallback(on_close, None)
+        subscribe(handle, lambda event: _in_loop(loop, self._on_event, event))
         return handle
 
-    def _on_close(self, loop: asyncio.AbstractEventLoop, reason: int) -> None:
-        def mark() -> None:
-            self._reason = _CLOSE_REASONS.get(reason, "closed")
-            self._closed.set()
+    def _on_close(self, handle: libvirt.virConnect, reason: int) -> None:
+        if handle is self._hearing:
+            self._say(_CLOSE_REASONS.get(reason, "connection closed"))
+            self._lost.set()
 
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(mark)
+    def _say(self, reason: str) -> None:
+        if reason != self._reason:
+            _log.warning("%s: %s", self._uri, reason)
+        self._reason = reason
+
+
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any
+) -> None:
+    with suppress(RuntimeError):  # the loop is closed: the agent ends
+        loop.call_soon_threadsafe(function, *arguments)
 
 
 _CLOSE_REASONS = {
-    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "input/output error",
-    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirtd ended",
-    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "no answer to keepalives",
-    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed by the agent",
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "connection lost: input/output error",
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "connection lost: libvirtd ended",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "connection lost: no answer to keepalives",
 }
-
-
-def _subscribe(handle: libvirt.virConnect, emit: Callable[[LibvirtEvent], None]) -> None:
-    """Register for the events that replace polling."""
-
-    def on_lifecycle(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
-        change = lifecycle_change(event, detail)
-        emit(DomainChanged(server_id=domain.UUIDString(), change=change))
-
-    def on_iteration(_: Any, domain: Any, iteration: int, __: Any) -> None:
-        emit(PassBegan(server_id=domain.UUIDString(), iteration=iteration))
-
-    def on_job_completed(_: Any, domain: Any, stats: dict[str, Any], __: Any) -> None:
-        emit(JobCompleted(server_id=domain.UUIDString(), statistics=final_statistics(stats)))
-
-    def on_pool(*_: Any) -> None:
-        emit(PoolsChanged())
-
-    for event_id, callback in (
-        (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle),
-        (libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, on_iteration),
-        (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, on_job_completed),
-    ):
-        handle.domainEventRegisterAny(None, event_id, callback, None)
-    for event_id in (
-        libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
-        libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH,
-    ):
-        handle.storagePoolEventRegisterAny(None, event_id, on_pool, None)

@@ -133,12 +133,12 @@ class LibvirtDriver:
             command: what to move where.
             unsafe: do not let libvirt refuse a path that it does not know as shared.
         """
-        self._connection.handle()  # refuse now if libvirtd is away
+        self._connection.require()
         parameters = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{command.target_address}"}
         flags = _FLAGS | (libvirt.VIR_MIGRATE_UNSAFE if unsafe else 0)
 
         def work() -> None:
-            with self._connection.another() as handle:
+            with self._connection.lend() as handle:
                 domain = handle.lookupByUUIDString(command.server_id)
                 domain.migrateToURI3(command.target_libvirt_uri, parameters, flags)
 

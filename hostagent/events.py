@@ -1,10 +1,13 @@
 """What libvirt tells the agent, as events of our own."""
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 import libvirt
 import msgspec
 
+from hostagent.statistics import final_statistics
 from wire.migration import Statistics
 
 
@@ -77,3 +80,32 @@ _CHANGES = {
 def lifecycle_change(event: int, detail: int) -> Change:
     """Name a lifecycle event (``VIR_DOMAIN_EVENT_ID_LIFECYCLE``)."""
     return _CHANGES.get((event, detail), Change.OTHER)
+
+
+def subscribe(handle: libvirt.virConnect, emit: Callable[[LibvirtEvent], None]) -> None:
+    """Register for all events; ``emit`` is called in the thread of libvirt's event loop. Blocks."""
+
+    def on_lifecycle(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
+        change = lifecycle_change(event, detail)
+        emit(DomainChanged(server_id=domain.UUIDString(), change=change))
+
+    def on_iteration(_: Any, domain: Any, iteration: int, __: Any) -> None:
+        emit(PassBegan(server_id=domain.UUIDString(), iteration=iteration))
+
+    def on_job_completed(_: Any, domain: Any, stats: dict[str, Any], __: Any) -> None:
+        emit(JobCompleted(server_id=domain.UUIDString(), statistics=final_statistics(stats)))
+
+    def on_pool(*_: Any) -> None:
+        emit(PoolsChanged())
+
+    for event_id, callback in (
+        (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle),
+        (libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, on_iteration),
+        (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, on_job_completed),
+    ):
+        handle.domainEventRegisterAny(None, event_id, callback, None)
+    for event_id in (
+        libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
+        libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH,
+    ):
+        handle.storagePoolEventRegisterAny(None, event_id, on_pool, None)

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def main() -> None:
         sys.exit(f"godwit-hostagent: {error}")
     start_event_loop()
     asyncio.run(_run(config, etcd))
+    logging.shutdown()
+    os._exit(0)  # threads that wait in libvirt cannot be ended, and crash the interpreter's own end
 
 
 async def _run(config: AgentConfig, etcd: Etcd) -> None:
@@ -43,7 +46,10 @@ async def _run(config: AgentConfig, etcd: Etcd) -> None:
     living = asyncio.create_task(agent.run())
     serving = asyncio.create_task(
         serve(
-            make_app(agent, token_sha256=config.token_sha256), listen=config.listen, tls=config.tls
+            make_app(agent, token_sha256=config.token_sha256),
+            listen=config.listen,
+            tls=config.tls,
+            on_stop=agent.broadcast.end,
         )
     )
     done, _ = await asyncio.wait({living, serving}, return_when=asyncio.FIRST_COMPLETED)

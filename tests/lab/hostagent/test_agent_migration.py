@@ -188,6 +188,42 @@ def test_libvirtd_killed_on_the_source_aborts_and_says_so(
     alive("kvm-01", spec.name, beats=before.beats + 2)
 
 
+def test_libvirtd_that_froze_goes_on_with_the_job_and_the_agent_with_it(
+    lab, agents, new_server, alive, command, copying, ended, runs_once, until
+):
+    spec, server_id = new_server(memory_mb=160, workload=RESTLESS)
+    alive("kvm-01", spec.name, beats=1)
+    lab.limit_link("kvm-01", SLOW_LINK)
+    source = agents("kvm-01")
+    order = command(server_id, "kvm-02")
+    migrate(source, order)
+    copying(source, order["migration_id"])
+    lab.signal_program("kvm-01", "libvirtd", signal.SIGSTOP)
+    try:
+        until(
+            lambda: "does not answer at qemu:" in _refusal(source, server_id),
+            "the connection is given up",
+        )
+    finally:
+        lab.signal_program("kvm-01", "libvirtd", signal.SIGCONT)
+    assert source.detail(order["migration_id"]).job.state is JobState.COPYING_MEMORY
+    count = len(source.detail(order["migration_id"]).samples)
+    until(lambda: len(source.detail(order["migration_id"]).samples) > count, "sampling goes on")
+    lab.limit_link("kvm-01", LinkLimit())
+    detail = ended(source, order["migration_id"])
+    runs_once(server_id, on="kvm-02", not_on="kvm-01")
+    assert detail.job.error == ""
+    assert detail.job.statistics.downtime_ms > 0
+
+
+def _refusal(caller, server_id: str) -> str:
+    try:
+        caller.truth(server_id)
+    except GodwitError as error:
+        return error.message
+    return ""
+
+
 def test_a_paused_guest_is_resumed_and_only_by_its_generation(
     lab, agents, new_server, alive, record_of
 ):

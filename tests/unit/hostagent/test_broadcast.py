@@ -34,3 +34,17 @@ async def test_who_falls_behind_gets_a_snapshot_and_the_events_after_it(make_fac
     assert b"last" in (await anext(slow)).data
     await slow.aclose()
     await quick.aclose()
+
+
+async def test_every_stream_ends_when_the_agent_does(make_facts):
+    broadcast = Broadcast(lambda: AgentSnapshot(facts=make_facts(), servers=(), jobs=()))
+    stream, lagging = broadcast.listen(), broadcast.listen()
+    await anext(stream)
+    await anext(lagging)
+    for _ in range(2000):
+        broadcast.publish(ServerGone(server_id="x"))
+        await anext(stream)
+    broadcast.end()
+    assert [event async for event in stream] == []
+    assert len([event async for event in lagging]) < 2000
+    assert [event async for event in broadcast.listen()] == []
