@@ -1,6 +1,7 @@
 """Speaking to host agents: one HTTPS client for each, with certificate and token."""
 
 import ssl
+from collections.abc import Mapping
 from typing import TypeVar
 
 import httpx
@@ -15,6 +16,7 @@ from wire.agent import (
     ResumeCommand,
 )
 from wire.errors import ErrorCode, GodwitError
+from wire.fleet import HostFacts
 from wire.http import explain, raise_for_error
 
 _TIMEOUT = httpx.Timeout(10.0, connect=3.0)
@@ -82,31 +84,37 @@ class AgentClient:
 class Agents:
     """The client of each host's agent, by host id."""
 
-    def __init__(self, context: ssl.SSLContext, token: str) -> None:
+    def __init__(
+        self, facts: Mapping[str, HostFacts], *, context: ssl.SSLContext, token: str
+    ) -> None:
+        """Prepare.
+
+        Args:
+            facts: the fleet's, by host id; they tell where each agent listens.
+            context: shows our certificate and checks the agents'.
+            token: what every agent expects.
+        """
+        self._facts = facts
         self._context = context
         self._token = token
         self._clients: dict[str, AgentClient] = {}
 
-    def open(self, host_id: str, url: str) -> AgentClient:
-        """The client for a host whose agent is at ``url``."""
-        client = self._clients.get(host_id)
-        if client is None or client.url != url:
-            client = AgentClient(url, context=self._context, token=self._token)
-            self._clients[host_id] = client
-        return client
-
     def of(self, host_id: str, host_name: str) -> AgentClient:
-        """The client of a known host.
+        """The client of a host's agent, made when first asked for.
 
         Raises:
             GodwitError: AGENT_UNREACHABLE, the host published no facts.
         """
-        try:
-            return self._clients[host_id]
-        except KeyError:
+        facts = self._facts.get(host_id)
+        if facts is None:
             raise GodwitError(
                 ErrorCode.AGENT_UNREACHABLE, f"{host_name} has told nobody where its agent listens"
-            ) from None
+            )
+        client = self._clients.get(host_id)
+        if client is None or client.url != facts.agent_url:
+            client = AgentClient(facts.agent_url, context=self._context, token=self._token)
+            self._clients[host_id] = client
+        return client
 
     async def close(self, host_id: str, client: AgentClient) -> None:
         """Close a client, and forget it unless it was replaced meanwhile."""

@@ -5,13 +5,14 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from wire import keys
-from wire.etcd import Condition, Etcd
+from wire.etcd import Condition, Etcd, EtcdUnreachable
 from wire.lease import HeldKey
 
 _log = logging.getLogger(__name__)
 
 TTL_S = 5
 """After a leader's sudden death another backend, or the same one restarted, leads this soon."""
+_RETRY_S = 0.5
 
 
 class Leadership:
@@ -88,14 +89,23 @@ class Leadership:
     async def _lead(
         self, duty: Callable[[], Awaitable[None]], on_change: Callable[[], None]
     ) -> None:
-        item = await asyncio.to_thread(self._etcd.get, keys.LEADER)
-        if item is None or item.value.decode() != self._name:
-            return
-        self._fence = item.mod_revision
+        self._fence = await self._our_revision()
         self.leading = True
         _log.info("%s leads", self._name)
         on_change()
         await duty()
+
+    async def _our_revision(self) -> int:
+        """Read the revision at which the key became ours, as soon as etcd answers."""
+        while True:
+            try:
+                item = await asyncio.to_thread(self._etcd.get, keys.LEADER)
+            except EtcdUnreachable as error:
+                _log.warning("%s does not lead yet: %s", self._name, error.message)
+            else:
+                if item is not None and item.value.decode() == self._name:
+                    return item.mod_revision
+            await asyncio.sleep(_RETRY_S)
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

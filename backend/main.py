@@ -38,9 +38,13 @@ async def run(config: BackendConfig) -> None:
         ConfigError: a file that the configuration names cannot be used.
     """
     tokens = load_tokens(config.tokens_file)
-    agents = Agents(client_context(config.tls), read_secret(config.agent_token_file))
     etcd = Etcd(config.etcd)
     fleet, jobs, broadcaster = Fleet(), Jobs(), Broadcaster(secrets.token_hex(4))
+    agents = Agents(
+        fleet.facts,
+        context=client_context(config.tls),
+        token=read_secret(config.agent_token_file),
+    )
     publisher = Publisher(fleet, jobs, broadcaster)
 
     def on_sample(migration_id: str, sample: Sample) -> None:
@@ -86,7 +90,7 @@ async def run(config: BackendConfig) -> None:
 
 
 def main() -> None:
-    """Entry point of the program; exit status 2 for a configuration that cannot be used."""
+    """Entry point of the program; exit status 1 for a configuration that cannot be used."""
     parser = argparse.ArgumentParser(prog="godwit-backend", description="Godwit's backend")
     parser.add_argument("--config", type=Path, required=True, help="TOML file")
     arguments = parser.parse_args()

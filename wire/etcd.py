@@ -20,8 +20,9 @@ import grpc
 import msgspec
 from etcd3 import etcdrpc
 
-from wire.config import EtcdConfig
+from wire.config import ConfigError, EtcdConfig
 from wire.errors import ErrorCode, GodwitError
+from wire.tls import client_context
 
 _GRPC_OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -103,12 +104,20 @@ class Etcd:
     """
 
     def __init__(self, config: EtcdConfig) -> None:
+        """Prepare the connections; nothing is sent yet.
+
+        Raises:
+            ConfigError: a TLS file or an endpoint cannot be used.
+        """
         self._config = config
+        client_context(config.tls)  # grpc names neither file nor reason of one it cannot use
         self._clients = [self._connect(endpoint) for endpoint in config.endpoints]
         self._preferred = 0
 
     def _connect(self, endpoint: str) -> Any:
         host, _, port = endpoint.rpartition(":")
+        if not port.isdecimal():
+            raise ConfigError(f"the etcd endpoint {endpoint!r} is not of the form host:port")
         return etcd3.client(
             host=host,
             port=int(port),

@@ -14,7 +14,7 @@ from wire.agent import AGENT_EVENTS, AgentSnapshot, Job, JobSample, JobState, Se
 from wire.errors import GodwitError
 from wire.fleet import HostMeters, ServerFacts
 from wire.migration import Sample
-from wire.stream import StreamDown, StreamEvent, StreamUp, follow
+from wire.stream import StreamDown, StreamEvent, follow
 
 _log = logging.getLogger(__name__)
 
@@ -47,17 +47,17 @@ class Streams:
                 task.cancel()
 
     def _reconcile(self) -> None:
-        wanted = {host_id: facts.agent_url for host_id, facts in self._fleet.facts.items()}
+        known = self._fleet.facts
         for host_id, (url, task) in tuple(self._tasks.items()):
-            if wanted.get(host_id) != url or task.done():
+            if host_id not in known or known[host_id].agent_url != url or task.done():
                 task.cancel()
                 task.add_done_callback(_report)
                 del self._tasks[host_id]
-        for host_id, url in wanted.items():
+        for host_id, facts in known.items():
             if host_id not in self._tasks:
-                client = self._agents.open(host_id, url)
-                task = asyncio.create_task(self._follow(host_id, client), name=f"agent {url}")
-                self._tasks[host_id] = (url, task)
+                client = self._agents.of(host_id, facts.name)
+                task = asyncio.create_task(self._follow(host_id, client), name=client.url)
+                self._tasks[host_id] = (client.url, task)
 
     async def _follow(self, host_id: str, client: AgentClient) -> None:
         silence: asyncio.TimerHandle | None = None
@@ -66,12 +66,11 @@ class Streams:
             async with contextlib.aclosing(follow(client.http, "/v1/events")) as stream:
                 async for seen in stream:
                     match seen:
-                        case StreamUp():
-                            if silence is not None:
-                                silence.cancel()
-                            silence = None
                         case StreamEvent():
                             await self._take(host_id, client, seen)
+                            if silence is not None and self._fleet.link(host_id).connected:
+                                silence.cancel()
+                                silence = None
                         case StreamDown(reason=reason):
                             self._lost(host_id, reason)
                             if silence is None:
@@ -102,10 +101,14 @@ class Streams:
             name = self._name(host_id)
             _log.error("agent of %s: event %s cannot be read: %s", name, event.name, error)
             return
+        if isinstance(payload, AgentSnapshot):
+            await self._take_snapshot(host_id, client, payload)
+        elif self._fleet.link(host_id).connected:
+            self._take_change(host_id, payload)
+
+    def _take_change(self, host_id: str, payload: msgspec.Struct) -> None:
         self._fleet.heard(host_id)
         match payload:
-            case AgentSnapshot():
-                await self._take_snapshot(host_id, client, payload)
             case HostMeters():
                 self._fleet.put_meters(host_id, payload)
             case ServerFacts():
@@ -143,6 +146,9 @@ class Streams:
             _log.warning("%s: curve not fetched: %s", migration_id, error.message)
 
     def _take_job(self, job: Job) -> None:
+        migration = self._fleet.migrations.get(job.migration_id)
+        if migration is not None and migration.state.ended:
+            return
         self._jobs.put(job)
         self._fleet.changes.migrations.add(job.migration_id)
         self._fleet.changes.wake.set()

@@ -11,7 +11,7 @@ from backend.migrations.choice import choose
 from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun
 from backend.migrations.guests import is_offline
 from backend.migrations.outcome import Side, side_of
-from wire.agent import MigrateCommand
+from wire.agent import GuestTruth, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostFacts
 from wire.migration import Migration, MigrationState
@@ -19,7 +19,7 @@ from wire.migration import Migration, MigrationState
 _log = logging.getLogger(__name__)
 
 _SETTLE_S = 10.0
-"""After a takeover, agents get this long to connect before no target counts as none."""
+"""Agents that restart, or that a new leader has not reached yet, get this long to answer."""
 
 
 async def begin(drive: Drive, migration: Migration) -> None:
@@ -85,17 +85,12 @@ async def _prepare(drive: Drive, migration: Migration) -> Migration:
     replaces it.
     """
     migration = await drive.advance(migration.migration_id, MigrationState.PREPARING)
-    _stop_if_cancelled(drive, migration)
     name, source, target = (
         migration.server_name,
         migration.source_host_name,
         migration.target_host_name,
     )
-    try:
-        there = await drive.target(migration).truth(migration.server_id)
-        here = await drive.source(migration).truth(migration.server_id)
-    except GodwitError as error:
-        raise NotBegun(error.message) from None
+    there, here = await _truths(drive, migration)
     if side_of(there) not in {Side.ABSENT, Side.SHUT_OFF}:
         raise NotBegun(f"{target} already holds {name} ({there.state})")
     if here.job_active:
@@ -103,6 +98,20 @@ async def _prepare(drive: Drive, migration: Migration) -> Migration:
     if side_of(here) is not Side.RUNNING:
         raise NotBegun(f"{name} is {here.state} on {source}, and a live migration needs it running")
     return migration
+
+
+async def _truths(drive: Drive, migration: Migration) -> tuple[GuestTruth, GuestTruth]:
+    """What target and source know of the guest; an agent that restarts is asked again."""
+    deadline_s = time.monotonic() + _SETTLE_S
+    while True:
+        _stop_if_cancelled(drive, migration)
+        try:
+            there = await drive.target(migration).truth(migration.server_id)
+            return there, await drive.source(migration).truth(migration.server_id)
+        except GodwitError as error:
+            if error.code is not ErrorCode.AGENT_UNREACHABLE or time.monotonic() > deadline_s:
+                raise NotBegun(error.message) from None
+        await asyncio.sleep(ASK_AGAIN_S)
 
 
 async def _start(drive: Drive, migration: Migration) -> None:

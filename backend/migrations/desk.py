@@ -6,15 +6,12 @@ import secrets
 
 import msgspec
 
-from backend.fleet.known import Fleet
 from backend.fleet.names import find_host, find_server
 from backend.fleet.server_view import standing
 from backend.leader import Leadership
 from backend.migrations.choice import all_candidates, pick, unreported
 from backend.migrations.drive import Drive
 from backend.migrations.ending import now_ms
-from backend.migrations.jobs import Jobs
-from backend.migrations.journal import Journal
 from backend.migrations.runner import Runner
 from backend.scheduler.state import not_live
 from wire.errors import ErrorCode, GodwitError
@@ -24,6 +21,7 @@ from wire.migration import Migration, MigrationOptions, MigrationState
 _log = logging.getLogger(__name__)
 
 _SWEEP_S = 1.0
+_CANCEL_TIMEOUT_S = 5.0
 _LONGEST_DOWNTIME_MS = 2_000_000
 """QEMU's own bound of ``downtime-limit``."""
 
@@ -32,10 +30,9 @@ class Desk:
     """Takes acts from the API. Only the leading backend acts."""
 
     def __init__(self, drive: Drive, leadership: Leadership, *, name: str) -> None:
-        self._fleet: Fleet = drive.fleet
-        self._jobs: Jobs = drive.jobs
-        self._journal: Journal = drive.journal
         self._drive = drive
+        self._fleet = drive.fleet
+        self._journal = drive.journal
         self._leadership = leadership
         self._name = name
         self._runners: dict[str, asyncio.Task[None]] = {}
@@ -86,7 +83,8 @@ class Desk:
         """Ask for a migration's end.
 
         Raises:
-            GodwitError: NOT_FOUND; CONFLICT once it switches over or has ended.
+            GodwitError: NOT_FOUND; CONFLICT once it switches over or has ended; NOT_LEADING;
+                ETCD_UNREACHABLE.
         """
         self._check_acting()
         known = self._fleet.migrations.get(migration_id)
@@ -100,9 +98,16 @@ class Desk:
                 migration, cancel_requested_by=migration.cancel_requested_by or requested_by
             )
 
-        migration = await self._journal.advance(migration_id, change)
+        try:
+            async with asyncio.timeout(_CANCEL_TIMEOUT_S):
+                migration = await self._journal.advance(migration_id, change)
+        except TimeoutError:
+            raise GodwitError(
+                ErrorCode.ETCD_UNREACHABLE,
+                f"etcd did not take the cancel within {_CANCEL_TIMEOUT_S:g} s; ask again",
+            ) from None
         _log.info("%s asks to cancel migration %s", requested_by, migration_id)
-        self._jobs.wake(migration_id)
+        self._drive.jobs.wake(migration_id)
         return migration
 
     def _check_acting(self) -> None:
@@ -122,7 +127,8 @@ class Desk:
         try:
             while True:
                 self._wake.clear()
-                self._sweep()
+                if not self._fleet.etcd_error:
+                    self._sweep()
                 try:
                     await asyncio.wait_for(self._wake.wait(), _SWEEP_S)
                 except TimeoutError:

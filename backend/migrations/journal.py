@@ -23,6 +23,8 @@ from wire.migration import Migration
 _log = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
+_DOUBT_S = 5.0
+"""How long a beginning whose answer was lost is looked for."""
 _BEGIN_TRIES = 5
 """An agent may refresh its record while we begin: so often it is read again."""
 
@@ -35,7 +37,7 @@ class NotLeadingAnyMore(GodwitError):
 
     def __init__(self) -> None:
         super().__init__(
-            ErrorCode.NOT_LEADING, "this backend has just lost its leadership; nothing was begun"
+            ErrorCode.NOT_LEADING, "this backend has just lost its leadership; nothing was changed"
         )
 
 
@@ -68,10 +70,13 @@ class Journal:
                 migration_id=migration.migration_id,
                 target_host_id="",
             )
-            done = await self._transact(
-                [_unchanged(item), Condition(key=_key(migration), mod_revision=0)],
-                [_put_owner(item, record, owner), _put(migration)],
-            )
+            try:
+                done = await self._transact(
+                    [_unchanged(item), Condition(key=_key(migration), mod_revision=0)],
+                    [_put_owner(item, record, owner), _put(migration)],
+                )
+            except EtcdUnreachable as error:
+                return await self._begun_unseen(migration, error)
             if done:
                 self._tell(migration, record, owner, revision=done)
                 return migration
@@ -80,6 +85,21 @@ class Journal:
             ErrorCode.CONFLICT,
             f"{migration.server_name} keeps changing in etcd; nothing was begun, try again",
         )
+
+    async def _begun_unseen(self, migration: Migration, error: EtcdUnreachable) -> Migration:
+        """Find out whether a beginning was done although its answer was lost."""
+        try:
+            async with asyncio.timeout(_DOUBT_S):
+                known = await self.read(migration.migration_id)
+        except TimeoutError:
+            raise GodwitError(
+                ErrorCode.ETCD_UNREACHABLE,
+                f"{error.message}; whether {migration.server_name} began to migrate will show "
+                "once it does",
+            ) from None
+        if known is None:
+            raise error
+        return known
 
     async def read(self, migration_id: str) -> Migration | None:
         """Read a migration, linearizably, as soon as etcd answers."""

@@ -11,6 +11,7 @@ from backend.leader import Leadership
 from backend.migrations.journal import Journal
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
+from wire.etcd import Etcd, EtcdUnreachable
 from wire.fleet import Owner, OwnerPhase, ServerRecord
 from wire.migration import Migration, MigrationState
 
@@ -173,6 +174,38 @@ async def test_a_beginning_without_etcd_is_refused_at_once(server, journal):
     with pytest.raises(GodwitError) as caught:
         await journal.begin(migration())
     assert caught.value.code is ErrorCode.ETCD_UNREACHABLE
+
+
+class LosesAnswers(Etcd):
+    """Does what it is told, or not, and then the connection breaks."""
+
+    def __init__(self, config, *, done: bool) -> None:
+        super().__init__(config)
+        self._done = done
+
+    def transact(self, *, when, then) -> int:
+        if self._done:
+            super().transact(when=when, then=then)
+        raise EtcdUnreachable(["here"], "the answer was lost")
+
+
+async def test_a_beginning_whose_answer_was_lost_counts_if_it_was_done(etcd, server, leadership):
+    put_record(etcd)
+    lossy = LosesAnswers(server.config, done=True)
+    begun = await Journal(lossy, leadership, Fleet()).begin(migration())
+    assert journaled(etcd) == begun
+    lossy.close()
+
+
+async def test_a_beginning_whose_answer_was_lost_is_refused_if_it_was_not_done(
+    etcd, server, leadership
+):
+    put_record(etcd)
+    lossy = LosesAnswers(server.config, done=False)
+    with pytest.raises(EtcdUnreachable):
+        await Journal(lossy, leadership, Fleet()).begin(migration())
+    assert record_of(etcd) == RECORD
+    lossy.close()
 
 
 async def test_whoever_lost_the_leadership_writes_nothing(etcd, journal):
