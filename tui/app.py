@@ -66,9 +66,13 @@ class Console(App[None], inherit_bindings=False):
         self.set_interval(TICK_S, self.show_changes)
 
     async def on_event(self, event: events.Event) -> None:
-        """Any key takes the notice away before it does what it does."""
-        if isinstance(event, events.Key) and self.frame is not None:
-            self.frame.hush()
+        """Carry keys out one after the other; while something is typed, letters are no keys."""
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        if isinstance(event, events.Key) and isinstance(screen, Frame):
+            screen.hush()
+            if screen.typing and event.key not in {"ctrl+c", "ctrl+q"}:
+                await screen.type_key(event)
+                return
         await super().on_event(event)
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
@@ -245,11 +249,6 @@ class Console(App[None], inherit_bindings=False):
             self.exit()
         else:
             await self.action_leave()
-
-    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
-        """While a filter or a command is typed, letters are no keys."""
-        typing = isinstance(self.screen, Frame) and self.screen.typing
-        return not typing or action == "interrupt"
 
     def on_resize(self, event: events.Resize) -> None:
         """Show the needed size while the terminal is too small."""

@@ -37,8 +37,6 @@ def _theme(
             "curve": accent,
             "rival": rival,
             "rule": rule,
-            "input-cursor-background": foreground,
-            "input-cursor-foreground": background,
         },
     )
 

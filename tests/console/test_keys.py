@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from tui.paint import plain
@@ -11,6 +12,7 @@ from tui.screens.servers import ServersScreen
 from tui.screens.too_small import TooSmallScreen
 from tui.widgets.lines import Lines
 from tui.widgets.notice import Notice
+from tui.widgets.prompt import edited
 from wire.console import ServerRemoved
 from wire.fleet import HostMeters, ServerStatus
 
@@ -106,6 +108,33 @@ async def test_letters_in_the_filter_are_no_keys(pilot: Pilot):
     await pilot.press("2", "slash", "q", "M", "X", "2")
     assert isinstance(pilot.app.screen, ServersScreen)
     assert pilot.app.screen.table.listing.filter.text == "qMX2"
+
+
+async def test_keys_typed_ahead_reach_the_view_that_the_key_before_led_to(pilot: Pilot, settled):
+    burst = ["2", "slash", "w", "e", "b", "enter", "j", "1", "enter", "colon", "m", "i", "enter"]
+    for key in burst:
+        character = {"slash": "/", "colon": ":"}.get(key, key if len(key) == 1 else None)
+        pilot.app.post_message(events.Key(key, character))
+    await pilot.pause(0.3)
+    await settled(pilot)
+    assert isinstance(pilot.app.screen, MigrationsScreen)
+    await pilot.press("2")
+    assert names(pilot) == ["web-1", "web-2"]
+    assert under_cursor(pilot) == "web-2"
+
+
+async def test_pasted_text_is_typed(pilot: Pilot):
+    await pilot.press("2", "slash")
+    pilot.app.post_message(events.Paste("web-\x1b1"))
+    await pilot.pause(0.1)
+    assert pilot.app.screen.table.listing.filter.text == "web-1"
+
+
+@pytest.mark.parametrize(
+    ("key", "left"), [("backspace", "server web-"), ("ctrl+w", "server "), ("ctrl+u", "")]
+)
+def test_the_prompt_takes_back_what_was_typed(key, left):
+    assert edited("server web-1", key, None) == left
 
 
 async def test_sorting_shows_in_the_header_and_keeps_the_cursor_on_its_row(pilot: Pilot):

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import ClassVar, cast
 
-from textual import on
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
-from textual.suggester import Suggester
 from textual.widget import Widget
 
 from tui.actions import Place, bindings, is_dangerous
@@ -20,7 +19,7 @@ from tui.views.keys import footer
 from tui.views.topline import top_line
 from tui.widgets.lines import Lines
 from tui.widgets.notice import Notice
-from tui.widgets.prompt import Prompt
+from tui.widgets.prompt import Prompt, Typed
 
 
 def keys(place: Place) -> list[BindingType]:
@@ -33,7 +32,7 @@ class Frame(Screen[None], inherit_bindings=False):
 
     place: ClassVar[Place]
     AUTO_FOCUS = ""
-    """Keys are the screen's; only an open prompt takes the focus."""
+    """Keys are the screen's."""
     DEFAULT_CSS = """
     Frame { layers: base overlay; background: $background; }
     Frame > #top, Frame > #heading, Frame > #footer { height: 1; }
@@ -51,7 +50,7 @@ class Frame(Screen[None], inherit_bindings=False):
         yield from self.body()
         yield Lines(id="footer")
         yield Notice()
-        yield Prompt(_Commands(self.desk))
+        yield Prompt()
 
     def body(self) -> Iterator[Widget]:
         """Give the view's own widgets."""
@@ -98,7 +97,7 @@ class Frame(Screen[None], inherit_bindings=False):
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In read-only mode keys that change something are not there."""
-        return not self.typing and (self.desk.writable or not is_dangerous(action))
+        return self.desk.writable or not is_dangerous(action)
 
     def on_screen_resume(self) -> None:
         """Catch up with what changed while another screen was shown."""
@@ -113,19 +112,24 @@ class Frame(Screen[None], inherit_bindings=False):
         """Type a command."""
         self.query_one(Prompt).open("command")
 
-    @on(Prompt.Closed)
-    async def prompt_closed(self, event: Prompt.Closed) -> None:
-        """Carry a command out."""
-        self.set_focus(None)
-        if event.kind == "command" and event.accepted and event.text.strip():
-            await self.navigator.command(event.text)
+    async def type_key(self, event: events.Key) -> None:
+        """Take a key for the filter or the command that is being typed."""
+        prompt = self.query_one(Prompt)
+        typed = prompt.press(event)
+        if prompt.kind == "filter":
+            self.filter_typed("" if typed is Typed.DROPPED else prompt.text)
+        elif typed is Typed.ACCEPTED and prompt.text.strip():
+            await self.navigator.command(prompt.text)
+        elif typed is Typed.CHANGED:
+            prompt.offer(completion(prompt.text, self.desk.store))
 
+    def on_paste(self, event: events.Paste) -> None:
+        """Take pasted text while something is being typed."""
+        prompt = self.query_one(Prompt)
+        if prompt.is_open:
+            prompt.insert(event.text)
+            if prompt.kind == "filter":
+                self.filter_typed(prompt.text)
 
-class _Commands(Suggester):
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(use_cache=False, case_sensitive=True)
-        self._desk = desk
-
-    async def get_suggestion(self, value: str) -> str | None:
-        """Complete a command."""
-        return completion(value, self._desk.store)
+    def filter_typed(self, text: str) -> None:
+        """Show only what a filter lets through; views without rows have none."""

@@ -85,7 +85,7 @@ class ListView(Frame, Generic[RowT]):
     def find(self, row_id: str) -> None:
         """Put the cursor on a row, if need be without the filter that hides it."""
         if row_id not in self.table.listing.ids:
-            self._filter("")
+            self.filter_typed("")
         if row_id in self.table.listing.ids:
             self.table.put_cursor(row_id)
 
@@ -126,19 +126,8 @@ class ListView(Frame, Generic[RowT]):
         """Open by mouse what enter opens."""
         await self.run_action("open")
 
-    @on(Prompt.Changed)
-    def filter_changed(self, event: Prompt.Changed) -> None:
-        """Filter while typing."""
-        if event.kind == "filter":
-            self._filter(event.text)
-
-    @on(Prompt.Closed)
-    def filter_closed(self, event: Prompt.Closed) -> None:
-        """Esc in the prompt drops the filter."""
-        if event.kind == "filter" and not event.accepted:
-            self._filter("")
-
-    def _filter(self, text: str) -> None:
+    def filter_typed(self, text: str) -> None:
+        """Show only what the filter lets through."""
         self.table.filter_by(text)
         self.table.empty = self._empty()
         self.table.paint()
@@ -147,15 +136,14 @@ class ListView(Frame, Generic[RowT]):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        from_now = self.table.listing.filter.text
-        self.query_one(Prompt).open("filter", from_now)
+        self.query_one(Prompt).open("filter", self.table.listing.filter.text)
 
     async def action_back(self) -> None:
         """Clear what was set last: zoom, filter, then the view itself."""
         if self.has_class("-zoomed"):
             self.remove_class("-zoomed")
         elif self.table.listing.filter.text:
-            self._filter("")
+            self.filter_typed("")
         else:
             await self.navigator.go_back()
 

@@ -123,7 +123,8 @@ class TargetsDialog(Dialog[Migration]):
         if target is None:
             return
         if not target.fits:
-            self._say("This host does not fit; choose one that does, or go back.", Tone.WARN)
+            if target.candidate is not None:
+                self._say("This host does not fit; choose one that does, or go back.", Tone.WARN)
             return
         options = candidates.options_for(target)
         sentence = candidates.question(self._server, target, options)

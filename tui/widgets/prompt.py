@@ -1,14 +1,13 @@
-"""The line in which a filter or a command is typed."""
+"""The line in which a filter or a command is typed.
 
-from dataclasses import dataclass
+Not Textual's ``Input``: that takes keys through a queue of its own, so that a key typed ahead would
+overtake or miss it, and repaints its whole line for each letter.
+"""
+
+from enum import StrEnum
 from typing import Literal
 
 from textual import events
-from textual.app import ComposeResult
-from textual.containers import Horizontal
-from textual.message import Message
-from textual.suggester import Suggester
-from textual.widgets import Input
 
 from tui.paint import Span, Tone, line
 from tui.widgets.lines import Lines
@@ -17,86 +16,86 @@ Kind = Literal["filter", "command"]
 _SIGNS: dict[Kind, str] = {"filter": "/", "command": ":"}
 
 
-class Prompt(Horizontal):
-    """Hidden until opened; lies over the footer."""
+class Typed(StrEnum):
+    """What a key did to the prompt."""
+
+    NOTHING = "nothing"
+    CHANGED = "changed"
+    ACCEPTED = "accepted"
+    DROPPED = "dropped"
+
+
+class Prompt(Lines):
+    """Hidden until opened; lies over the footer. Typing is at the end of the text."""
 
     DEFAULT_CSS = """
     Prompt { layer: overlay; dock: bottom; height: 1; display: none; background: $background; }
-    Prompt.-open { display: block; }
-    Prompt > Lines { width: 1; height: 1; }
-    Prompt > Input, Prompt > Input:focus {
-        background: $background; border: none; height: 1; padding: 0; width: 1fr;
-    }
     """
 
-    @dataclass
-    class Changed(Message):
-        """The text changed."""
-
-        kind: Kind
-        text: str
-
-    @dataclass
-    class Closed(Message):
-        """Typing ended."""
-
-        kind: Kind
-        text: str
-        accepted: bool
-        """By enter; otherwise by esc."""
-
-    def __init__(self, suggester: Suggester) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._kind: Kind = "filter"
-        self._suggester = suggester
-
-    def compose(self) -> ComposeResult:
-        """The sign and the input; its cursor does not blink, so that waiting costs no bytes."""
-        yield Lines()
-        field = Input(select_on_focus=False)
-        field.cursor_blink = False
-        yield field
+        self.kind: Kind = "filter"
+        self.text = ""
+        self._completed = ""
 
     @property
     def is_open(self) -> bool:
         """Whether something is being typed."""
-        return self.has_class("-open")
+        return self.display
 
     def open(self, kind: Kind, text: str = "") -> None:
         """Begin to type."""
-        self._kind = kind
-        self.add_class("-open")
-        self.query_one(Lines).show([line(Span(_SIGNS[kind], Tone.KEY))])
-        field = self.query_one(Input)
-        field.suggester = self._suggester if kind == "command" else None
-        field.value = text
-        field.cursor_position = len(text)
-        field.focus()
+        self.kind, self.text, self._completed = kind, text, ""
+        self.display = True
+        self._paint()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Pass each change on."""
-        event.stop()
-        if self.is_open:
-            self.post_message(self.Changed(self._kind, event.value))
+    def offer(self, completed: str | None) -> None:
+        """Show how the text may go on; tab takes it."""
+        self._completed = completed or ""
+        self._paint()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Close with what was typed."""
-        event.stop()
-        self._close(accepted=True)
+    def press(self, event: events.Key) -> Typed:
+        """Take a key."""
+        if event.key == "enter":
+            self.display = False
+            return Typed.ACCEPTED
+        if event.key == "escape" or (event.key == "backspace" and not self.text):
+            self.display = False
+            return Typed.DROPPED
+        if event.key in {"tab", "right"}:
+            text = self._completed or self.text
+        else:
+            text = edited(self.text, event.key, event.character)
+        if text == self.text:
+            return Typed.NOTHING
+        self._replace(text)
+        return Typed.CHANGED
 
-    async def on_key(self, event: events.Key) -> None:
-        """Esc closes; backspace on nothing, too; tab completes."""
-        field = self.query_one(Input)
-        if event.key == "escape" or (event.key == "backspace" and not field.value):
-            event.stop()
-            event.prevent_default()
-            self._close(accepted=False)
-        elif event.key == "tab":
-            event.stop()
-            event.prevent_default()
-            field.action_cursor_right()
+    def insert(self, text: str) -> None:
+        """Add to the text, as a paste does."""
+        self._replace(self.text + "".join(each for each in text if each.isprintable()))
 
-    def _close(self, *, accepted: bool) -> None:
-        self.remove_class("-open")
-        text = self.query_one(Input).value
-        self.post_message(self.Closed(self._kind, text, accepted))
+    def _replace(self, text: str) -> None:
+        self.text, self._completed = text, ""
+        self._paint()
+
+    def _paint(self) -> None:
+        rest = self._completed[len(self.text) :]
+        spans = [Span(_SIGNS[self.kind], Tone.KEY), Span(self.text)]
+        spans.append(Span(rest[:1] or " ", Tone.CURSOR))
+        width = self.screen.size.width
+        self.show([line(*spans, Span(rest[1:], Tone.DIM), Span(" " * width))])
+
+
+def edited(text: str, key: str, character: str | None) -> str:
+    """Give the text after a key: a letter, backspace, ctrl+u for all, ctrl+w for a word."""
+    if key == "backspace":
+        return text[:-1]
+    if key == "ctrl+u":
+        return ""
+    if key == "ctrl+w":
+        head, blank, _ = text.rstrip().rpartition(" ")
+        return head + blank
+    if character is not None and character.isprintable():
+        return text + character
+    return text
