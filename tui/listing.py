@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from tui.filter import Filter
@@ -10,6 +11,8 @@ from tui.paint import Span
 from tui.text import escape_text
 
 RowT = TypeVar("RowT")
+
+_NUMBERS = re.compile(r"(\d+)")
 
 
 def gap(width: int) -> int:
@@ -39,10 +42,12 @@ class Column(Generic[RowT]):
     """Whether the filter looks at it."""
 
 
-def natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key by which ``kvm-2`` comes before ``kvm-10``."""
-    parts = re.findall(r"\d+|\D+", text.casefold())
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+@lru_cache(maxsize=1 << 16)
+def natural(text: str) -> tuple[str | int, ...]:
+    """Sort key by which ``kvm-2`` comes before ``kvm-10``: text and numbers in turn."""
+    parts: list[str | int] = list(_NUMBERS.split(text.casefold()))
+    parts[1::2] = [int(part) for part in parts[1::2]]
+    return tuple(parts)
 
 
 def fit(columns: Sequence[Column[RowT]], width: int) -> list[tuple[Column[RowT], int]]:

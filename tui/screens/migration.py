@@ -15,7 +15,14 @@ from tui.screens.frame import Frame, keys
 from tui.store import Changes
 from tui.views.curves import History, curve_lines
 from tui.views.ending import ending_lines
-from tui.views.figures import figure_lines, figures, heading, pass_header, pass_lines
+from tui.views.figures import (
+    figure_lines,
+    figures,
+    heading,
+    pass_header,
+    pass_lines,
+    with_pass_under_way,
+)
 from tui.widgets.lines import Lines
 from tui.widgets.page import Page
 from wire.migration import Migration
@@ -123,7 +130,8 @@ class MigrationScreen(Frame):
 
     def _report(self, migration: Migration, history: History) -> None:
         width = max(20, self.report.size.width)
-        passes = pass_lines(migration.passes, width)
+        samples = () if migration.state.ended else history.samples
+        passes = pass_lines(with_pass_under_way(migration.passes, samples), width)
         table = [pass_header(width), *passes] if passes else []
         if migration.state.ended:
             ending = ending_lines(migration, width, self.desk.glyphs)

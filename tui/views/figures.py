@@ -105,6 +105,33 @@ def pass_lines(passes: Sequence[Pass], width: int) -> list[Line]:
     ]
 
 
+def with_pass_under_way(passes: Sequence[Pass], samples: Sequence[Sample]) -> list[Pass]:
+    """Bring the last pass up to the newest sample: its record is written only when it is over."""
+    if not samples:
+        return list(passes)
+    last = samples[-1]
+    begun = last
+    for sample in reversed(samples):
+        if sample.pass_number != last.pass_number:
+            break
+        begun = sample
+    known = [each for each in passes if each.number == last.pass_number]
+    started_ms = known[0].started_ms if known else begun.elapsed_ms
+    now = Pass(
+        number=last.pass_number,
+        started_ms=started_ms,
+        duration_ms=max(0, last.elapsed_ms - started_ms),
+        remaining_at_start_bytes=max(
+            known[0].remaining_at_start_bytes if known else 0, begun.memory_remaining_bytes
+        ),
+        transferred_bytes=last.memory_processed_bytes - begun.memory_processed_bytes,
+        dirty_bytes_per_s=last.dirty_bytes_per_s,
+        bandwidth_bytes_per_s=last.bandwidth_bytes_per_s,
+        throttle_percent=last.throttle_percent,
+    )
+    return [*(each for each in passes if each.number < last.pass_number), now]
+
+
 def _pass_line(cells: Sequence[str], width: int) -> str:
     """Right-align the cells; the last columns are left out where they do not fit."""
     text = ""
