@@ -45,6 +45,10 @@ class Console(App[None], inherit_bindings=False):
 
     TITLE = "godwit"
     ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    .-ascii Dialog > #box { border: ascii $primary; }
+    .-ascii #details, .-ascii #verdicts { border-top: ascii $rule; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self, desk: Desk) -> None:
@@ -89,10 +93,13 @@ class Console(App[None], inherit_bindings=False):
     @on(FromStream)
     def take(self, message: FromStream) -> None:
         """Keep what the stream said; the next tick shows it. The very first fleet shows at once."""
-        complete = self.desk.store.complete
-        self.desk.store.apply(message.item)
-        if self.desk.store.complete and not complete:
+        store = self.desk.store
+        complete, trouble = store.complete, store.trouble
+        store.apply(message.item)
+        if store.complete and not complete:
             self.show_changes()
+        if store.complete and store.trouble and store.trouble != trouble:
+            self.tell(store.trouble)
 
     def show_changes(self) -> None:
         """Bring the view up to date, and only its top line while paused.

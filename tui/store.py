@@ -64,6 +64,13 @@ class Store:
         """Whether a whole fleet was received at least once."""
         return self.status is not None
 
+    @property
+    def trouble(self) -> str:
+        """Why what is shown may be stale, in one sentence; empty if it is not."""
+        if self.link is Link.LOST:
+            return self.link_reason
+        return self.status.etcd_error if self.status and not self.status.etcd_ok else ""
+
     def lost_for_s(self) -> int:
         """Seconds since the stream broke; 0 while it is up."""
         return int(time.monotonic() - self._lost_at_s) if self.link is Link.LOST else 0

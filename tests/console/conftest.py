@@ -436,6 +436,12 @@ def busy(data: Path) -> MigrationDetail:
 
 
 @pytest.fixture
+def cut_link(data: Path) -> MigrationDetail:
+    """The same guest when the link was cut in its second pass, recorded in the lab."""
+    return msgspec.json.decode((data / "cut_link.json").read_bytes(), type=MigrationDetail)
+
+
+@pytest.fixture
 def replay(client: StubClient) -> Callable[[MigrationDetail], None]:
     """Let the stub's fleet have this migration only, with its curve."""
 

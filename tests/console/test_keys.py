@@ -3,6 +3,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
+from tui.client import Disconnected
 from tui.paint import plain
 from tui.screens.help import HelpScreen
 from tui.screens.hosts import HostsScreen
@@ -284,3 +285,21 @@ async def test_a_terminal_too_small_says_what_is_needed(pilot: Pilot):
     await pilot.resize_terminal(80, 24)
     await pilot.pause()
     assert isinstance(pilot.app.screen, HostsScreen)
+
+
+async def test_the_mouse_moves_the_cursor_and_a_second_click_opens(pilot: Pilot):
+    await pilot.press("2")
+    await pilot.click("#table", offset=(3, 3))
+    assert under_cursor(pilot) == "mail-10"
+    await pilot.press("1")
+    await pilot.click("#table", offset=(3, 1))
+    await pilot.pause()
+    assert isinstance(pilot.app.screen, ServersScreen)
+
+
+async def test_a_lost_stream_and_a_silent_etcd_say_why(pilot: Pilot, client, settled):
+    client.stream.put_nowait(Disconnected(reason="10.77.1.2:8700 does not answer"))
+    await settled(pilot)
+    notice = pilot.app.screen.query_one(Notice)
+    assert "10.77.1.2:8700 does not answer" in " ".join(plain(each) for each in notice.lines)
+    assert len(pilot.app.screen.table.listing.ids) == 4

@@ -12,8 +12,8 @@ VIEWS = {
     "migrations": ["3"],
     "targets": ["2", "G", "M", "G"],
     "question": ["2", "G", "M", "enter"],
+    "servers_of_a_host": ["enter"],
     "help": ["2", "question_mark"],
-    "failed": ["3", "j", "enter"],
 }
 
 
@@ -52,6 +52,20 @@ def test_view(open_console, matches, view, size):
 def test_recorded_migration(open_console, matches, replayed, samples, size):
     replayed(samples)
     assert matches(open_console(), size, ["3", "enter"])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_recorded_failure(open_console, matches, cut_link, replay, size):
+    replay(cut_link)
+    assert matches(open_console(), size, ["3", "enter"])
+
+
+def test_smallest(open_console, matches):
+    assert matches(open_console(), (60, 16), ["2", "G", "M", "G"])
+
+
+def test_too_small(open_console, matches):
+    assert matches(open_console(), (50, 12), [])
 
 
 def test_read_only(open_console, client, make, matches):

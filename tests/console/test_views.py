@@ -6,7 +6,7 @@ from tui.plot import GraphStyle
 from tui.views import hosts, servers
 from tui.views.curves import History, curve_lines
 from tui.views.ending import ending_lines
-from tui.views.figures import figures, pass_lines
+from tui.views.figures import figures, pass_lines, with_pass_under_way
 from tui.views.glyphs import ASCII, UNICODE, glyphs_of, host_span, migration_span, server_span
 from wire.fleet import HostStatus, ServerStatus
 from wire.migration import MigrationDetail, MigrationState, Statistics
@@ -131,6 +131,16 @@ def test_a_pass_is_one_line_that_fits(busy):
         lines = pass_lines(busy.migration.passes, width)
         assert len(lines) == len(busy.migration.passes)
         assert all(length(each) <= width for each in lines)
+
+
+def test_the_pass_under_way_grows_with_the_samples(busy, make):
+    cut = make["cut_short"](busy, 30)
+    passes = with_pass_under_way(cut.migration.passes, cut.samples)
+    now, last = passes[-1], cut.samples[-1]
+    assert now.number == last.pass_number
+    assert now.started_ms + now.duration_ms == last.elapsed_ms
+    assert [each.number for each in passes] == list(range(1, now.number + 1))
+    assert now.transferred_bytes < passes[1].transferred_bytes
 
 
 def test_an_expected_downtime_above_the_limit_is_marked(busy):

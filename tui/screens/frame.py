@@ -34,7 +34,7 @@ class Frame(Screen[None], inherit_bindings=False):
     AUTO_FOCUS = ""
     """Keys are the screen's."""
     DEFAULT_CSS = """
-    Frame { layers: base overlay; background: $background; }
+    Frame { layers: base overlay; background: $background; overflow: hidden; }
     Frame > #top, Frame > #heading, Frame > #footer { height: 1; }
     Frame > #footer { dock: bottom; }
     """
@@ -42,15 +42,20 @@ class Frame(Screen[None], inherit_bindings=False):
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self.desk = desk
+        self.top_line = Lines(id="top")
+        self.head_line = Lines(id="heading")
+        self.foot_line = Lines(id="footer")
+        self.notice = Notice()
+        self.prompt = Prompt()
 
     def compose(self) -> ComposeResult:
         """Top line, heading, the view's own widgets, footer."""
-        yield Lines(id="top")
-        yield Lines(id="heading")
+        yield self.top_line
+        yield self.head_line
         yield from self.body()
-        yield Lines(id="footer")
-        yield Notice()
-        yield Prompt()
+        yield self.foot_line
+        yield self.notice
+        yield self.prompt
 
     def body(self) -> Iterator[Widget]:
         """Give the view's own widgets."""
@@ -72,18 +77,18 @@ class Frame(Screen[None], inherit_bindings=False):
         """Bring top line, heading and footer up to date; costs nothing when nothing changed."""
         width = self.size.width
         desk = self.desk
-        self.query_one("#top", Lines).show([top_line(desk.store, desk.session, width, desk.glyphs)])
-        self.query_one("#heading", Lines).show([self.heading(width)])
+        self.top_line.show([top_line(desk.store, desk.session, width, desk.glyphs)])
+        self.head_line.show([self.heading(width)])
         keys = footer(self.place, width, writable=desk.writable, without=self.idle_action())
-        self.query_one("#footer", Lines).show([keys])
+        self.foot_line.show([keys])
 
     def hush(self) -> None:
         """Take the notice away."""
-        self.query_one(Notice).hide()
+        self.notice.hide()
 
     def tell(self, sentence: str) -> None:
         """Show a sentence until the next key, ten seconds at most."""
-        self.query_one(Notice).tell(sentence)
+        self.notice.tell(sentence)
 
     @property
     def navigator(self) -> Navigator:
@@ -93,7 +98,7 @@ class Frame(Screen[None], inherit_bindings=False):
     @property
     def typing(self) -> bool:
         """Whether keys are letters of a filter or a command."""
-        return self.query_one(Prompt).is_open
+        return self.prompt.is_open
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In read-only mode keys that change something are not there."""
@@ -110,11 +115,11 @@ class Frame(Screen[None], inherit_bindings=False):
 
     def action_command(self) -> None:
         """Type a command."""
-        self.query_one(Prompt).open("command")
+        self.prompt.open("command")
 
     async def type_key(self, event: events.Key) -> None:
         """Take a key for the filter or the command that is being typed."""
-        prompt = self.query_one(Prompt)
+        prompt = self.prompt
         typed = prompt.press(event)
         if prompt.kind == "filter":
             self.filter_typed("" if typed is Typed.DROPPED else prompt.text)
@@ -125,7 +130,7 @@ class Frame(Screen[None], inherit_bindings=False):
 
     def on_paste(self, event: events.Paste) -> None:
         """Take pasted text while something is being typed."""
-        prompt = self.query_one(Prompt)
+        prompt = self.prompt
         if prompt.is_open:
             prompt.insert(event.text)
             if prompt.kind == "filter":

@@ -14,7 +14,6 @@ from tui.paint import Line, Span, Tone, line, spread
 from tui.screens.frame import Frame
 from tui.store import Changes
 from tui.widgets.page import Page
-from tui.widgets.prompt import Prompt
 from tui.widgets.table import Table
 
 _TABS = (("1", "Hosts", "hosts"), ("2", "Servers", "servers"), ("3", "Migrations", "migrations"))
@@ -136,7 +135,7 @@ class ListView(Frame, Generic[RowT]):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        self.query_one(Prompt).open("filter", self.table.listing.filter.text)
+        self.prompt.open("filter", self.table.listing.filter.text)
 
     async def action_back(self) -> None:
         """Clear what was set last: zoom, filter, then the view itself."""

@@ -44,10 +44,10 @@ class TargetsDialog(Dialog[Migration]):
     place = Place.TARGETS
     BINDINGS: ClassVar[list[BindingType]] = keys(Place.TARGETS)
     DEFAULT_CSS = """
-    TargetsDialog > #box { width: 100; }
+    TargetsDialog > #box { width: 100; height: 90%; max-height: 28; }
     TargetsDialog #intention { height: 1; }
-    TargetsDialog #targets { height: 8; margin: 1 0 0 0; }
-    TargetsDialog #verdicts { height: 6; border-top: solid $rule; }
+    TargetsDialog #targets { height: 1fr; margin: 1 0 0 0; }
+    TargetsDialog #verdicts { height: 45%; border-top: solid $rule; }
     """
 
     def __init__(self, desk: Desk, server: ServerView) -> None:

@@ -29,7 +29,7 @@ class Prompt(Lines):
     """Hidden until opened; lies over the footer. Typing is at the end of the text."""
 
     DEFAULT_CSS = """
-    Prompt { layer: overlay; dock: bottom; height: 1; display: none; background: $background; }
+    Prompt { layer: overlay; dock: bottom; height: 1; background: $background; }
     """
 
     def __init__(self) -> None:
@@ -37,6 +37,7 @@ class Prompt(Lines):
         self.kind: Kind = "filter"
         self.text = ""
         self._completed = ""
+        self.display = False
 
     @property
     def is_open(self) -> bool:
