@@ -1,5 +1,6 @@
 """Speaking to the agents of a lab as the backend does: with certificate and token."""
 
+import itertools
 import threading
 import time
 import uuid
@@ -20,7 +21,7 @@ from wire.config import EtcdConfig, TlsFiles, read_secret
 from wire.etcd import Etcd
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
 from wire.http import raise_for_error
-from wire.keys import DEFINITIONS, SERVERS
+from wire.keys import SERVERS
 from wire.migration import MigrationOptions
 from wire.tls import client_context
 
@@ -168,47 +169,14 @@ def record_of(etcd: Etcd) -> Callable[[str], ServerRecord | None]:
 
 
 @pytest.fixture
-def server_ids(lab: Lab, etcd: Etcd, agents: Callable[[str], AgentCaller]) -> Iterator[list[str]]:
-    """Ids of servers whose records go when the servers are gone, whoever holds them."""
-    made: list[str] = []
-    yield made
-    for server_id in made:
-        for host in lab.state.hosts:
-            eventually(
-                lambda: agents(host.name).truth(server_id).state is PowerState.ABSENT,  # noqa: B023
-                f"{server_id} is gone from {host.name}",
-            )
-        etcd.delete(SERVERS + server_id)
-        etcd.delete(DEFINITIONS + server_id)
-
-
-@pytest.fixture
-def new_server(
-    server_ids: list[str],  # before add_server, so that it ends after it
-    add_server: Callable[..., ServerSpec],
-    lab: Lab,
-    record_of: Callable[[str], ServerRecord | None],
-) -> Callable[..., tuple[ServerSpec, str]]:
-    """Add a server and wait until its agent has written its record; its spec and id."""
-
-    def make(**fields: object) -> tuple[ServerSpec, str]:
-        spec = add_server(**fields)
-        server_id = lab.virsh(spec.host, f"domuuid {spec.name}").strip()
-        server_ids.append(server_id)
-        eventually(lambda: record_of(server_id), f"{spec.name} has a record")
-        return spec, server_id
-
-    return make
-
-
-@pytest.fixture
-def hold(etcd: Etcd) -> Callable[..., ServerRecord]:
+def hold(etcd: Etcd) -> Callable[..., ServerRecord | None]:
     """Change a server's owner as the backend does, by compare-and-swap."""
 
-    def change(server_id: str, **fields: object) -> ServerRecord:
+    def change(server_id: str, **fields: object) -> ServerRecord | None:
         while True:
             stored = etcd.get(SERVERS + server_id)
-            assert stored is not None
+            if stored is None:
+                return None
             record = msgspec.json.decode(stored.value, type=ServerRecord)
             owner = msgspec.structs.replace(record.owner, **fields)
             record = msgspec.structs.replace(record, owner=owner)
@@ -220,8 +188,37 @@ def hold(etcd: Etcd) -> Callable[..., ServerRecord]:
 
 
 @pytest.fixture
+def new_server(
+    add_server: Callable[..., ServerSpec],
+    lab: Lab,
+    agents: Callable[[str], AgentCaller],
+    record_of: Callable[[str], ServerRecord | None],
+    hold: Callable[..., ServerRecord | None],
+) -> Iterator[Callable[..., tuple[ServerSpec, str]]]:
+    """Add a server and wait until its agent has written its record; its spec and id.
+
+    At the end the record names the host that has the server, whatever a test made of it.
+    """
+    made: list[str] = []
+
+    def make(**fields: object) -> tuple[ServerSpec, str]:
+        spec = add_server(**fields)
+        server_id = lab.virsh(spec.host, f"domuuid {spec.name}").strip()
+        made.append(server_id)
+        eventually(lambda: record_of(server_id), f"{spec.name} has a record")
+        return spec, server_id
+
+    yield make
+    settled = {"phase": OwnerPhase.SETTLED, "target_host_id": "", "migration_id": ""}
+    for server_id, host in itertools.product(made, lab.state.hosts):
+        agent = agents(host.name)
+        if agent.truth(server_id).state is not PowerState.ABSENT:
+            hold(server_id, host_id=agent.snapshot().facts.host_id, **settled)
+
+
+@pytest.fixture
 def command(
-    lab: Lab, agents: Callable[[str], AgentCaller], hold: Callable[..., ServerRecord]
+    lab: Lab, agents: Callable[[str], AgentCaller], hold: Callable[..., ServerRecord | None]
 ) -> Callable[..., dict[str, object]]:
     """Take the server's record for a migration, and make the command that begins it."""
 
@@ -234,6 +231,7 @@ def command(
             target_host_id=facts.host_id,
             migration_id=migration_id,
         )
+        assert record is not None
         return {
             "migration_id": migration_id,
             "server_id": server_id,
