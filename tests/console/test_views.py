@@ -54,7 +54,8 @@ def test_the_comparison_gives_both_values(make):
 def test_a_dead_host_shows_no_figures_and_says_why(make):
     reason = "kvm-04 has lost its health key since 11:58:12"
     host = make["host"](4, status=HostStatus.OFFLINE, status_reason=reason, meters=None)
-    assert hosts.memory(host, 12, UNICODE).text.strip() == "- / 24G"
+    assert hosts.memory(host, 12, UNICODE).text == "-/24G"
+    assert hosts.memory(host, 20, UNICODE).text == "no figures/24G"
     assert reason in [plain(each) for each in hosts.details(host, [host], 78, UNICODE)]
 
 

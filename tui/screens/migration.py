@@ -155,4 +155,5 @@ class MigrationScreen(Frame):
             passes=migration.passes,
             memory_bytes=total or migration.statistics.memory_total_bytes,
             downtime_limit_ms=limit or migration.options.downtime_limit_ms,
+            ended=migration.state.ended,
         )

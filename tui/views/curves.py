@@ -39,6 +39,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     """All of the guest's memory: the scale of the first curve."""
     downtime_limit_ms: int
+    ended: bool = False
 
     @property
     def last(self) -> Sample | None:
@@ -156,7 +157,8 @@ def _rate_title(history: History, glyphs: Glyphs) -> Line:
     ]
     if dirty and bandwidth:
         ratio = dirty[-1][1] / bandwidth[-1][1]
-        spans.append(Span(f"   ratio {ratio:.2f}: {_verdict(ratio)}"))
+        verdict = "" if history.ended else f": {_verdict(ratio)}"
+        spans.append(Span(f"   ratio {ratio:.2f}{verdict}"))
     return tuple(spans)
 
 

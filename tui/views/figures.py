@@ -56,7 +56,8 @@ def figures(history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
 
 
 def _expected(last: Sample, glyphs: Glyphs) -> Span:
-    if not last.expected_downtime_ms:
+    if last.pass_number == 1 or not last.expected_downtime_ms:
+        # QEMU knows it from the first pass's dirty rate on, and gives the limit before.
         return Span("-")
     text = duration_text(last.expected_downtime_ms)
     if last.expected_downtime_ms <= last.downtime_limit_ms:

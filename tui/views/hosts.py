@@ -49,7 +49,7 @@ def memory(host: HostView, width: int, glyphs: Glyphs) -> Span:
     """A bar of the memory in use, and the numbers."""
     total = host.facts.memory_total_bytes
     if host.meters is None or not total:
-        return Span(pad(f"- / {_size(total)}", width, right=True), Tone.DIM)
+        return Span(f"no figures/{_size(total)}" if width >= 15 else f"-/{_size(total)}", Tone.DIM)
     used = host.meters.memory_used_bytes
     numbers = f"{_size(used)}/{_size(total)}"
     share = used / total
@@ -92,7 +92,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
             width=9,
             flex=1,
             most=12,
-            rank=1,
+            rank=3,
             cell=lambda host, _: Span(host.facts.microcode or "-"),
             order=lambda host: host.facts.microcode,
         ),
@@ -102,7 +102,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
             width=15,
             flex=1,
             most=26,
-            rank=3,
+            rank=4,
             cell=lambda host, _: Span(host.facts.kernel),
             order=lambda host: natural(host.facts.kernel),
         ),
@@ -112,6 +112,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
             width=12,
             flex=2,
             most=32,
+            rank=1,
             cell=lambda host, width: memory(host, width, glyphs),
             order=lambda host: host.meters.memory_used_bytes if host.meters else -1,
             searched=False,
@@ -120,6 +121,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
             key="servers",
             title="SRV",
             width=4,
+            rank=2,
             cell=lambda host, _: Span(f"{host.running_server_count}/{host.server_count}"),
             order=lambda host: host.server_count,
             right=True,

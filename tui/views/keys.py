@@ -30,8 +30,9 @@ def footer(place: Place, width: int, *, writable: bool, without: str = "") -> Li
             break
         chosen.append(action)
     spans: list[Span] = []
-    for action in [*chosen, *last]:
-        spans += [Span(_key(action), Tone.KEY), Span(f" {action.label}  ", Tone.DIM)]
+    for number, action in enumerate([*chosen, *last]):
+        gap = "  " if number else ""
+        spans += [Span(f"{gap}{_key(action)}", Tone.KEY), Span(f" {action.label}", Tone.DIM)]
     return clip(tuple(spans), width)
 
 
