@@ -48,7 +48,17 @@ def test_the_comparison_gives_both_values(make):
     others = [here, make["host"](2), make["host"](3, microcode="0x428")]
     text = "\n".join(plain(each) for each in hosts.details(here, others, 78, UNICODE))
     assert "= same CPU, microcode, kernel: kvm-02" in text
-    assert "kvm-03     microcode 0x42e here, 0x428 there" in text
+    assert "≠ kvm-03     microcode 0x42e here, 0x428 there" in text
+
+
+def test_hosts_that_differ_in_the_same_way_stand_together(make):
+    here = make["host"](1)
+    others = [make["host"](number, microcode="0x428") for number in (10, 9, 8)]
+    lines = hosts.details(here, [here, *others], 78, UNICODE)
+    text = [plain(each).rstrip() for each in lines]
+    at = text.index("≠ kvm-08, kvm-09, kvm-10")
+    assert text[at + 1].split() == ["microcode", "0x42e", "here,", "0x428", "there"]
+    assert "".join(text).count("0x428") == 1
 
 
 def test_a_dead_host_shows_no_figures_and_says_why(make):

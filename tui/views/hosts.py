@@ -7,7 +7,7 @@ from tui.formats.units import bytes_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line, pad, wrap
 from tui.views.glyphs import Glyphs, bar, host_span
-from wire.compatibility import differences
+from wire.compatibility import Difference, differences
 from wire.fleet import Fence, HostFacts, HostView
 
 _SHORT = {
@@ -17,6 +17,8 @@ _SHORT = {
     "kernel": "kernel",
     "page_size": "pages",
 }
+_NAMES_WIDTH = 10
+"""Cells for the names of hosts beside what they differ in."""
 _NOISE = re.compile(r"\((?:R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*$", re.IGNORECASE)
 _MAKER = re.compile(r"^(?:Intel|AMD)\s+(?=\S+)")
 
@@ -159,21 +161,31 @@ def _policy(host: HostView) -> Sequence[Span]:
 def _comparison(
     here: HostFacts, others: Sequence[HostFacts], width: int, glyphs: Glyphs
 ) -> list[Line]:
-    ordered = sorted(others, key=lambda each: natural(each.name))
-    others = [each for each in ordered if each.host_id != here.host_id]
-    same = [each.name for each in others if not differences(here, each)]
+    """Hosts that are the same first; those that differ in the same way stand together."""
+    groups: dict[tuple[Difference, ...], list[str]] = {}
+    for other in sorted(others, key=lambda each: natural(each.name)):
+        if other.host_id != here.host_id:
+            groups.setdefault(differences(here, other), []).append(other.name)
     lines: list[Line] = []
-    if same:
-        lines += wrap(f"{glyphs.same} same CPU, microcode, kernel: {', '.join(same)}", width)
-    for other in others:
-        for number, found in enumerate(differences(here, other)):
-            name = other.name if not number else ""
-            values = f"{found.here} here, {found.there} there"
-            if found.field == "cpu_model":
-                values = f"{cpu_name(found.here)} here, {cpu_name(found.there)} there"
-            mark = glyphs.differs if not number else " "
-            text = f"{mark} {pad(name, 10)} {pad(found.label, 9)} {values}"
-            lines.append(line(Span(text, Tone.PLAIN)))
+    for found, names in sorted(groups.items(), key=lambda group: len(group[0])):
+        if found:
+            lines += _differing(found, ", ".join(names), width, glyphs)
+        else:
+            text = f"{glyphs.same} same CPU, microcode, kernel: {', '.join(names)}"
+            lines += wrap(text, width)
+    return lines
+
+
+def _differing(found: Sequence[Difference], names: str, width: int, glyphs: Glyphs) -> list[Line]:
+    """One line for each difference, beside the names if they are short, else under them."""
+    beside = len(names) <= _NAMES_WIDTH
+    lines = [] if beside else wrap(f"{glyphs.differs} {names}", width)
+    for number, each in enumerate(found):
+        short = cpu_name if each.field == "cpu_model" else str
+        values = f"{short(each.here)} here, {short(each.there)} there"
+        head = f"{glyphs.differs} {names}" if beside and not number else ""
+        text = f"{pad(head, _NAMES_WIDTH + 3)}{pad(each.label, 10)}{values}"
+        lines.append(line(Span(text)))
     return lines
 
 
