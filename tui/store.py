@@ -47,6 +47,8 @@ class Store:
         self.migrations: dict[str, Migration] = {}
         self.samples: dict[str, list[Sample]] = {}
         """The curve of each migration seen, in the order of time."""
+        self.snapshots = 0
+        """How many whole fleets were received."""
         self.link = Link.CONNECTING
         self.link_reason = ""
         """Why the stream is not live; empty if nobody knows yet."""
@@ -62,7 +64,7 @@ class Store:
     @property
     def complete(self) -> bool:
         """Whether a whole fleet was received at least once."""
-        return self.status is not None
+        return self.snapshots > 0
 
     @property
     def trouble(self) -> str:
@@ -150,6 +152,7 @@ class Store:
                 self._add_samples(payload.migration_id, (payload.sample,))
 
     def _replace(self, snapshot: FleetSnapshot) -> None:
+        self.snapshots += 1
         self.status = snapshot.status
         self.hosts = {host.facts.host_id: host for host in snapshot.hosts}
         self.servers = {server.server_id: server for server in snapshot.servers}

@@ -271,6 +271,16 @@ async def test_enter_on_a_server_opens_its_migration(pilot: Pilot, client, settl
     assert ("migration", "3f000003") in client.asked
 
 
+async def test_a_new_snapshot_fetches_the_curve_again(pilot: Pilot, client, settled):
+    await pilot.press("2", "j", "enter")
+    await settled(pilot)
+    assert client.asked.count(("migration", "3f000003")) == 1
+    client.say(client.fleet)
+    await pilot.pause(0.7)
+    await settled(pilot)
+    assert client.asked.count(("migration", "3f000003")) == 2
+
+
 async def test_q_quits(pilot: Pilot):
     await pilot.press("q")
     assert pilot.app.return_code == 0

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from tui.desk import Desk
 from tui.listing import Listing, RowT
 from tui.motion import Motion
-from tui.paint import Line, Span, Tone, line, spread
+from tui.paint import Line, Span, Tone, line, spread, wrap
 from tui.screens.frame import Frame
 from tui.store import Changes
 from tui.widgets.page import Page
@@ -102,8 +102,8 @@ class ListView(Frame, Generic[RowT]):
 
     def _empty(self) -> list[Line]:
         if not self.desk.store.complete:
-            reason = self.desk.store.link_reason
-            return [(), line(Span(reason or "waiting for the backend", Tone.DIM))]
+            reason = self.desk.store.link_reason or "waiting for the backend"
+            return [(), *wrap(reason, self.table.size.width, Tone.DIM)]
         if self.table.listing.filter.text:
             return [(), line(Span(f"no {self.noun} matches; esc clears the filter", Tone.DIM))]
         return [(), line(Span(f"no {self.noun} yet", Tone.DIM))]

@@ -59,16 +59,13 @@ class MigrationScreen(Frame):
         self.migration_id = migration_id
         self.curves = Lines(id="curves")
         self.report = Page(id="report")
+        self._fetched_at = -1
 
     def body(self) -> Iterator[Widget]:
         """Curves and report."""
         with Container(id="body"):
             yield self.curves
             yield self.report
-
-    def on_mount(self) -> None:
-        """Fetch the curve so far."""
-        self.navigator.fetch_curve(self.migration_id)
 
     @property
     def migration(self) -> Migration | None:
@@ -88,7 +85,14 @@ class MigrationScreen(Frame):
         return "abort" if self.migration is None or self.migration.state.ended else ""
 
     def take(self, changes: Changes) -> None:
-        """Draw anew if this migration changed; after a break of the stream fetch the gap."""
+        """Draw anew if this migration changed.
+
+        The curve so far is fetched at first, and again after each snapshot: a stream that could
+        not be resumed has left a gap.
+        """
+        if self._fetched_at != self.desk.store.snapshots:
+            self._fetched_at = self.desk.store.snapshots
+            self.navigator.fetch_curve(self.migration_id)
         if changes.everything or self.migration_id in changes.migrations:
             self._draw()
 

@@ -20,16 +20,10 @@ class Page(Lines):
         """All lines, those out of sight too."""
         return self._text
 
-    def put(self, text: Sequence[Line], *, tail: bool = False) -> None:
-        """Replace the text; the offset stays where it was as far as the text allows.
-
-        Args:
-            text: all lines.
-            tail: stay at the end when the end was in sight, as a log does.
-        """
-        at_end = self._top >= self._last
+    def put(self, text: Sequence[Line]) -> None:
+        """Replace the text; the offset stays where it was as far as the text allows."""
         self._text = text
-        self._top = self._last if tail and at_end else min(self._top, self._last)
+        self._top = min(self._top, self._last)
         self._paint()
 
     def move(self, motion: Motion) -> None:
