@@ -11,7 +11,7 @@ from wire.config import EtcdConfig, TlsFiles
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Contents of the TOML file given with ``--config``."""
 
-    listen: str
+    listen: Annotated[str, msgspec.Meta(pattern="^.+:[0-9]+$")]
     """``address:port``; with ``https://`` before it the agent's URL."""
     address: str
     """Where other hosts send migrations to."""

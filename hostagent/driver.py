@@ -11,12 +11,12 @@ from hostagent.config import AgentConfig
 from hostagent.connection import Connection
 from hostagent.events import LibvirtEvent
 from hostagent.facts import read_facts
-from hostagent.guest import Guest, find_domain, read_completed, read_disks, read_guest
+from hostagent.guest import Guest, find_domain, read_disks, read_guest, read_truth
 from hostagent.meters import CpuTimes, read_meters
 from hostagent.statistics import job_runs
 from wire.agent import GuestTruth, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Disk, HostFacts, HostMeters, PowerState, StoragePool
+from wire.fleet import Disk, HostFacts, HostMeters, StoragePool
 
 ResultT = TypeVar("ResultT")
 
@@ -96,18 +96,8 @@ class LibvirtDriver:
 
     async def truth(self, server_id: str) -> GuestTruth:
         """What libvirt knows of a guest at this moment."""
-        guest = await self.guest(server_id)
-        if guest is None:
-            return GuestTruth(server_id=server_id, state=PowerState.ABSENT)
-        return GuestTruth(
-            server_id=server_id,
-            state=guest.state.power,
-            state_detail=guest.state.detail,
-            incoming=guest.incoming,
-            job_active=guest.job_active,
-            completed=await self._ask(
-                server_id, "tell a finished job's statistics", read_completed
-            ),
+        return await self._connection.call(
+            "tell the state of a domain", lambda handle: read_truth(handle, server_id)
         )
 
     async def resume(self, server_id: str) -> None:

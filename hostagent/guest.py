@@ -9,6 +9,7 @@ import msgspec
 from hostagent.domain import Definition, DiskDefinition, State, describe_state, parse_definition
 from hostagent.pools import holding_pool
 from hostagent.statistics import final_statistics, job_runs
+from wire.agent import GuestTruth
 from wire.fleet import Disk, PowerState, StoragePool
 from wire.migration import Statistics
 
@@ -46,7 +47,7 @@ def read_guest(handle: libvirt.virConnect, server_id: str) -> Guest | None:
         return None
     try:
         state = describe_state(*domain.state())
-        incoming, outgoing = read_job(domain, state)
+        incoming, outgoing = _job(domain, state)
         return Guest(
             definition=parse_definition(domain.XMLDesc()),
             saved_xml=domain.XMLDesc(_SAVED),
@@ -60,7 +61,7 @@ def read_guest(handle: libvirt.virConnect, server_id: str) -> Guest | None:
         raise
 
 
-def read_job(domain: libvirt.virDomain, state: State) -> tuple[bool, bool]:
+def _job(domain: libvirt.virDomain, state: State) -> tuple[bool, bool]:
     """Whether the domain is being received, and whether it is being sent.
 
     libvirt has no question for the receiving side: it refuses job statistics there with
@@ -79,7 +80,22 @@ def read_job(domain: libvirt.virDomain, state: State) -> tuple[bool, bool]:
     return False, outgoing
 
 
-def read_completed(domain: libvirt.virDomain) -> Statistics | None:
+def read_truth(handle: libvirt.virConnect, server_id: str) -> GuestTruth:
+    """What this hypervisor knows of a guest now; ``ABSENT`` if nothing."""
+    guest, domain = read_guest(handle, server_id), find_domain(handle, server_id)
+    if guest is None or domain is None:
+        return GuestTruth(server_id=server_id, state=PowerState.ABSENT)
+    return GuestTruth(
+        server_id=server_id,
+        state=guest.state.power,
+        state_detail=guest.state.detail,
+        incoming=guest.incoming,
+        job_active=guest.job_active,
+        completed=_completed(domain),
+    )
+
+
+def _completed(domain: libvirt.virDomain) -> Statistics | None:
     """Statistics of the last finished job, which libvirt keeps on the receiving side."""
     flags = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
     try:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -56,6 +56,8 @@ class Inventory:
         self.facts: HostFacts | None = None
         """None until libvirtd answered for the first time."""
         self.servers: dict[str, Server] = {}
+        self.unread_ids: set[str] = set()
+        """Servers that libvirt has, as far as is known, and does not describe."""
         self.listed = False
         """Whether every domain was read at least once: before that nobody may conclude from one
         that is missing."""
@@ -86,26 +88,45 @@ class Inventory:
             self._wake.clear()
             if not self._driver.connected:
                 continue
-            try:
-                await self._read_again()
-            except GodwitError as error:
-                _log.warning("servers not read: %s", error.message)
+            if not await self._read_again():
                 await asyncio.sleep(_RETRY_S)
-                self.everything_changed()
+                self._wake.set()
 
-    async def _read_again(self) -> None:
-        if self._facts_changed or self.facts is None:
-            self._facts_changed = False
-            await self._read_facts()
-        fresh_sizes = self._list_changed
-        if self._list_changed:
-            self._list_changed = False
-            self._changed_ids |= {*self.servers, *await self._driver.server_ids()}
-        while self._changed_ids:
-            await self._read_server(self._changed_ids.pop(), fresh_sizes=fresh_sizes)
-        if fresh_sizes and not self.listed:
+    async def _read_again(self) -> bool:
+        """Read what changed; False if something could not be read and is still due."""
+        facts_due, list_due = self._facts_changed or self.facts is None, self._list_changed
+        self._facts_changed = self._list_changed = False
+        if facts_due and not await self._read("facts of the host", self._read_facts()):
+            self._facts_changed = True
+        if list_due and not await self._read("list of servers", self._read_list()):
+            self._list_changed = True
+            return False
+        for server_id in tuple(self._changed_ids):
+            if not self._driver.connected:
+                return False
+            self._changed_ids.discard(server_id)
+            reading = self._read_server(server_id, fresh_sizes=list_due)
+            if await self._read(f"server {server_id}", reading):
+                self.unread_ids.discard(server_id)
+            else:
+                self.unread_ids.add(server_id)
+        self._changed_ids |= self.unread_ids
+        if list_due and not self.listed:
             self.listed = True
             self._on_change()
+        return not (self.unread_ids or self._facts_changed)
+
+    async def _read(self, what: str, reading: Coroutine[Any, Any, None]) -> bool:
+        """Whether libvirt answered; one guest that hangs does not hide the others."""
+        try:
+            await reading
+        except GodwitError as error:
+            _log.warning("%s not read: %s", what, error.message)
+            return False
+        return True
+
+    async def _read_list(self) -> None:
+        self._changed_ids |= {*self.servers, *await self._driver.server_ids()}
 
     async def _read_facts(self) -> None:
         facts = await self._driver.facts()

@@ -135,7 +135,7 @@ class Jobs:
         await self._journal.write(entry)
         call = self._driver.migrate(command, unsafe=writable_shared(guest, disks))
         name = guest.definition.name
-        _log.info("%s: %r goes to %s", command.migration_id, name, command.target_host_name)
+        _log.info("%s: %r goes to %r", command.migration_id, name, command.target_host_name)
         job = self._add(entry)
         self._publish(job.job)
         self._tasks.create_task(self._follow(job, call))

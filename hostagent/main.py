@@ -15,6 +15,9 @@ from hostagent.connection import start_event_loop
 from wire.config import ConfigError, load_config
 from wire.etcd import Etcd
 from wire.server import serve
+from wire.tls import client_context
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -31,13 +34,20 @@ def main() -> None:
     )
     try:
         config = load_config(arguments.config, AgentConfig)
+        client_context(config.tls)  # says now what the server would stumble over
         etcd = Etcd(config.etcd)
     except ConfigError as error:
         sys.exit(f"godwit-hostagent: {error}")
     start_event_loop()
-    asyncio.run(_run(config, etcd))
+    status = 0
+    try:
+        asyncio.run(_run(config, etcd))
+    except Exception:  # noqa: BLE001 - told, and then the process ends
+        _log.exception("the agent ends by a fault of its own")
+        status = 1
     logging.shutdown()
-    os._exit(0)  # threads that wait in libvirt cannot be ended, and crash the interpreter's own end
+    # threads that wait in libvirt cannot be ended, and crash the interpreter's own end
+    os._exit(status)
 
 
 async def _run(config: AgentConfig, etcd: Etcd) -> None:

@@ -76,9 +76,9 @@ class Register:
             facts = self._inventory.facts
             if facts is None or not self._inventory.listed or not self._epoch:
                 continue
-            servers = dict(self._inventory.servers)
+            servers, unread_ids = dict(self._inventory.servers), set(self._inventory.unread_ids)
             try:
-                if not await asyncio.to_thread(self._write_all, facts, servers):
+                if not await asyncio.to_thread(self._write_all, facts, servers, unread_ids):
                     self._wake.set()
                 told = ""
             except GodwitError as error:
@@ -88,7 +88,9 @@ class Register:
                 await asyncio.sleep(_RETRY_S)
                 self._wake.set()
 
-    def _write_all(self, facts: HostFacts, servers: dict[str, Server]) -> bool:
+    def _write_all(
+        self, facts: HostFacts, servers: dict[str, Server], unread_ids: set[str]
+    ) -> bool:
         """Write what differs; False if a record changed under our hands."""
         epoch = self._epoch
         if self._compared_epoch != epoch:
@@ -101,7 +103,7 @@ class Register:
             self._etcd.put(FACTS + facts.host_id, msgspec.json.encode(facts))
             self._facts_written = facts
         done = True
-        for server_id in servers.keys() | self._owned_ids:
+        for server_id in servers.keys() | (self._owned_ids - unread_ids):
             try:
                 if server_id not in servers:
                     done &= self._forget(facts.host_id, server_id)

@@ -179,9 +179,7 @@ async def test_a_full_disk_does_not_stop_a_migration(start, tmp_path):
 
 async def test_what_cannot_be_read_is_left_out(tmp_path):
     journal = Journal(tmp_path)
-    entry = Entry(
-        command=COMMAND, job=Job(migration_id="m1", server_id="s1", state=JobState.ENDED)
-    )
+    entry = Entry(command=COMMAND, job=Job(migration_id="m1", server_id="s1", state=JobState.ENDED))
     await journal.write(entry)
     (tmp_path / "migrations" / "broken.json").write_text("{")
     assert await journal.read_all() == (entry,)

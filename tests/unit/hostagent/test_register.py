@@ -94,7 +94,9 @@ async def test_facts_records_and_definitions_are_written_once(scene, etcd):
         assert record.owner == Owner(host_id="host-1", epoch=3, generation=1)
         assert (record.wanted_on, record.disks[0].allocation_bytes) == (True, 0)
         assert etcd.get(DEFINITIONS + "s1").value == b"<domain>1</domain>"
-        assert msgspec.json.decode(etcd.get(FACTS + "host-1").value, type=HostFacts).name == "kvm-01"
+        assert (
+            msgspec.json.decode(etcd.get(FACTS + "host-1").value, type=HostFacts).name == "kvm-01"
+        )
         revision = etcd.list("/").revision
         # only what is volatile moves: nothing is written
         disks = (msgspec.structs.replace(DISK, allocation_bytes=90),)
