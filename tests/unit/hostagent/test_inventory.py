@@ -90,7 +90,7 @@ async def test_a_domain_that_hangs_hides_no_other_and_counts_as_there(scene):
 
 
 async def test_a_pool_that_hangs_stops_no_server(scene):
-    driver, inventory, told = scene
+    driver, inventory, _ = scene
     inventory.everything_changed()
     await until(lambda: inventory.listed)
     driver.host_facts = None

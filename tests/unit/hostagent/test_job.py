@@ -120,7 +120,6 @@ async def test_the_end_is_told_although_libvirts_event_comes_after_its_call(star
     job, call, task = start(ScriptedDriver(stats(10, 1, 10)))
     await until(lambda: job.job.state is JobState.COPYING_MEMORY)
     call.set_result(None)
-    await until(lambda: call.done())
     asyncio.get_running_loop().call_later(
         0.4, job.completed, final_statistics({**stats(900, 3, 900), "downtime": 40})
     )
