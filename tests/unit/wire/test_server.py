@@ -1,6 +1,9 @@
 """Both halves of a connection: our server on loopback with TLS, our client side against it."""
 
 import asyncio
+import gc
+import socket
+from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -106,6 +109,37 @@ async def test_the_bearer_token_arrives(tls: TlsFiles, port: int):
     async with running(tls, port) as url, client(url, tls) as http:
         response = await http.get("/whoami", headers={"Authorization": "Bearer abc"})
         assert response.json() == {"token": "abc"}
+
+
+def connect_and_vanish(url: str, tls: TlsFiles) -> None:
+    """Ask once and close without TLS's farewell, as a client that is killed does."""
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    with (
+        socket.create_connection(address) as plain,
+        client_context(tls).wrap_socket(plain, server_hostname="127.0.0.1") as link,
+    ):
+        link.sendall(b"GET /whoami HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert link.recv(100).startswith(b"HTTP/1.1 200")
+
+
+async def test_nothing_of_a_lost_connection_stays(tls: TlsFiles, port: int):
+    def links() -> int:
+        return sum(isinstance(each, SSLProtocol) for each in gc.get_objects())
+
+    async with running(tls, port) as url:
+        gc.collect()
+        gc.disable()
+        try:
+            before = links()
+            for _ in range(5):
+                await asyncio.to_thread(connect_and_vanish, url, tls)
+                async with client(url, tls) as http:
+                    assert (await http.get("/whoami")).is_success
+            async with asyncio.timeout(4):  # before a keep-alive timer lets go of any
+                while links() > before:
+                    await asyncio.sleep(0.05)
+        finally:
+            gc.enable()
 
 
 def test_tokens_are_compared_by_digest():
