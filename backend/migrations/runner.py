@@ -122,7 +122,7 @@ class Runner:
         """Ask both hosts until what they say decides; None if the job turns out to go on."""
         migration = await self._reread()
         patience_ends_s = time.monotonic() + _PATIENCE_S
-        told = ""
+        told, before = "", Verdict.WAIT
         while True:
             patient = time.monotonic() < patience_ends_s
             finding = await ask(self._drive.agents, self._drive.fleet, migration, patient=patient)
@@ -132,9 +132,12 @@ class Runner:
                 _log.info("%s: %s", self._id, pair)
                 told = pair
             if verdict is Verdict.RESUME and patient:
-                await self._resume(migration)
+                # a switch-over may have been in flight when the target was asked, before the source
+                if before is Verdict.RESUME:
+                    await self._resume(migration)
             elif verdict is not Verdict.WAIT:
                 return finding
+            before = verdict
             await asyncio.sleep(ASK_AGAIN_S)
             if finding.job_active and not self._job_ended():
                 return None

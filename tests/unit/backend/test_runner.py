@@ -233,6 +233,15 @@ async def test_a_paused_source_is_not_resumed_while_its_job_is_active(scene):
     assert "resume" not in scene.source.calls
 
 
+async def test_a_paused_source_is_not_resumed_when_the_target_lets_the_guest_run_meanwhile(scene):
+    scene.put_begun(MigrationState.SWITCHING_OVER)
+    scene.source.known_job = job(JobState.ENDED)
+    scene.source.truths = [PAUSED]
+    scene.target.truths = [GuestTruth(server_id="id-web-1", state=PAUSED, incoming=True), RUNNING]
+    assert (await scene.run()).state is MigrationState.SUCCEEDED
+    assert "resume" not in scene.source.calls
+
+
 async def test_a_paused_source_is_not_resumed_while_the_target_is_silent(scene):
     scene.put_begun(MigrationState.SWITCHING_OVER)
     scene.source.known_job = job(JobState.ENDED)
