@@ -191,7 +191,7 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
     if judgement.verdict is Verdict.DOUBLE:
         return f"Stop one of the two at once (virsh destroy {name}) and check the guest's disks."
     if judgement.verdict is Verdict.LOST:
-        return f"Its definition is in etcd; look at libvirt's logs on {source} and {target}."
+        return f"Look at libvirt's logs on {source} and {target}."
     if judgement.leftover:
         loser = source if judgement.verdict is Verdict.MOVED else target
         return f"Remove the paused copy on {loser} (virsh destroy {name} there)."
