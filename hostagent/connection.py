@@ -55,7 +55,6 @@ class Connection:
         self._calls = Calls()
         self._hearing: libvirt.virConnect | None = None
         self._idle: list[libvirt.virConnect] = []
-        self._lost = asyncio.Event()
         self._reason = "not connected yet"
 
     @property
@@ -114,25 +113,26 @@ class Connection:
         """Keep hearing events for ever."""
         wait_s = _FIRST_WAIT_S
         while True:
-            self._lost.clear()
+            lost = asyncio.Event()
             try:
-                self._hearing = await self._connect()
+                self._hearing = await self._connect(lost)
             except (LibvirtRefused, LibvirtSilent) as error:
                 self._say(error.message)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
                 continue
             wait_s = _FIRST_WAIT_S
-            self._reason = ""
+            if not lost.is_set():
+                self._reason = ""
             _log.info("%s: connected", self._uri)
             self._on_event(Connected())
-            await self._lost.wait()
+            await lost.wait()
             self._hearing = None
             self._on_event(Disconnected(self._reason))
 
-    async def _connect(self) -> libvirt.virConnect:
+    async def _connect(self, lost: asyncio.Event) -> libvirt.virConnect:
         loop = asyncio.get_running_loop()
-        opening = in_thread(lambda: self._hear(loop), name="open libvirt")
+        opening = in_thread(lambda: self._hear(loop, lost), name="open libvirt")
         while True:
             # a frozen libvirtd lets nobody give up: the same attempt is waited for, not a second
             done, _ = await asyncio.wait({opening}, timeout=_OPEN_TIMEOUT_S)
@@ -140,20 +140,19 @@ class Connection:
                 return opening.result()
             self._say(f"no answer within {_OPEN_TIMEOUT_S:g} s")
 
-    def _hear(self, loop: asyncio.AbstractEventLoop) -> libvirt.virConnect:
+    def _hear(self, loop: asyncio.AbstractEventLoop, lost: asyncio.Event) -> libvirt.virConnect:
         handle = _open(self._uri)
 
         def on_close(_: Any, reason: int, __: Any) -> None:
-            _in_loop(loop, self._on_close, handle, reason)
+            _in_loop(loop, self._on_close, lost, reason)
 
         handle.registerCloseCallback(on_close, None)
         subscribe(handle, lambda event: _in_loop(loop, self._on_event, event))
         return handle
 
-    def _on_close(self, handle: libvirt.virConnect, reason: int) -> None:
-        if handle is self._hearing:
-            self._say(_CLOSE_REASONS.get(reason, "connection closed"))
-            self._lost.set()
+    def _on_close(self, lost: asyncio.Event, reason: int) -> None:
+        self._say(_CLOSE_REASONS.get(reason, "connection closed"))
+        lost.set()
 
     def _say(self, reason: str) -> None:
         if reason != self._reason:
