@@ -53,6 +53,7 @@ class Jobs:
         self._publish = publish
         self._jobs: dict[str, MigrationJob] = {}
         self._starting = asyncio.Lock()
+        self._beginning: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     def all(self) -> tuple[Job, ...]:
@@ -63,7 +64,7 @@ class Jobs:
         """One job with its curve.
 
         Raises:
-            GodwitError: ``NOT_FOUND``.
+            GodwitError: ``NOT_FOUND``, or ``CONFLICT`` while it is being begun.
         """
         return self._find(migration_id).detail
 
@@ -98,6 +99,7 @@ class Jobs:
                 was begun.
         """
         check_migration_id(command.migration_id)
+        self._beginning.add(command.migration_id)
         try:
             async with asyncio.timeout(_START_TIMEOUT_S), self._starting:
                 known = self._jobs.get(command.migration_id)
@@ -107,6 +109,8 @@ class Jobs:
                 ErrorCode.LIBVIRT,
                 f"libvirt did not get a migration ready within {_START_TIMEOUT_S:g} s",
             ) from None
+        finally:
+            self._beginning.discard(command.migration_id)
 
     async def _start(self, command: MigrateCommand) -> Job:
         facts = self._inventory.facts
@@ -154,9 +158,16 @@ class Jobs:
         """Abort a job.
 
         Raises:
-            GodwitError: ``NOT_FOUND`` or ``STALE_GENERATION``.
+            GodwitError: ``NOT_FOUND``, ``BAD_REQUEST`` if it is another server's,
+                ``STALE_GENERATION``, or ``CONFLICT`` while it is being begun.
         """
         job = self._find(migration_id)
+        if job.job.server_id != command.server_id:
+            raise GodwitError(
+                ErrorCode.BAD_REQUEST,
+                f"the migration {migration_id} moves the server {job.job.server_id}, "
+                f"not {command.server_id!r}",
+            )
         await self._ownership.require_generation(command.server_id, command.generation)
         job.cancel()
         return job.job
@@ -176,6 +187,11 @@ class Jobs:
 
     def _find(self, migration_id: str) -> MigrationJob:
         job = self._jobs.get(migration_id)
+        if job is None and migration_id in self._beginning:
+            # who is told that it is unknown gives the server's record back
+            raise GodwitError(
+                ErrorCode.CONFLICT, f"the migration {migration_id} is only just being begun"
+            )
         if job is None:
             raise GodwitError(
                 ErrorCode.NOT_FOUND, f"this host knows no migration with the id {migration_id!r}"
