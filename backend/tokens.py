@@ -1,6 +1,7 @@
 """Who may use the API: named tokens with a role, stored as hashes."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -14,7 +15,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     name: str
     role: Role
-    sha256: str
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$")]
     """Hex digest of the token itself, which is stored nowhere."""
 
 

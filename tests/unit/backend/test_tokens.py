@@ -33,6 +33,13 @@ def test_a_token_is_found_by_what_was_presented(tmp_path):
     assert find_token(tokens, "") is None
 
 
+@pytest.mark.parametrize("digest", ["", "the-token-itself", "é" * 64])
+def test_what_is_no_digest_is_refused_before_anyone_presents_a_token(tmp_path, digest):
+    text = f'[[token]]\nname = "alice"\nrole = "viewer"\nsha256 = "{digest}"\n'
+    with pytest.raises(ConfigError, match=r"tokens\.toml.*sha256"):
+        load_tokens(write(tmp_path / "tokens.toml", text))
+
+
 def test_a_file_that_others_can_read_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="0644"):
         load_tokens(write(tmp_path / "tokens.toml", entry("a", "b"), 0o644))
