@@ -93,6 +93,8 @@ class HeldKey:
             if self.held:
                 self._lose("etcd no longer knows the lease")
             sent_s = boot_clock_s()
+        if self._only_if_absent and self._etcd.get(self._key) is not None:
+            return  # a read costs etcd nothing; a lease for each try would be two writes a second
         lease = self._etcd.grant_lease(self._ttl_s)
         value = self._value()
         if self._only_if_absent:

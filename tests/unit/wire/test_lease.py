@@ -1,7 +1,7 @@
 import signal
 import threading
 
-from wire.etcd import Etcd
+from wire.etcd import Etcd, Lease
 from wire.lease import HeldKey
 
 
@@ -54,14 +54,23 @@ def test_a_revoked_lease_is_noticed_and_the_key_put_again(etcd: Etcd):
     key.stop(revoke=True)
 
 
-def test_only_one_leads_and_the_other_follows_when_it_leaves(etcd: Etcd):
+def test_only_one_leads_and_the_other_follows_when_it_leaves(etcd: Etcd, monkeypatch):
     first, second = Turns(), Turns()
+    granted: list[int] = []
+    grant = etcd.grant_lease
+
+    def count(ttl_s: int) -> Lease:
+        granted.append(ttl_s)
+        return grant(ttl_s)
+
+    monkeypatch.setattr(etcd, "grant_lease", count)
     leader = hold(etcd, first, value=b"first", only_if_absent=True)
     leader.start()
     assert first.held.wait(10)
     waiting = hold(etcd, second, value=b"second", only_if_absent=True)
     waiting.start()
     assert not second.held.wait(3)
+    assert len(granted) == 1  # who waits only looks
     leader.stop(revoke=True)
     assert second.held.wait(10)
     found = etcd.get("/held")
