@@ -53,7 +53,7 @@ class Connection:
         self._uri = uri
         self._on_event = on_event
         self._calls = Calls()
-        self._hearing: libvirt.virConnect | None = None
+        self._hearing: _Hearing | None = None
         self._idle: list[libvirt.virConnect] = []
         self._reason = "not connected yet"
 
@@ -127,10 +127,11 @@ class Connection:
             _log.info("%s: connected", self._uri)
             self._on_event(Connected())
             await lost.wait()
+            in_thread(self._hearing.close, name="close libvirt")
             self._hearing = None
             self._on_event(Disconnected(self._reason))
 
-    async def _connect(self, lost: asyncio.Event) -> libvirt.virConnect:
+    async def _connect(self, lost: asyncio.Event) -> "_Hearing":
         loop = asyncio.get_running_loop()
         opening = in_thread(lambda: self._hear(loop, lost), name="open libvirt")
         while True:
@@ -140,15 +141,15 @@ class Connection:
                 return opening.result()
             self._say(f"no answer within {_OPEN_TIMEOUT_S:g} s")
 
-    def _hear(self, loop: asyncio.AbstractEventLoop, lost: asyncio.Event) -> libvirt.virConnect:
+    def _hear(self, loop: asyncio.AbstractEventLoop, lost: asyncio.Event) -> "_Hearing":
         handle = _open(self._uri)
 
         def on_close(_: Any, reason: int, __: Any) -> None:
             _in_loop(loop, self._on_close, lost, reason)
 
         handle.registerCloseCallback(on_close, None)
-        subscribe(handle, lambda event: _in_loop(loop, self._on_event, event))
-        return handle
+        undo = subscribe(handle, lambda event: _in_loop(loop, self._on_event, event))
+        return _Hearing(handle, [*undo, handle.unregisterCloseCallback])
 
     def _on_close(self, lost: asyncio.Event, reason: int) -> None:
         self._say(_CLOSE_REASONS.get(reason, "connection closed"))
@@ -158,6 +159,23 @@ class Connection:
         if reason != self._reason:
             _log.warning("%s: %s", self._uri, reason)
         self._reason = reason
+
+
+class _Hearing:
+    """The connection that hears events, with what takes its registrations back."""
+
+    def __init__(
+        self, handle: libvirt.virConnect, registrations: list[Callable[[], object]]
+    ) -> None:
+        self._handle = handle
+        self._registrations = registrations
+
+    def close(self) -> None:
+        """Free it after it was lost; each registration would keep its socket open. Blocks."""
+        for take_back in self._registrations:
+            with suppress(libvirt.libvirtError):  # libvirtd cannot be told any more
+                take_back()
+        self._handle.close()
 
 
 def _in_loop(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -82,8 +83,13 @@ def lifecycle_change(event: int, detail: int) -> Change:
     return _CHANGES.get((event, detail), Change.OTHER)
 
 
-def subscribe(handle: libvirt.virConnect, emit: Callable[[LibvirtEvent], None]) -> None:
-    """Register for all events; ``emit`` is called in the thread of libvirt's event loop. Blocks."""
+def subscribe(
+    handle: libvirt.virConnect, emit: Callable[[LibvirtEvent], None]
+) -> list[Callable[[], object]]:
+    """Register for all events; ``emit`` is called in the thread of libvirt's event loop. Blocks.
+
+    Returns what takes each registration back.
+    """
 
     def on_lifecycle(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
         change = lifecycle_change(event, detail)
@@ -98,14 +104,18 @@ def subscribe(handle: libvirt.virConnect, emit: Callable[[LibvirtEvent], None]) 
     def on_pool(*_: Any) -> None:
         emit(PoolsChanged())
 
+    undo: list[Callable[[], object]] = []
     for event_id, callback in (
         (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle),
         (libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, on_iteration),
         (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, on_job_completed),
     ):
-        handle.domainEventRegisterAny(None, event_id, callback, None)
+        number = handle.domainEventRegisterAny(None, event_id, callback, None)
+        undo.append(partial(handle.domainEventDeregisterAny, number))
     for event_id in (
         libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
         libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH,
     ):
-        handle.storagePoolEventRegisterAny(None, event_id, on_pool, None)
+        number = handle.storagePoolEventRegisterAny(None, event_id, on_pool, None)
+        undo.append(partial(handle.storagePoolEventDeregisterAny, number))
+    return undo
