@@ -48,10 +48,12 @@ def lab_environment() -> dict[str, str]:
 
 
 def host_of_server(env: dict[str, str]) -> str:
-    """Where Godwit says that the guest is."""
+    """Where Godwit says that the guest runs; empty while it has not adopted it from virsh."""
     servers = json.loads(run("godwit", "server-list", "--json", env=env))
-    (server,) = [one for one in servers if one["name"] == SERVER]
-    return str(server["host_name"]) if server["status"] == "running" else ""
+    hosts = [
+        one["host_name"] for one in servers if one["name"] == SERVER and one["status"] == "running"
+    ]
+    return str(hosts[0]) if hosts else ""
 
 
 def wait_for_host(env: dict[str, str], host: str) -> None:
