@@ -26,5 +26,6 @@ def _pattern(text: str) -> re.Pattern[str]:
     """
     try:
         return re.compile(text, re.IGNORECASE)
-    except re.error:
+    except (re.error, OverflowError):
+        # OverflowError: a repetition such as a{99999999999}
         return re.compile(re.escape(text), re.IGNORECASE)

@@ -103,6 +103,7 @@ def test_a_row_that_stops_matching_stays_until_filtered_anew(listing):
         ("web-[12]$", "web-2", True),
         ("web-[12]$", "web-3", False),
         ("[red", "a server called [red]x", True),
+        ("a{99999999999}", "a{99999999999}", True),
         ("a.b", "axb", True),
     ],
 )
