@@ -248,6 +248,16 @@ async def test_wide_shows_columns_that_did_not_fit_and_slides(pilot: Pilot):
     assert "KERNEL" not in plain(pilot.app.screen.table.lines[0])
 
 
+async def test_a_wide_table_outlives_a_row_that_left_while_paused(pilot: Pilot, client):
+    await pilot.press("2", "w", "p")
+    client.say(ServerRemoved(server_id=client.fleet.servers[0].server_id))
+    await pilot.pause(0.1)
+    await pilot.press("G", "l")
+    assert under_cursor(pilot) == "web-2"
+    await pilot.press("p")
+    assert "web-1" not in names(pilot)
+
+
 async def test_copying_gives_the_id(pilot: Pilot, settled):
     await pilot.press("c")
     await settled(pilot)

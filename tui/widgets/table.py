@@ -198,7 +198,8 @@ class Table(Lines, Generic[RowT]):
     def _full_width(self, column: Column[RowT]) -> int:
         """Width at which no cell in sight is cut; it only grows while the table is wide."""
         ids = self.listing.ids[self._top : self._top + self.size.height - 1]
-        cells = [column.cell(self.listing.rows[each], _WIDEST).text for each in ids]
+        rows = [self.listing.rows[each] for each in ids if each in self.listing.rows]
+        cells = [column.cell(row, _WIDEST).text for row in rows]
         needed = [column.width, *(width_of(escape_text(text)) for text in cells)]
         self._full_widths[column.key] = max(self._full_widths.get(column.key, 0), *needed)
         return min(self._full_widths[column.key], _WIDEST)
