@@ -333,6 +333,9 @@ class StubClient:
         self.stream: asyncio.Queue[Connected | Disconnected | Event] = asyncio.Queue()
         self.asked: list[tuple[str, str]] = []
         self.refusal: GodwitError | None = None
+        self.answering = asyncio.Event()
+        """Cleared, it holds the answer to a start back."""
+        self.answering.set()
         self.samples: tuple[Sample, ...] = make_samples(40)
         self.candidate_list = make_candidates()
         self.recorded: MigrationDetail | None = None
@@ -359,6 +362,7 @@ class StubClient:
 
     async def live_migrate(self, server: str, options: MigrationOptions) -> Migration:
         self.asked.append(("live_migrate", f"{server} {options.prefer_host}".strip()))
+        await self.answering.wait()
         if self.refusal is not None:
             raise self.refusal
         view = next(each for each in self.fleet.servers if each.server_id == server)

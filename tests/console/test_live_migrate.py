@@ -3,6 +3,7 @@ from textual.pilot import Pilot
 
 from tui.paint import plain
 from tui.screens.dialog import Question
+from tui.screens.help import HelpScreen
 from tui.screens.migration import MigrationScreen
 from tui.screens.servers import ServersScreen
 from tui.screens.targets import TargetsDialog
@@ -90,6 +91,29 @@ async def test_a_refusal_is_one_sentence_in_the_dialog(pilot, client, settled):
     assert text_of(pilot, "#verdicts").startswith("web-2 already migrates to kvm-05")
     await pilot.press("escape")
     assert isinstance(pilot.app.screen, ServersScreen)
+
+
+async def test_a_start_that_is_answered_under_the_help_shows_the_migration(pilot, client, settled):
+    client.answering.clear()
+    await pilot.press("enter", "y", "question_mark")
+    client.answering.set()
+    await settled(pilot)
+    assert isinstance(pilot.app.screen, HelpScreen)
+    await pilot.press("escape")
+    await settled(pilot)
+    assert isinstance(pilot.app.screen, MigrationScreen)
+    await pilot.press("escape")
+    assert isinstance(pilot.app.screen, ServersScreen)
+
+
+async def test_a_start_is_sent_once_and_its_answer_waited_for(pilot, client, settled):
+    client.answering.clear()
+    await pilot.press("enter", "y", "enter", "y", "escape")
+    assert isinstance(pilot.app.screen, TargetsDialog)
+    client.answering.set()
+    await settled(pilot)
+    assert [call[0] for call in client.asked].count("live_migrate") == 1
+    assert isinstance(pilot.app.screen, MigrationScreen)
 
 
 async def test_typing_ahead_cannot_start_a_migration(open_console, client, settled):

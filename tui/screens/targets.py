@@ -57,6 +57,8 @@ class TargetsDialog(Dialog[Migration]):
             Listing(candidates.columns(desk.glyphs)), id="targets", sortable=False
         )
         self._said: list[Line] = []
+        self._starting = False
+        self._begun: Migration | None = None
 
     @property
     def room(self) -> int:
@@ -97,10 +99,19 @@ class TargetsDialog(Dialog[Migration]):
     @on(StartAnswered)
     def show_start(self, event: StartAnswered) -> None:
         """Leave with the migration, or say why there is none."""
+        self._starting = False
         if isinstance(event.answer, Refusal):
             self._say(event.answer.sentence, Tone.BAD)
-        else:
-            self.dismiss(event.answer)
+            return
+        self._begun = event.answer
+        # Textual's dismiss takes away whatever is on top: help, or the page for a small terminal.
+        if self.is_active:
+            self.dismiss(self._begun)
+
+    def on_screen_resume(self) -> None:
+        """Leave with the migration that began while something lay over the dialog."""
+        if self._begun is not None:
+            self.dismiss(self._begun)
 
     @on(Table.Moved)
     def target_moved(self) -> None:
@@ -120,7 +131,7 @@ class TargetsDialog(Dialog[Migration]):
     def action_choose(self) -> None:
         """Ask before anything happens."""
         target = self._table.cursor_row
-        if target is None:
+        if target is None or self._starting:
             return
         if not target.fits:
             if target.candidate is not None:
@@ -131,14 +142,16 @@ class TargetsDialog(Dialog[Migration]):
 
         def answered(yes: bool | None) -> None:  # noqa: FBT001 - Textual's callback
             if yes:
+                self._starting = True
                 self._say("asking the backend to begin", Tone.DIM)
                 self.run_worker(self._start(options), exclusive=True)
 
         self.app.push_screen(Question(self.desk, sentence), answered)
 
     def action_back(self) -> None:
-        """Leave without doing anything."""
-        self.dismiss(None)
+        """Leave without doing anything; not before the backend answers, once it was asked."""
+        if not self._starting:
+            self.dismiss(None)
 
     def _say(self, sentence: str, tone: Tone) -> None:
         self._said = wrap(sentence, self.room, tone)
