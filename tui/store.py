@@ -167,9 +167,14 @@ class Store:
     def _add_samples(self, migration_id: str, samples: Iterable[Sample]) -> None:
         curve = self.samples.setdefault(migration_id, [])
         self._changed["migrations"].add(migration_id)
+        late = []
         for sample in samples:
             if not curve or sample.elapsed_ms > curve[-1].elapsed_ms:
                 curve.append(sample)
-            elif all(sample.elapsed_ms != known.elapsed_ms for known in curve):
-                curve.append(sample)
-                curve.sort(key=lambda each: each.elapsed_ms)
+            else:
+                late.append(sample)
+        if late:
+            # A curve that is loaded has thousands of points: look them up, and sort once.
+            known = {each.elapsed_ms for each in curve}
+            curve += [each for each in late if each.elapsed_ms not in known]
+            curve.sort(key=lambda each: each.elapsed_ms)
