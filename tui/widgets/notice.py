@@ -22,10 +22,10 @@ class Notice(Lines):
 
     def tell(self, sentence: str) -> None:
         """Show a sentence, on as many lines as it needs."""
-        lines = wrap(f"{sentence}", self.screen.size.width - 2, Tone.WARN)
+        lines = wrap(sentence, self.screen.size.width - 2, Tone.WARN)
         self.styles.height = len(lines)
         self.add_class("-open")
-        self.show([(*each,) for each in lines])
+        self.show(lines)
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(_SHOWN_S, self.hide)
