@@ -68,6 +68,7 @@ def _show_console(environment: dict[str, str]) -> int:
 
 
 def _move_and_check(lab: Lab, environment: dict[str, str]) -> int:
+    lab.wait_until_ready()
     source = _host_of_busy_server(environment)
     before = lab.guest_report(source, BUSY_SERVER)
     _say(f"\n$ godwit server-live-migrate --wait {BUSY_SERVER}")
