@@ -150,7 +150,7 @@ def parse_rate(text: str) -> int:
     """
     for unit, factor in (("kbit", 10**3), ("mbit", 10**6), ("gbit", 10**9)):
         number = text.lower().removesuffix(unit)
-        if number != text.lower() and number.replace(".", "", 1).isdigit() and float(number) > 0:
+        if number != text.lower() and _is_positive(number):
             return round(float(number) * factor)
     raise LabError(f"{text!r} is no rate: give a positive number with kbit, mbit or gbit")
 
@@ -159,10 +159,14 @@ def parse_delay(text: str) -> float:
     """Read ``5ms`` or ``0.5s`` into milliseconds.
 
     Raises:
-        LabError: another unit, or not a number.
+        LabError: another unit, or not a positive number.
     """
     for unit, factor in (("ms", 1.0), ("s", 1000.0)):
         number = text.lower().removesuffix(unit)
-        if number != text.lower() and number.replace(".", "", 1).isdigit():
+        if number != text.lower() and _is_positive(number):
             return float(number) * factor
-    raise LabError(f"{text!r} is no delay: give a number with ms or s")
+    raise LabError(f"{text!r} is no delay: give a positive number with ms or s")
+
+
+def _is_positive(number: str) -> bool:
+    return number.replace(".", "", 1).isdecimal() and float(number) > 0

@@ -66,7 +66,9 @@ def test_rates_are_read(text, bits):
     assert parse_rate(text) == bits
 
 
-@pytest.mark.parametrize("text", ["", "400", "mbit", "-1mbit", "0mbit", "4 mbit", "1e3kbit"])
+@pytest.mark.parametrize(
+    "text", ["", "400", "mbit", "-1mbit", "0mbit", "4 mbit", "1e3kbit", "²mbit"]
+)
 def test_what_is_no_rate_is_refused(text):
     with pytest.raises(LabError, match="is no rate"):
         parse_rate(text)
@@ -77,7 +79,7 @@ def test_delays_are_read(text, milliseconds):
     assert parse_delay(text) == milliseconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "ms", "-5ms"])
+@pytest.mark.parametrize("text", ["", "5", "ms", "-5ms", "0ms", "²ms"])
 def test_what_is_no_delay_is_refused(text):
     with pytest.raises(LabError, match="is no delay"):
         parse_delay(text)
