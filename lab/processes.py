@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -58,7 +59,8 @@ def child_of(process: ProcessId) -> ProcessId | None:
 def kill(process: ProcessId, *, timeout_s: float = 10.0) -> None:
     """End this process at once (SIGKILL), reap it if it is our child, and wait until it is gone."""
     if is_alive(process):
-        os.kill(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have ended since, and been reaped
+            os.kill(process.pid, signal.SIGKILL)
     wait_gone(process, timeout_s=timeout_s)
 
 
