@@ -1,8 +1,10 @@
 """The command ``godwit-lab``."""
 
 import functools
+import io
 import os
 import shlex
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +42,9 @@ def lab_command(function: Callable[Arguments, None]) -> Callable[Arguments, None
             function(*args, **kwargs)
         except LabError as error:
             raise OneSentence(str(error)) from None
+        except PermissionError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            raise OneSentence(f"{what}{error.strerror}: labs are root's, use sudo") from None
 
     return wrapped
 
@@ -51,6 +56,9 @@ def _say(line: str) -> None:
 @click.group()
 def main() -> None:
     """A fleet of real hosts on this machine, each in namespaces of its own."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a mark gets its escape instead of a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @main.command()

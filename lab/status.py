@@ -55,7 +55,8 @@ def _condition(each: Node, init: ProcessId | None) -> Text:
 
 
 def _cpu(cpuinfo: Path) -> tuple[str, str]:
-    text = cpuinfo.read_text(encoding="utf-8")
+    # an `up` that was broken off may not have written it yet
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
     fields = dict(re.findall(r"^(model name|microcode)\s*: (.*)$", text, re.MULTILINE))
     # the table has no room for what every server CPU's name says
     model = re.sub(r"Intel\(R\) |\(R\)|CPU | @.*", "", fields.get("model name", ""))
