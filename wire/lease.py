@@ -18,8 +18,9 @@ def boot_clock_s() -> float:
 class HeldKey:
     """One thread that puts a key under a lease, keeps the lease alive, and starts over when lost.
 
-    The lease counts as lost when etcd says so (a refreshed TTL of 0), or when the TTL has passed
-    since the last refresh that succeeded was *sent*: etcd's own expiry cannot be earlier.
+    The lease counts as lost when etcd says so (a refreshed TTL of 0), when the key is no longer
+    under it, or when the TTL has passed since the last refresh that succeeded was *sent*: etcd's
+    own expiry cannot be earlier.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class HeldKey:
             remaining_s = self._etcd.refresh_lease(self._lease.lease_id)
             if remaining_s > 0:
                 self._keep(sent_s + remaining_s)
-                return
+                if self._is_ours(self._lease):
+                    return
             self._lease = None
             if self.held:
-                self._lose("etcd no longer knows the lease")
+                gone = "the key was deleted or taken" if remaining_s > 0 else "the lease expired"
+                self._lose(gone)
             sent_s = boot_clock_s()
         if self._only_if_absent and self._etcd.get(self._key) is not None:
             return  # a read costs etcd nothing; a lease for each try would be two writes a second
@@ -105,6 +108,10 @@ class HeldKey:
             self._etcd.put(self._key, value, lease_id=lease.lease_id)
         self._lease = lease
         self._keep(sent_s + lease.ttl_s)
+
+    def _is_ours(self, lease: Lease) -> bool:
+        stored = self._etcd.get(self._key)
+        return stored is not None and stored.lease_id == lease.lease_id
 
     def _keep(self, good_until_s: float) -> None:
         self._good_until_s = good_until_s

@@ -54,6 +54,33 @@ def test_a_revoked_lease_is_noticed_and_the_key_put_again(etcd: Etcd):
     key.stop(revoke=True)
 
 
+def test_a_deleted_key_is_noticed_although_its_lease_lives(etcd: Etcd):
+    turns = Turns()
+    key = hold(etcd, turns)
+    key.start()
+    assert turns.held.wait(10)
+    turns.held.clear()
+    etcd.delete("/held")
+    assert turns.lost.wait(10)
+    assert turns.held.wait(10)
+    assert etcd.get("/held") is not None
+    key.stop(revoke=True)
+
+
+def test_a_key_that_another_took_is_given_up(etcd: Etcd):
+    turns = Turns()
+    key = hold(etcd, turns, only_if_absent=True)
+    key.start()
+    assert turns.held.wait(10)
+    etcd.put("/held", b"another's")
+    assert turns.lost.wait(10)
+    assert not key.held
+    key.stop(revoke=True)
+    found = etcd.get("/held")
+    assert found is not None
+    assert found.value == b"another's"
+
+
 def test_only_one_leads_and_the_other_follows_when_it_leaves(etcd: Etcd, monkeypatch):
     first, second = Turns(), Turns()
     granted: list[int] = []
