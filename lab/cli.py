@@ -63,16 +63,22 @@ def main() -> None:
 
 @main.command()
 @lab_command
-@click.option("--hosts", default=3, show_default=True, help="How many hosts a new lab has.")
-@click.option("--servers", default=5, show_default=True, help="How many servers a new lab has.")
-def up(name: str, hosts: int, servers: int) -> None:
+@click.option("--hosts", type=int, help="How many hosts a new lab has: 3 if not given.")
+@click.option("--servers", type=int, help="How many servers a new lab has: 5 if not given.")
+def up(name: str, hosts: int | None, servers: int | None) -> None:
     """Bring up a lab, or what is missing of one."""
     started = time.monotonic()
-    click.echo(f"Lab {name}")
     lab = Lab(name, say=_say)
-    lab.up(host_count=hosts, server_count=servers)
+    if lab.folders.root.exists() and hosts not in {None, len(lab.state.hosts)}:
+        raise LabError(
+            f"the lab {name!r} has {len(lab.state.hosts)} hosts, and --hosts {hosts} is for a new "
+            "one: end it first, or choose another --name"
+        )
+    click.echo(f"Lab {name}")
+    lab.up(host_count=3 if hosts is None else hosts, server_count=5 if servers is None else servers)
     lab.wait_until_ready()
     option = "" if name == DEFAULT_NAME else f" --name {name}"
+    running = next((each.spec.name for each in lab.state.servers if not each.spec.stopped), "NAME")
     click.echo(
         f"""  ready     in {time.monotonic() - started:.1f} s
 
@@ -80,7 +86,7 @@ Next:
   eval "$(godwit-lab env{option})"
   godwit                                          the console
   godwit host-list
-  godwit server-live-migrate db-1 --wait
+  godwit server-live-migrate {running} --wait
   godwit-lab link{option} kvm-01 --rate 400mbit
   godwit-lab exec{option} kvm-01 -- virsh list --all
   godwit-lab down{option}"""
@@ -91,7 +97,11 @@ Next:
 @lab_command
 def down(name: str) -> None:
     """End everything of a lab and remove its files."""
-    Lab(name).down()
+    lab = Lab(name)
+    if not lab.folders.root.exists():
+        click.echo(f"There is no lab {name}: nothing to end.")
+        return
+    lab.down()
     click.echo(f"Lab {name} is gone.")
 
 

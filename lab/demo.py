@@ -44,17 +44,25 @@ def _demo(lab: Lab) -> int:
     was_running = lab.folders.root.exists()
     _say(f"Lab {NAME}")
     lab.up()
-    for host in lab.state.hosts:
-        lab.limit_link(host.name, LinkLimit(rate_bits_per_s=network.parse_rate(LINK)))
-    _say(f"  every host's link holds {LINK}; {BUSY_SERVER} dirties 20 MB/s")
+    if was_running:
+        _say("  links stay as they are, since this lab was there before")
+    else:
+        for host in lab.state.hosts:
+            lab.limit_link(host.name, LinkLimit(rate_bits_per_s=network.parse_rate(LINK)))
+        _say(f"  every host's link holds {LINK}; {BUSY_SERVER} dirties 20 MB/s")
     environment = os.environ | programs.console_environment(lab.state, lab.folders, "operator")
     if sys.stdin.isatty() and sys.stdout.isatty():
         return _show_console(environment)
     try:
         return _move_and_check(lab, environment)
     finally:
-        if not was_running:
+        if was_running:
+            _say("The lab was there before and stays; `make down` ends it.")
+        else:
             lab.down()
+            _say(
+                "The demo's lab is gone again; in a terminal, `make demo` opens the console."
+            )
 
 
 def _show_console(environment: dict[str, str]) -> int:

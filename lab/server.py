@@ -1,5 +1,6 @@
 """What a server of the lab is asked to be, and the usual mixture of them."""
 
+import os
 import re
 from typing import Literal
 
@@ -11,6 +12,9 @@ MIB = 1024 * 1024
 PAGE_BYTES = 4096
 FIRMWARE_MB = 8
 """Memory that the working set leaves alone: what is below it, and the BIOS's tables at the top."""
+
+FASTEST_DIRTY_MB_PER_S = 10_000
+"""More than any memory could take, and what the guest's 32-bit parameter holds."""
 
 Storage = Literal["shared", "local", "mixed"]
 
@@ -57,13 +61,24 @@ def check_spec(spec: ServerSpec) -> None:
         )
     if workload.working_set_mb < 1:
         raise LabError(f"a working set of {workload.working_set_mb} MB is none: give at least 1")
-    if workload.dirty_mb_per_s < 0:
-        raise LabError(f"a guest cannot dirty {workload.dirty_mb_per_s:g} MB/s: give 0 or more")
+    if not 0 <= workload.dirty_mb_per_s <= FASTEST_DIRTY_MB_PER_S:
+        raise LabError(
+            f"a guest cannot dirty {workload.dirty_mb_per_s:g} MB/s: "
+            f"give 0 to {FASTEST_DIRTY_MB_PER_S}"
+        )
+    if spec.memory_mb > _machine_memory_mb():
+        raise LabError(
+            f"{spec.memory_mb} MB of memory is more than this machine's {_machine_memory_mb()} MB"
+        )
     if spec.memory_mb < workload.working_set_mb + FIRMWARE_MB:
         raise LabError(
             f"{spec.memory_mb} MB of memory cannot hold a working set of "
             f"{workload.working_set_mb} MB: give at least {workload.working_set_mb + FIRMWARE_MB}"
         )
+
+
+def _machine_memory_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
 
 
 _KINDS = ("web", "db", "cache", "batch", "files")

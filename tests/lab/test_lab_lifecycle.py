@@ -113,7 +113,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("down",),
         ("status",),
         ("env",),
         ("power-cut", "kvm-01"),
@@ -125,6 +124,18 @@ def test_unknown_lab_is_one_clear_sentence(arguments):
     done = run(*arguments[:1], "--name", "nowhere", *arguments[1:])
     assert done.returncode == 1
     assert re.fullmatch(r"godwit-lab: there is no lab 'nowhere' on this machine; .*\n", done.stderr)
+
+
+def test_what_is_ended_may_be_ended_again():
+    done = run("down", "--name", "nowhere")
+    assert done.returncode == 0
+    assert done.stdout == "There is no lab nowhere: nothing to end.\n"
+
+
+def test_a_lab_does_not_change_its_count_of_hosts(lab):
+    done = run("up", "--name", lab.name, "--hosts", "2")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"godwit-lab: the lab {lab.name!r} has 4 hosts, and --hosts 2 ")
 
 
 def test_exec_keeps_output_and_exit_status(lab):

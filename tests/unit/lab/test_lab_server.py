@@ -38,7 +38,10 @@ def test_any_number_of_usual_servers_can_be_made(count, host_count):
         ({"name": "a b"}, "cannot name a server"),
         ({"name": "-x"}, "cannot name a server"),
         ({"workload": Workload(working_set_mb=0)}, "at least 1"),
-        ({"workload": Workload(dirty_mb_per_s=-1)}, "0 or more"),
+        ({"workload": Workload(dirty_mb_per_s=-1)}, "give 0 to"),
+        ({"workload": Workload(dirty_mb_per_s=float("nan"))}, "give 0 to"),
+        ({"workload": Workload(dirty_mb_per_s=float("inf"))}, "give 0 to"),
+        ({"memory_mb": 99_999_999}, "more than this machine"),
         ({"memory_mb": 64, "workload": Workload(working_set_mb=60)}, "at least 68"),
     ],
 )
