@@ -1,5 +1,6 @@
 """The console: one Textual app over the fleet's store."""
 
+import codecs
 import os
 import sys
 from typing import Any, ClassVar
@@ -48,6 +49,9 @@ class Console(App[None], inherit_bindings=False):
     CSS = """
     .-ascii Dialog > #box { border: ascii $primary; }
     .-ascii #details, .-ascii #verdicts { border-top: ascii $rule; }
+    .-ascii .-wide #details, .-ascii .-wide #report { border-top: none; border-left: ascii $rule; }
+    .-ascii .-zoomed #details { border: none; }
+    .-ascii .-bare #report { border: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = []
 
@@ -271,12 +275,15 @@ class Console(App[None], inherit_bindings=False):
 
 
 def graph_style() -> GraphStyle:
-    """Read the wanted style of graphs from ``GODWIT_GRAPH``.
+    """Read the wanted style of graphs from ``GODWIT_GRAPH``; ASCII where the terminal has no UTF-8.
 
     Raises:
         ConfigError: it names none.
     """
-    wanted = os.environ.get(GRAPH, GraphStyle.BRAILLE)
+    # Textual draws through standard error.
+    encoding = codecs.lookup(getattr(sys.stderr, "encoding", None) or "ascii").name
+    usual = GraphStyle.BRAILLE if encoding.startswith("utf") else GraphStyle.ASCII
+    wanted = os.environ.get(GRAPH) or usual
     try:
         return GraphStyle(wanted)
     except ValueError:

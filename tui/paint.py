@@ -37,6 +37,9 @@ class Span(NamedTuple):
 
 Line = tuple[Span, ...]
 
+IN_ASCII = str.maketrans("…↑↓←→", "~^v<>")
+"""What stands for our own signs where only ASCII may be drawn."""
+
 
 def width_of(text: str) -> int:
     """Count the terminal cells that a text takes."""

@@ -8,7 +8,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.paint import Line, Span, Tone, changed_columns, width_of
+from tui.paint import IN_ASCII, Line, Span, Tone, changed_columns, width_of
 from tui.text import escape_text
 
 
@@ -64,6 +64,8 @@ class Lines(Widget):
         if y >= len(self._lines):
             return Strip.blank(width, base)
         parts = [span for span in self._lines[y] if span.text]
+        if self.app.has_class("-ascii"):
+            parts = [Span(text.translate(IN_ASCII), tone) for text, tone in parts]
         segments = [
             Segment(text, self.get_component_rich_style(f"tone--{tone}")) for text, tone in parts
         ]
