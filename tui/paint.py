@@ -126,10 +126,12 @@ def _words(text: str, width: int) -> Iterable[str]:
     for word in text.split():
         rest = word
         while width_of(rest) > width:
-            head = set_cell_size(rest, width).rstrip()
+            # A wide character that is alone wider than the line goes out as it is.
+            head = set_cell_size(rest, width).rstrip() or rest[0]
             yield head
             rest = rest[len(head) :]
-        yield rest
+        if rest:
+            yield rest
 
 
 def changed_columns(old: Line, new: Line, *, merge: int = 12) -> list[tuple[int, int]]:

@@ -44,6 +44,10 @@ def test_wrapped_lines_fit_and_lose_no_letter(text: str, width: int):
     assert "".join(plain(each) for each in lines).replace(" ", "") == "".join(text.split())
 
 
+def test_a_wide_character_in_a_line_of_one_cell_ends_the_wrap():
+    assert [plain(each) for each in wrap("数据 a", 1)] == ["数", "据", "a"]
+
+
 def test_wrap_breaks_at_blanks_and_keeps_the_tone():
     lines = wrap("microcode differs here", 10, Tone.WARN)
     assert [plain(each) for each in lines] == ["microcode", "differs", "here"]
