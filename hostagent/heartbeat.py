@@ -1,14 +1,17 @@
 """The host's health key: present while this agent refreshes its lease."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from wire.etcd import Etcd
+from wire.etcd import Etcd, KeyValue
 from wire.fleet import HealthValue
 from wire.keys import EPOCHS, HEALTH
 from wire.lease import HeldKey
+
+_log = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -56,6 +59,14 @@ class Heartbeat:
         return msgspec.json.encode(HealthValue(boot_id=boot_id, epoch=self._epoch))
 
 
+def _number(stored: KeyValue) -> int:
+    try:
+        return int(stored.value)
+    except ValueError:
+        _log.error("%s holds %r, and should hold a number; counting anew", stored.key, stored.value)
+        return 0
+
+
 def count_epoch(etcd: Etcd, host_id: str) -> int:
     """Take the host's next epoch, by compare-and-swap on ``EPOCHS/<host_id>``.
 
@@ -65,7 +76,7 @@ def count_epoch(etcd: Etcd, host_id: str) -> int:
     key = EPOCHS + host_id
     while True:
         stored = etcd.get(key)
-        epoch = 1 if stored is None else int(stored.value) + 1
+        epoch = 1 if stored is None else _number(stored) + 1
         revision = 0 if stored is None else stored.mod_revision
         if etcd.replace(key, str(epoch).encode(), mod_revision=revision):
             return epoch

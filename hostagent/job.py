@@ -24,8 +24,8 @@ _SAMPLE_S = 0.25
 _ABORT_RETRY_S = 0.05
 _LAST_EVENT_S = 1.0
 """How long libvirt's word about a finished job may come after the end of its call."""
-_MOST_SAMPLES = 20_000
-"""More than an hour's; then every second one is dropped."""
+_MOST_SAMPLES = 4_000
+"""A quarter of an hour's; then every second one is dropped."""
 
 _ORDER = list(JobState)
 

@@ -89,12 +89,18 @@ class Ownership:
     ) -> None:
         """Refuse a migration that does not hold the server's record.
 
+        Nothing begins while etcd does not answer: the backend may have given the move up meanwhile.
+
         Raises:
-            GodwitError: ``STALE_GENERATION``, or ``CONFLICT`` naming who holds it.
+            GodwitError: ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, or ``CONFLICT`` naming who
+                holds it.
         """
-        record = await self.require_generation(server_id, generation)
+        record, _ = await asyncio.to_thread(read_record, self._etcd, server_id)
         if record is None:
-            return
+            raise GodwitError(
+                ErrorCode.CONFLICT, f"the server {server_id} has no record, so nobody holds it"
+            )
+        await self.require_generation(server_id, generation)
         owner = record.owner
         if owner.host_id != host_id:
             raise GodwitError(

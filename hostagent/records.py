@@ -3,7 +3,7 @@
 import msgspec
 
 from hostagent.inventory import Server
-from wire.fleet import Disk, Owner, PowerState, ServerRecord
+from wire.fleet import Disk, Owner, OwnerPhase, PowerState, ServerRecord
 
 
 def new_record(server: Server, *, host_id: str, epoch: int, generation: int) -> ServerRecord:
@@ -25,7 +25,13 @@ def renewed_record(record: ServerRecord, server: Server, *, switched: bool | Non
             is wanted on, and one that does not keeps its wish: it may have crashed.
     """
     wanted_on = (record.wanted_on or _is_on(server)) if switched is None else switched
-    return _record(server, owner=record.owner, wanted_on=wanted_on)
+    found_again = record.owner.phase is OwnerPhase.LOST
+    owner = (
+        msgspec.structs.replace(record.owner, phase=OwnerPhase.SETTLED)
+        if found_again
+        else record.owner
+    )
+    return _record(server, owner=owner, wanted_on=wanted_on)
 
 
 def _record(server: Server, *, owner: Owner, wanted_on: bool) -> ServerRecord:

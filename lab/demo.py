@@ -60,9 +60,7 @@ def _demo(lab: Lab) -> int:
             _say("The lab was there before and stays; `make down` ends it.")
         else:
             lab.down()
-            _say(
-                "The demo's lab is gone again; in a terminal, `make demo` opens the console."
-            )
+            _say("The demo's lab is gone again; in a terminal, `make demo` opens the console.")
 
 
 def _show_console(environment: dict[str, str]) -> int:

@@ -296,7 +296,7 @@ def _operation(write: Write) -> Any:
 
 def _change(event: Any) -> Change:
     return Change(
-        key=event.kv.key.decode(),
+        key=_text(event.kv.key),
         revision=event.kv.mod_revision,
         item=_key_value(event.kv) if event.type == event.PUT else None,
     )
@@ -304,11 +304,16 @@ def _change(event: Any) -> Change:
 
 def _key_value(item: Any) -> KeyValue:
     return KeyValue(
-        key=item.key.decode(),
+        key=_text(item.key),
         value=item.value,
         mod_revision=item.mod_revision,
         lease_id=item.lease,
     )
+
+
+def _text(key: bytes) -> str:
+    """A key as text; one that nobody of ours wrote may be no UTF-8."""
+    return key.decode(errors="backslashreplace")
 
 
 def _reason(error: Exception) -> str:

@@ -143,6 +143,9 @@ class OwnerPhase(StrEnum):
 
     SETTLED = "settled"
     MIGRATING = "migrating"
+    LOST = "lost"
+    """A migration ended with the guest on neither host: its record and definition are kept until
+    the owner's libvirt has the domain again."""
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):

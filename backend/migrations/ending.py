@@ -6,6 +6,7 @@ import msgspec
 
 from backend.migrations.advice import advice_for
 from backend.migrations.outcome import Judgement, Side, Verdict
+from wire import keys
 from wire.agent import GuestTruth, Job
 from wire.fleet import Owner, OwnerPhase
 from wire.migration import Migration, MigrationState, Sample, Statistics
@@ -97,6 +98,8 @@ def owner_after(owner: Owner, migration: Migration, judgement: Judgement, epoch:
     settled = msgspec.structs.replace(
         owner, phase=OwnerPhase.SETTLED, target_host_id="", migration_id=""
     )
+    if judgement.verdict is Verdict.LOST:
+        return msgspec.structs.replace(settled, phase=OwnerPhase.LOST)
     if judgement.verdict is not Verdict.MOVED:
         return settled
     return msgspec.structs.replace(
@@ -191,7 +194,10 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
     if judgement.verdict is Verdict.DOUBLE:
         return f"Stop one of the two at once (virsh destroy {name}) and check the guest's disks."
     if judgement.verdict is Verdict.LOST:
-        return f"Look at libvirt's logs on {source} and {target}."
+        return (
+            f"Look at libvirt's logs on {source} and {target}; the definition is kept in etcd "
+            f"under {keys.DEFINITIONS}{migration.server_id}."
+        )
     if judgement.leftover:
         loser = source if judgement.verdict is Verdict.MOVED else target
         return f"Remove the paused copy on {loser} (virsh destroy {name} there)."

@@ -203,6 +203,11 @@ async def _persist(
 
 
 def _check_settled(record: ServerRecord, migration: Migration) -> None:
+    if record.owner.phase is OwnerPhase.LOST:
+        raise GodwitError(
+            ErrorCode.CONFLICT,
+            f"{record.name} was lost by a migration: no host has it, so it cannot move",
+        )
     if record.owner.phase is not OwnerPhase.SETTLED:
         raise GodwitError(
             ErrorCode.CONFLICT,

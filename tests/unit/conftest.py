@@ -109,6 +109,22 @@ class EtcdServer:
             stdout=subprocess.DEVNULL,
         )
 
+    def put_raw(self, key: bytes, value: bytes) -> None:
+        """Put a key as bytes, as a program of somebody else might."""
+        import etcd3  # after wire.etcd, which prepares protobuf for it
+
+        tls = self._tls
+        client = etcd3.client(
+            host="127.0.0.1",
+            port=self._port,
+            ca_cert=str(tls.ca_file),
+            cert_cert=str(tls.cert_file),
+            cert_key=str(tls.key_file),
+            timeout=5,
+        )
+        client.put(key, value)
+        client.close()
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()

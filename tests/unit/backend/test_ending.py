@@ -144,7 +144,12 @@ def test_a_moved_server_has_a_new_owner_and_generation():
     assert owner == Owner(host_id="host-2", epoch=7, generation=5)
 
 
-@pytest.mark.parametrize("verdict", [Verdict.STAYED, Verdict.LOST, Verdict.DOUBLE])
+def test_a_lost_server_is_marked_so_that_its_definition_is_kept():
+    owner = owner_after(OWNER, RUNNING, Judgement(verdict=Verdict.LOST), epoch=7)
+    assert owner == Owner(host_id="host-1", epoch=2, generation=4, phase=OwnerPhase.LOST)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.STAYED, Verdict.DOUBLE])
 def test_otherwise_the_owner_stays_with_its_generation(verdict):
     owner = owner_after(OWNER, RUNNING, Judgement(verdict=verdict), epoch=7)
     assert owner == Owner(host_id="host-1", epoch=2, generation=4)

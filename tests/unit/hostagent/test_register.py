@@ -194,6 +194,22 @@ async def test_a_domain_that_is_gone_is_forgotten_unless_a_migration_holds_it(sc
         assert scene.record("s2").owner.generation == 9
 
 
+async def test_a_lost_server_keeps_its_definition_until_it_is_found_again(scene, etcd):
+    other = having(server_id="s2")
+    scene.inventory.servers = {"s1": WEB, "s2": other}
+    async with scene.running():
+        await scene.settled(lambda: scene.record("s1") and scene.record("s2"))
+        record = scene.record("s1")
+        lost = msgspec.structs.replace(record.owner, phase=OwnerPhase.LOST)
+        scene.inventory.servers = {}
+        scene.put(msgspec.structs.replace(record, owner=lost))
+        await scene.settled(lambda: scene.record("s2") is None)
+        assert scene.record("s1").owner == lost
+        assert etcd.get(DEFINITIONS + "s1").value == b"<domain>1</domain>"
+        scene.inventory.servers = {"s1": WEB}
+        await scene.settled(lambda: scene.record("s1").owner.phase is OwnerPhase.SETTLED)
+
+
 async def test_records_of_domains_that_went_while_nobody_watched(scene, etcd):
     record = ServerRecord(
         server_id="old",
@@ -273,6 +289,30 @@ async def test_a_migration_has_to_hold_the_record(scene):
     )
     scene.put(msgspec.structs.replace(scene.record(), owner=owner))
     await scene.ownership.require_lock("s1", 1, host_id="host-1", migration_id="m1")
+
+
+async def test_no_migration_begins_while_etcd_is_away(scene, etcd, server):
+    scene.inventory.servers = {"s1": WEB}
+    async with scene.running():
+        await scene.settled(scene.record)
+    owner = Owner(
+        host_id="host-1", epoch=1, generation=1, phase=OwnerPhase.MIGRATING, migration_id="m1"
+    )
+    scene.put(msgspec.structs.replace(scene.record(), owner=owner))
+    server.send(signal.SIGSTOP)
+    with pytest.raises(EtcdUnreachable):
+        await scene.ownership.require_lock("s1", 1, host_id="host-1", migration_id="m1")
+    server.send(signal.SIGCONT)
+
+
+async def test_no_migration_begins_of_a_server_without_a_record(scene):
+    with pytest.raises(GodwitError, match="the server s1 has no record"):
+        await scene.ownership.require_lock("s1", 1, host_id="host-1", migration_id="m1")
+
+
+def test_an_epoch_that_is_no_number_is_counted_anew(etcd):
+    etcd.put(EPOCHS + "host-1", b"many")
+    assert count_epoch(etcd, "host-1") == 1
 
 
 def test_epochs_count_up_whoever_counts(etcd):

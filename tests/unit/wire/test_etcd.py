@@ -22,6 +22,12 @@ def test_a_key_is_put_read_listed_and_deleted(etcd: Etcd):
     assert not etcd.delete("/a/1")
 
 
+def test_a_key_that_is_no_text_hides_no_other(server, etcd: Etcd):
+    etcd.put("/a/1", b"one")
+    server.put_raw(b"/a/\xff", b"stranger")
+    assert [item.key for item in etcd.list("/a/").items] == ["/a/1", "/a/\\xff"]
+
+
 def test_create_takes_only_an_absent_key(etcd: Etcd):
     assert etcd.create("/k", b"first")
     assert not etcd.create("/k", b"second")
