@@ -63,8 +63,9 @@ async def watch(
                     if raw.message != lost_reason:
                         lost_reason = raw.message
                         yield Lost(prefix=prefix, reason=raw.message)
-                case Listing() if raw.revision >= seen_revision:
-                    # an older listing can arrive late from the other thread: it must not win
+                case Listing() if raw.revision >= seen_revision or lost_reason:
+                    # an older listing can arrive late from the other thread: it must not win,
+                    # unless etcd was away and came back from a backup, with lower revisions
                     seen_revision, lost_reason = raw.revision, ""
                     yield Listed(prefix=prefix, listing=raw)
                 case Change() if raw.revision >= seen_revision:

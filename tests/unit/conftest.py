@@ -1,6 +1,7 @@
 """A real etcd on loopback, with TLS as everywhere."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -124,6 +125,10 @@ class EtcdServer:
         )
         client.put(key, value)
         client.close()
+
+    def wipe(self) -> None:
+        """Lose all data of an etcd that was killed."""
+        shutil.rmtree(self._folder / "data")
 
     def kill(self) -> None:
         if self._process is not None:

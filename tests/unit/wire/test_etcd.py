@@ -138,6 +138,18 @@ async def test_a_watch_comes_back_after_etcd_does(server, etcd: Etcd):
                 break
 
 
+async def test_a_watch_follows_an_etcd_that_came_back_with_less(server, etcd: Etcd):
+    for number in range(9):
+        await asyncio.to_thread(etcd.put, f"/w/{number}", b"before")
+    async with aclosing(watch(etcd, "/w/")) as stream:
+        assert len((await next_of(stream, Listed)).listing.items) == 9
+        server.kill()
+        await next_of(stream, Lost)
+        server.wipe()
+        await asyncio.to_thread(server.start)
+        assert (await next_of(stream, Listed)).listing.items == ()
+
+
 async def test_a_polled_watch_notices_a_frozen_etcd(server, etcd: Etcd):
     async with aclosing(watch(etcd, "/w/", poll_s=0.2)) as stream:
         await next_of(stream, Listed)
