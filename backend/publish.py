@@ -1,11 +1,15 @@
 """Making views anew when facts change, and telling every console what differs."""
 
 import asyncio
+import contextlib
+
+import msgspec
 
 from backend.events import Broadcaster
 from backend.fleet.host_view import host_view
 from backend.fleet.known import Fleet
 from backend.fleet.server_view import server_view
+from backend.fleet.stalled import stalled_reason
 from backend.fleet.targets import Targets
 from backend.migrations.jobs import Jobs
 from wire.console import HostGone, ServerRemoved
@@ -16,6 +20,8 @@ ENDED_SHOWN = 200
 """Ended migrations in lists and snapshots; older ones are found by their id."""
 _GATHER_S = 0.05
 """Changes that arrive this close together become one event for each thing."""
+_AGE_S = 5.0
+"""How often it is told anew since when the source of a migration has been silent."""
 
 
 class Publisher:
@@ -26,6 +32,7 @@ class Publisher:
         self._jobs = jobs
         self._broadcaster = broadcaster
         self._targets = Targets()
+        self._stalled: set[str] = set()
         self.hosts: dict[str, HostView] = {}
         self.servers: dict[str, ServerView] = {}
         self.migrations: dict[str, Migration] = {}
@@ -33,7 +40,8 @@ class Publisher:
     async def run(self) -> None:
         """Publish changes for ever, gathered over a short time."""
         while True:
-            await self._fleet.changes.wake.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._fleet.changes.wake.wait(), _AGE_S)
             await asyncio.sleep(_GATHER_S)
             self.flush()
 
@@ -44,6 +52,7 @@ class Publisher:
         placement, changes.placement = changes.placement, False
         if self._targets.refresh(self._fleet, placement_changed=placement):
             changes.servers.update(self._fleet.records)
+        self._mark_stalled()
         servers, changes.servers = changes.servers, set()
         hosts, changes.hosts = changes.hosts, set()
         migrations, changes.migrations = changes.migrations, set()
@@ -57,12 +66,28 @@ class Publisher:
         for migration_id in migrations:
             self._flush_migration(migration_id)
 
+    def migration_view(self, record: Migration) -> Migration:
+        """A journal record with what is known beside it: progress, and why it stalls."""
+        stalled = stalled_reason(self._fleet, record)
+        return msgspec.structs.replace(self._jobs.with_progress(record), stalled_reason=stalled)
+
     def newest_migrations(self) -> tuple[Migration, ...]:
         """Migrations as last told, newest first: those under way and the latest ended ones."""
         newest = sorted(self.migrations.values(), key=lambda one: one.created_at_ms, reverse=True)
         ended = [one for one in newest if one.state.ended]
         left_out = {one.migration_id for one in ended[ENDED_SHOWN:]}
         return tuple(one for one in newest if one.migration_id not in left_out)
+
+    def _mark_stalled(self) -> None:
+        """Have views made anew that tell how long a source has been silent, or did before."""
+        changes, before = self._fleet.changes, self._stalled
+        under_way = [one for one in self._fleet.migrations.values() if not one.state.ended]
+        stalled = [one for one in under_way if stalled_reason(self._fleet, one)]
+        self._stalled = {one.migration_id for one in stalled}
+        changes.migrations.update(before | self._stalled)
+        changes.servers.update(
+            one.server_id for one in under_way if one.migration_id in before | self._stalled
+        )
 
     def _flush_server(self, server_id: str, hosts: set[str]) -> None:
         record = self._fleet.records.get(server_id)
@@ -100,7 +125,7 @@ class Publisher:
         if record is None:
             self.migrations.pop(migration_id, None)
             return
-        view = self._jobs.with_progress(record)
+        view = self.migration_view(record)
         if view != self.migrations.get(migration_id):
             self.migrations[migration_id] = view
             self._broadcaster.publish("migration", view)

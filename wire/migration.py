@@ -128,6 +128,9 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about the error, in one sentence."""
     outcome: str = ""
     """Where the guest is now, in one sentence: ``web-1 runs on kvm-02``."""
+    stalled_reason: str = ""
+    """Why nothing is heard of it now: ``kvm-01 does not answer, last heard 18 s ago``. Figures are
+    old then. Filled in answers of the API and in events, never stored."""
 
 
 class MigrationDetail(msgspec.Struct, frozen=True, kw_only=True):

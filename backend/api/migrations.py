@@ -42,7 +42,8 @@ async def migration(migration: FromPath[str], context: Injected) -> MigrationDet
 @post("/migrations/{migration:str}/cancel", status_code=202, guards=[operators_only])
 async def cancel(migration: FromPath[str], request: CallerRequest, context: Injected) -> Migration:
     """Ask for a migration's end; the guest stays where it is."""
-    return await context.desk.cancel(migration, requested_by=request.user.name)
+    cancelled = await context.desk.cancel(migration, requested_by=request.user.name)
+    return context.publisher.migration_view(cancelled)
 
 
 async def _remembered(context: Context, migration: Migration) -> tuple[Sample, ...]:

@@ -6,6 +6,7 @@ import msgspec
 
 from backend.fleet.host_view import host_status
 from backend.fleet.known import Fleet
+from backend.fleet.stalled import stalled_reason
 from wire.fleet import (
     Disk,
     HostStatus,
@@ -35,7 +36,7 @@ def standing(fleet: Fleet, record: ServerRecord) -> Standing:
     """Say how a server stands: by its migration if one is under way, else by its owner's report."""
     migration = fleet.move_under_way(record)
     if migration is not None and not migration.state.ended:
-        return _migrating(migration)
+        return _migrating(fleet, migration)
     silence = _silence(fleet, record.owner.host_id)
     if silence:
         return _unheard(record, silence)
@@ -89,11 +90,12 @@ def storage_kind(disks: tuple[Disk, ...]) -> Literal["shared", "local", "mixed",
     return "shared" if kinds.pop() else "local"
 
 
-def _migrating(migration: Migration) -> Standing:
+def _migrating(fleet: Fleet, migration: Migration) -> Standing:
     to = f"to {migration.target_host_name}" if migration.target_host_name else ""
+    reason = "; ".join(part for part in (to, stalled_reason(fleet, migration)) if part)
     if migration.state.rank <= MigrationState.PREPARING.rank:
-        return Standing(status=ServerStatus.START_MIGRATE, reason=to)
-    return Standing(status=ServerStatus.LIVE_MIGRATING, reason=to)
+        return Standing(status=ServerStatus.START_MIGRATE, reason=reason)
+    return Standing(status=ServerStatus.LIVE_MIGRATING, reason=reason)
 
 
 def _silence(fleet: Fleet, host_id: str) -> str:

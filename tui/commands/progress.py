@@ -36,6 +36,7 @@ class Progress:
         before, self._migration = self._migration, migration
         if before is None or before.target_host_name != migration.target_host_name:
             self._line(_route_line(migration))
+        self._tell_stall("" if before is None else before.stalled_reason, migration)
         # Until the end the last pass is under way.
         for one in migration.passes if migration.state.ended else migration.passes[:-1]:
             self._show_pass(one)
@@ -66,6 +67,13 @@ class Progress:
             self._stream.write(_CLEAR)
             self._stream.flush()
 
+    def _tell_stall(self, before: str, migration: Migration) -> None:
+        """Say once that the source fell silent, and once that it is back."""
+        if migration.stalled_reason and not before:
+            self._line(f"{migration.stalled_reason}; the wait goes on")
+        elif before and not migration.stalled_reason and not migration.state.ended:
+            self._line(f"{migration.source_host_name} answers again")
+
     def _show_pass(self, one: Pass) -> None:
         if one.number <= self._passes_shown:
             return
@@ -83,7 +91,9 @@ class Progress:
         if self._width is None or self._migration is None or self._migration.state.ended:
             return
         text = phase_text(self._migration.state)
-        if self._sample is not None:
+        if self._migration.stalled_reason:
+            text = f"{text}  {self._migration.stalled_reason}"
+        elif self._sample is not None:
             text = f"{text}  {figures_text(self._sample)}"
         if cell_len(text) >= self._width:
             text = set_cell_size(text, self._width - 1)

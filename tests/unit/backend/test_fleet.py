@@ -1,12 +1,18 @@
 """What hosts and servers look like, by what etcd and the agents say."""
 
+import time
+
 import msgspec
 import pytest
 
+from backend.events import Broadcaster
 from backend.fleet.host_view import host_status
 from backend.fleet.names import find_host, find_server
 from backend.fleet.server_view import server_view, standing, storage_kind
+from backend.fleet.stalled import stalled_reason
 from backend.fleet.targets import Targets, host_states
+from backend.migrations.jobs import Jobs
+from backend.publish import Publisher
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, HostPolicy, HostStatus, PowerState, ServerStatus
@@ -128,6 +134,47 @@ def test_a_server_on_both_sides_of_a_migration_is_shown_once_on_its_owner(two):
         "to kvm-02",
         "m1",
     )
+
+
+@pytest.mark.parametrize(
+    ("age_s", "told"), [(18, "last heard 18 s ago"), (300, "last heard 5 min ago")]
+)
+def test_a_migration_whose_source_is_silent_says_since_when(two, age_s, told):
+    record = two.add_record(two.server, two.hosts[0], migration_id="m1")
+    two.fleet.put_migration("m1", migration_of(two, MigrationState.COPYING_MEMORY))
+    two.fleet.agent_lost("host-1", "timed out", silent=False)
+    two.fleet.link("host-1").seen_at_ms = time.time_ns() // 1_000_000 - age_s * 1000
+    view = server_view(two.fleet, record, ())
+    assert view.status is ServerStatus.LIVE_MIGRATING
+    assert view.status_reason == f"to kvm-02; kvm-01 does not answer, {told}"
+    two.fleet.put_health("host-1", None)
+    assert status_of(two)[1] == f"to kvm-02; kvm-01 is offline, {told}"
+
+
+def test_a_migration_stalls_only_under_way_and_while_its_source_is_silent(two):
+    moving = migration_of(two, MigrationState.COPYING_MEMORY)
+    assert stalled_reason(two.fleet, moving) == ""
+    two.fleet.link("host-1").connected = False
+    two.fleet.link("host-1").seen_at_ms = 0
+    assert "not heard since this backend started" in stalled_reason(two.fleet, moving)
+    assert stalled_reason(two.fleet, migration_of(two, MigrationState.FAILED)) == ""
+
+
+def test_published_views_say_that_a_migration_stalls_and_that_it_goes_on(two):
+    two.add_record(two.server, two.hosts[0], migration_id="m1")
+    two.fleet.put_migration("m1", migration_of(two, MigrationState.COPYING_MEMORY))
+    publisher = Publisher(two.fleet, Jobs(), Broadcaster("1"))
+    publisher.flush()
+    assert publisher.migrations["m1"].stalled_reason == ""
+    two.fleet.agent_lost("host-1", "timed out", silent=False)
+    publisher.flush()
+    assert "kvm-01 does not answer" in publisher.migrations["m1"].stalled_reason
+    assert "kvm-01 does not answer" in publisher.servers[two.server.server_id].status_reason
+    two.report(two.hosts[0], two.server)
+    publisher.flush()
+    assert publisher.migrations["m1"].stalled_reason == ""
+    assert publisher.servers[two.server.server_id].status_reason == "to kvm-02"
+    assert two.fleet.migrations["m1"].stalled_reason == ""
 
 
 def test_a_journal_record_never_goes_backwards(two):

@@ -34,7 +34,7 @@ from wire.fleet import (
     ServerView,
     StoragePool,
 )
-from wire.migration import Migration, MigrationDetail, MigrationOptions, MigrationState
+from wire.migration import Migration, MigrationDetail, MigrationOptions, MigrationState, Sample
 from wire.server import EXCEPTION_HANDLERS, Outgoing, bearer_token, event_stream
 
 TOKEN = "t0ken-of-alice"
@@ -48,6 +48,8 @@ class Fleet:
     servers: list[ServerView] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     migrations: dict[str, Migration] = field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+    """The curve of every migration."""
     refusal: GodwitError | None = None
     """Raised by every call that changes something."""
     token: str = TOKEN
@@ -115,7 +117,7 @@ def _reading_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
             raise fleet.blind
         if migration_id not in fleet.migrations:
             raise GodwitError(ErrorCode.NOT_FOUND, f"no migration is called {migration_id!r}")
-        return MigrationDetail(migration=fleet.migrations[migration_id])
+        return MigrationDetail(migration=fleet.migrations[migration_id], samples=fleet.samples)
 
     @get("/v1/events")
     async def events() -> ServerSentEvent:

@@ -12,7 +12,7 @@ from tui.cli import godwit, run
 from wire.config import TlsFiles
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, HostView, ServerView
-from wire.migration import Migration, MigrationDetail, MigrationState, Pass, Statistics
+from wire.migration import Migration, MigrationDetail, MigrationState, Pass, Sample, Statistics
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -208,6 +208,33 @@ def test_a_migration_under_way_and_an_ended_one_are_shown(fleet, capsys):
     told = ["m-1", "web-1", "kvm-01", "kvm-02", "succeeded", "9.8", "s", "43", "ms"]
     assert row.split()[:9] == told
     assert total == "Total: 1"
+
+
+def test_figures_of_a_silent_source_are_not_called_present(fleet, capsys):
+    told = Sample(
+        elapsed_ms=12_300,
+        pass_number=3,
+        memory_total_bytes=256 << 20,
+        memory_processed_bytes=0,
+        memory_remaining_bytes=65 << 20,
+        bandwidth_bytes_per_s=0,
+        dirty_bytes_per_s=0,
+        expected_downtime_ms=0,
+        downtime_limit_ms=300,
+        throttle_percent=0,
+    )
+    fleet.samples = (told,)
+    assert run(["migration-show", "m-1"]) == 0
+    assert "now           pass 3" in capsys.readouterr().out
+    reason = "kvm-01 does not answer, last heard 18 s ago"
+    fleet.migrations["m-1"] = msgspec.structs.replace(
+        fleet.migrations["m-1"], stalled_reason=reason
+    )
+    assert run(["migration-show", "m-1"]) == 0
+    shown = capsys.readouterr().out
+    assert f"stalled       {reason}\n" in shown
+    assert "last known    pass 3  65 MiB left" in shown
+    assert "now " not in shown
 
 
 def test_cancel_names_what_will_stay(fleet, capsys):

@@ -87,6 +87,20 @@ def test_without_a_terminal_each_pass_and_phase_is_one_line():
     ]
 
 
+def test_a_silent_source_is_told_once_and_so_is_its_return():
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.on_migration(MOVING)
+    for age_s in (5, 10):
+        reason = f"kvm-01 does not answer, last heard {age_s} s ago"
+        progress.on_migration(msgspec.structs.replace(MOVING, stalled_reason=reason))
+    progress.on_migration(MOVING)
+    assert stream.getvalue().splitlines()[2:] == [
+        "kvm-01 does not answer, last heard 5 s ago; the wait goes on",
+        "kvm-01 answers again",
+    ]
+
+
 @pytest.fixture
 def terminal():
     """A stream to a pseudo-terminal of 80x24, and a function that shows its screen."""

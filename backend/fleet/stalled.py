@@ -1,0 +1,37 @@
+"""Why nothing is heard of a migration under way: its source does not answer."""
+
+import time
+
+from backend.fleet.host_view import host_status
+from backend.fleet.known import Fleet
+from wire.fleet import HostStatus
+from wire.migration import Migration
+
+_MINUTES_FROM_S = 120
+
+
+def stalled_reason(fleet: Fleet, migration: Migration) -> str:
+    """Say that the source of a migration under way does not answer, and since when.
+
+    Empty when it does, or when the migration has ended. The answer changes as time passes.
+    """
+    if migration.state.ended:
+        return ""
+    name = migration.source_host_name
+    facts = fleet.facts.get(migration.source_host_id)
+    if facts is None:
+        return f"{name} is not known any more"
+    status, _ = host_status(fleet, facts)
+    link = fleet.link(migration.source_host_id)
+    if status is not HostStatus.OFFLINE and link.connected:
+        return ""
+    fault = "is offline" if status is HostStatus.OFFLINE else "does not answer"
+    return f"{name} {fault}, {_last_heard(link.seen_at_ms)}"
+
+
+def _last_heard(seen_at_ms: int) -> str:
+    if not seen_at_ms:
+        return "not heard since this backend started"
+    age_s = max(0, time.time_ns() // 1_000_000 - seen_at_ms) // 1000
+    age = f"{age_s} s" if age_s < _MINUTES_FROM_S else f"{age_s // 60} min"
+    return f"last heard {age} ago"
