@@ -97,6 +97,14 @@ ACTIONS: tuple[Action, ...] = (
         "Choose this host as the target; a question follows.",
         footer=1,
     ),
+    Action(
+        "ask_again",
+        "r",
+        (Place.TARGETS,),
+        "Ask again",
+        "Ask the backend again which hosts fit.",
+        footer=2,
+    ),
     Action("yes", "y", (Place.QUESTION,), "Yes", "Do it.", footer=1),
     Action(
         "no",

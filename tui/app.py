@@ -98,22 +98,22 @@ class Console(App[None], inherit_bindings=False):
     def take(self, message: FromStream) -> None:
         """Keep what the stream said; the next tick shows it. The very first fleet shows at once."""
         store = self.desk.store
-        complete, trouble = store.complete, store.trouble
+        complete, trouble, snapshots = store.complete, store.trouble, store.snapshots
         store.apply(message.item)
+        if store.snapshots != snapshots:
+            for screen in self.screen_stack:
+                if isinstance(screen, TargetsDialog):
+                    screen.action_ask_again()
         if store.complete and not complete:
             self.show_changes()
         if store.complete and store.trouble and store.trouble != trouble:
             self.tell(store.trouble)
 
     def show_changes(self) -> None:
-        """Bring the view up to date, and only its top line while paused.
-
-        A view that something else covers catches up when it is shown again: painting it now would
-        paint what covers it, too.
-        """
-        # The stack is empty while the app ends.
-        screen = self.screen_stack[-1] if self.screen_stack else None
-        if not isinstance(screen, Frame) or not screen.is_mounted:
+        """Bring the view up to date, behind a dialog too, and only its top line while paused."""
+        # There is none while the app ends.
+        screen = self.frame
+        if screen is None or not screen.is_mounted or not screen.is_current:
             return
         if not self.desk.paused:
             screen.take(self.desk.store.changes())

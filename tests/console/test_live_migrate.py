@@ -1,6 +1,7 @@
 import pytest
 from textual.pilot import Pilot
 
+from tui.client import Disconnected
 from tui.paint import plain
 from tui.screens.dialog import Question
 from tui.screens.help import HelpScreen
@@ -51,8 +52,9 @@ async def test_one_sentence_stands_before_the_start(pilot):
     await pilot.press("j", "j", "enter")
     assert isinstance(pilot.app.screen, Question)
     assert " ".join(text_of(pilot, "#sentence").split()) == (
-        "web-2 goes live from kvm-02 to kvm-02; it runs on during the copy and pauses at most "
-        "300 ms; abort with X."
+        "web-2 goes live from kvm-02 to kvm-02. It runs on during the copy; the pause aims at "
+        "300 ms and may exceed it. If it does not converge, the guest's CPUs are slowed down step "
+        "by step (auto-converge, up to 99 %). Abort with X."
     )
 
 
@@ -114,6 +116,26 @@ async def test_a_start_is_sent_once_and_its_answer_waited_for(pilot, client, set
     await settled(pilot)
     assert [call[0] for call in client.asked].count("live_migrate") == 1
     assert isinstance(pilot.app.screen, MigrationScreen)
+
+
+async def test_the_top_line_goes_on_behind_a_dialog(pilot, client, settled):
+    client.stream.put_nowait(Disconnected(reason="no answer"))
+    await settled(pilot)
+    assert isinstance(pilot.app.screen, TargetsDialog)
+    assert "lost 0 s ago" in plain(pilot.app.frame.top_line.lines[0])
+
+
+@pytest.mark.parametrize("key", ["r", ""])
+async def test_the_targets_are_asked_for_again(pilot, client, settled, key):
+    client.candidate_list = client.candidate_list[:1]
+    if key:
+        await pilot.press(key)
+    else:
+        client.say(client.fleet)
+        await pilot.pause(0.05)
+    await settled(pilot)
+    assert len([call for call in client.asked if call[0] == "candidates"]) == 2
+    assert "best: no host fits" in text_of(pilot, "#targets")
 
 
 async def test_typing_ahead_cannot_start_a_migration(open_console, client, settled):

@@ -89,6 +89,19 @@ def test_the_migration_view_takes_few_bytes(terminal: Terminal):
     assert 0 < written / seconds <= 6000
 
 
+def test_the_view_behind_a_question_goes_on_in_few_bytes(terminal: Terminal):
+    terminal.wait_for("kvm-03")
+    terminal.type("3\rX")
+    terminal.wait_for("Abort the live migration")
+    terminal.read_for(1.0)
+    heading = terminal.screen.display[1]
+    seconds = 8.0
+    written = terminal.read_for(seconds)
+    assert terminal.screen.display[1] != heading
+    assert any("Abort the live migration" in row for row in terminal.screen.display)
+    assert written / seconds <= 6000
+
+
 def test_a_key_is_answered_by_the_cells_that_change(terminal: Terminal):
     terminal.wait_for("kvm-03")
     terminal.read_for(1.0)

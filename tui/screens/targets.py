@@ -75,8 +75,13 @@ class TargetsDialog(Dialog[Migration]):
         """Ask the backend for the candidates."""
         super().on_mount()
         self.query_one("#intention", Lines).show([candidates.intention(self._server)])
-        self._say("asking the backend which hosts fit", Tone.DIM)
-        self.run_worker(self._ask_candidates(), exclusive=True)
+        self.action_ask_again()
+
+    def action_ask_again(self) -> None:
+        """Ask for the candidates as they are now; not while a migration is being begun."""
+        if not self._starting:
+            self._say("asking the backend which hosts fit", Tone.DIM)
+            self.run_worker(self._ask_candidates(), exclusive=True)
 
     async def _ask_candidates(self) -> None:
         answer = await ask(self.desk.client.candidates(self._server.server_id))
@@ -94,6 +99,7 @@ class TargetsDialog(Dialog[Migration]):
             return
         self._said = []
         self._table.take(candidates.targets(event.answer))
+        self._table.resort()
         self._show_verdicts()
 
     @on(StartAnswered)

@@ -128,8 +128,10 @@ def question(server: ServerView, target: Target, options: MigrationOptions) -> s
     if target.chosen_by_scheduler:
         place = f"the best host, now {place}"
     return (
-        f"{server.name} goes live from {server.host_name} to {place}; it runs on during the copy "
-        f"and pauses at most {options.downtime_limit_ms} ms; abort with X."
+        f"{server.name} goes live from {server.host_name} to {place}. It runs on during the copy; "
+        f"the pause aims at {options.downtime_limit_ms} ms and may exceed it. If it does not "
+        "converge, the guest's CPUs are slowed down step by step (auto-converge, up to 99 %). "
+        "Abort with X."
     )
 
 
