@@ -11,6 +11,7 @@ from textual import events, on
 from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.binding import BindingType
+from textual.geometry import Size
 from textual.screen import Screen
 
 from tui.calls import Refusal, ask
@@ -70,6 +71,7 @@ class Console(App[None], inherit_bindings=False):
         self.install_screen(ServersScreen(self.desk), "servers")
         self.install_screen(MigrationsScreen(self.desk), "migrations")
         self.push_screen("hosts")
+        self._make_room(self.size)
         self.run_worker(self._follow(), exit_on_error=True)
         self.set_interval(TICK_S, self.show_changes)
 
@@ -263,10 +265,15 @@ class Console(App[None], inherit_bindings=False):
 
     def on_resize(self, event: events.Resize) -> None:
         """Show the needed size while the terminal is too small."""
+        # The first size is told before the first view is there to lie over.
+        if self.frame is not None:
+            self._make_room(event.size)
+
+    def _make_room(self, size: Size) -> None:
         showing = isinstance(self.screen, TooSmallScreen)
-        if too_small(event.size) and not showing:
+        if too_small(size) and not showing:
             self.push_screen(TooSmallScreen())
-        elif showing and not too_small(event.size):
+        elif showing and not too_small(size):
             self.pop_screen()
 
     def get_default_screen(self) -> Screen[None]:

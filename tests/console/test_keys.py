@@ -307,6 +307,26 @@ async def test_a_terminal_too_small_says_what_is_needed(pilot: Pilot):
     assert isinstance(pilot.app.screen, HostsScreen)
 
 
+async def test_a_console_that_opens_too_small_leaves_nothing_behind(open_console, settled):
+    async with open_console().run_test(size=(50, 10)) as pilot:
+        await settled(pilot)
+        assert isinstance(pilot.app.screen, TooSmallScreen)
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        await pilot.press("escape")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, HostsScreen)
+        assert not any(isinstance(each, TooSmallScreen) for each in pilot.app.screen_stack)
+
+
+async def test_the_end_of_a_long_filter_stays_in_sight(pilot: Pilot):
+    await pilot.press("slash", *"x" * 120, "y")
+    shown = pilot.app.screen.prompt.render_line(0).text
+    assert len(shown) == 100
+    assert shown.startswith("/x")
+    assert shown.endswith("xy ")
+
+
 async def test_the_mouse_moves_the_cursor_and_a_second_click_opens(pilot: Pilot):
     await pilot.press("2")
     await pilot.click("#table", offset=(3, 3))

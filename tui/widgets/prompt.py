@@ -9,7 +9,7 @@ from typing import Literal
 
 from textual import events
 
-from tui.paint import Span, Tone, line
+from tui.paint import Span, Tone, line, width_of
 from tui.widgets.lines import Lines
 
 Kind = Literal["filter", "command"]
@@ -82,9 +82,13 @@ class Prompt(Lines):
 
     def _paint(self) -> None:
         rest = self._completed[len(self.text) :]
-        spans = [Span(_SIGNS[self.kind], Tone.KEY), Span(self.text)]
-        spans.append(Span(rest[:1] or " ", Tone.CURSOR))
         width = self.screen.size.width
+        # Of a text that is too long the end shows: there the typing is.
+        shown = self.text
+        while width_of(shown) > width - 2 and shown:
+            shown = shown[1:]
+        spans = [Span(_SIGNS[self.kind], Tone.KEY), Span(shown)]
+        spans.append(Span(rest[:1] or " ", Tone.CURSOR))
         self.show([line(*spans, Span(rest[1:], Tone.DIM), Span(" " * width))])
 
 
