@@ -108,6 +108,7 @@ def main() -> None:
     lab = Lab(LAB, say=print)
     lab.up()
     try:
+        lab.wait_until_ready()
         for host in lab.state.hosts:
             rate = network.parse_rate("400mbit")
             lab.limit_link(host.name, LinkLimit(rate_bits_per_s=rate))
@@ -115,7 +116,7 @@ def main() -> None:
             asyncio.run(take(lab, name, size))
     finally:
         lab.down()
-    print(f"{2 * 7} pictures in {FOLDER}", file=sys.stderr)
+    print(f"the pictures are in {FOLDER}", file=sys.stderr)
 
 
 if __name__ == "__main__":
