@@ -126,6 +126,13 @@ def seconds_to_table(command: list[str], env: dict[str, str], limit_s: float = 6
         terminal.end()
 
 
+def refuse_a_demo_in_use() -> None:
+    """End here rather than end a demo that somebody works with."""
+    command = [str(BIN / "godwit-lab"), "status", "--name", "demo"]
+    if subprocess.run(command, check=False, capture_output=True).returncode == 0:
+        sys.exit("a lab demo is up, and this benchmark would end it: `make down` first")
+
+
 def demo_seconds(env: dict[str, str]) -> float:
     """From `make demo` to the first painted table; nothing of the demo runs before."""
     took = seconds_to_table(["make", "demo"], env)
@@ -198,6 +205,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--write", action="store_true", help="put the table into results/")
     arguments = parser.parse_args()
+    refuse_a_demo_in_use()
     plain = os.environ | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
     demos = [demo_seconds(plain) for _ in range(3)]
     lab("up", "--hosts", "3", "--servers", "3")
