@@ -76,10 +76,13 @@ async def _cancel(client: "Client", server: ServerView) -> str:
         if error.code is not ErrorCode.CONFLICT:
             raise
         return error.message
-    narrate(
-        f"asked {migration.source_host_name} to keep {migration.server_name}; "
-        f"see the end with: godwit migration-show {migration.migration_id}"
+    source, name = migration.source_host_name, migration.server_name
+    done = (
+        f"abort of {name} noted; {source} gets it when it answers again"
+        if migration.stalled_reason
+        else f"asked {source} to keep {name}"
     )
+    narrate(f"{done}; see the end with: godwit migration-show {migration.migration_id}")
     return ""
 
 

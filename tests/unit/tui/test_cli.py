@@ -245,6 +245,16 @@ def test_cancel_names_what_will_stay(fleet, capsys):
     assert fleet.changed == ["cancel m-1"]
 
 
+def test_cancel_does_not_claim_to_have_asked_a_silent_source(fleet, capsys):
+    fleet.migrations["m-1"] = msgspec.structs.replace(
+        fleet.migrations["m-1"], stalled_reason="kvm-01 does not answer, last heard 18 s ago"
+    )
+    assert run(["server-cancel-live-migrate", "web-1"]) == 0
+    err = capsys.readouterr().err
+    assert "abort of web-1 noted; kvm-01 gets it when it answers again" in err
+    assert "asked" not in err
+
+
 def test_cancel_goes_on_past_a_server_that_does_not_move(fleet, capsys):
     assert run(["server-cancel-live-migrate", "idle-1", "web-1"]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
