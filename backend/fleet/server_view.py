@@ -67,7 +67,7 @@ def server_view(fleet: Fleet, record: ServerRecord, targets: tuple[str, ...]) ->
         server_id=record.server_id,
         name=record.name,
         status=now.status,
-        status_reason=now.reason,
+        status_reason="; ".join(part for part in (now.reason, _blind(fleet)) if part),
         host_id=record.owner.host_id,
         host_name=owner.name if owner else record.owner.host_id,
         vcpu_count=record.vcpu_count,
@@ -96,6 +96,11 @@ def _migrating(fleet: Fleet, migration: Migration) -> Standing:
     if migration.state.rank <= MigrationState.PREPARING.rank:
         return Standing(status=ServerStatus.START_MIGRATE, reason=reason)
     return Standing(status=ServerStatus.LIVE_MIGRATING, reason=reason)
+
+
+def _blind(fleet: Fleet) -> str:
+    """Say why a server seems to have nowhere to go while nobody knows how the hosts are."""
+    return f"where it may go is unknown: {fleet.etcd_error}" if fleet.etcd_error else ""
 
 
 def _silence(fleet: Fleet, host_id: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from tui.commands.output import print_json, print_table
-from tui.commands.session import ask
+from tui.commands.session import look
 from tui.exits import Exit, VerbError
 from tui.formats.table import Column
 from wire.fleet import Candidate
@@ -26,7 +26,7 @@ def server_migrate_forecast(
     The exit status is 0 when at least one of them fits. ID is a server's name or id.
     """
     del live_migrate
-    candidates = ask(lambda client: client.candidates(server))
+    candidates = look(lambda client: client.candidates(server))
     if prefer_host is not None:
         candidates = [one for one in candidates if prefer_host in {one.host_name, one.host_id}]
         if not candidates:

@@ -3,7 +3,7 @@
 import click
 
 from tui.commands.output import print_json, print_list
-from tui.commands.session import ask
+from tui.commands.session import look
 from tui.formats.table import Column
 from tui.formats.units import mebibytes
 from wire.fleet import HostView
@@ -46,7 +46,7 @@ def host_list(*, hypervisor: str | None, search: str, details: bool, as_json: bo
     """List hosts. Memory is in MiB."""
     hosts = [
         host
-        for host in ask(lambda client: client.hosts())
+        for host in look(lambda client: client.hosts())
         if hypervisor in {None, host.facts.hypervisor} and _matches(host, search.casefold())
     ]
     hosts.sort(key=lambda host: host.facts.name)

@@ -6,7 +6,7 @@ import click
 
 from tui.commands.output import narrate, print_json, print_list, print_record
 from tui.commands.progress import figures_text, pass_table, phase_text
-from tui.commands.session import ask
+from tui.commands.session import ask, look
 from tui.exits import Exit, VerbError
 from tui.formats.table import Column
 from tui.formats.units import bytes_text, duration_text, moment_text
@@ -33,7 +33,7 @@ _COLUMNS = (
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def migration_list(*, as_json: bool) -> None:
     """List migrations, newest first."""
-    migrations = ask(lambda client: client.migrations())
+    migrations = look(lambda client: client.migrations())
     if as_json:
         print_json(migrations)
     else:
@@ -45,7 +45,7 @@ def migration_list(*, as_json: bool) -> None:
 @click.argument("migration", metavar="ID")
 def migration_show(*, as_json: bool, migration: str) -> None:
     """Show one migration with its passes and its outcome."""
-    detail = ask(lambda client: client.migration(migration))
+    detail = look(lambda client: client.migration(migration))
     if as_json:
         print_json(detail)
     else:

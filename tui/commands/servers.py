@@ -3,7 +3,7 @@
 import click
 
 from tui.commands.output import print_json, print_list
-from tui.commands.session import ask
+from tui.commands.session import look
 from tui.formats.table import Column
 from tui.formats.units import mebibytes
 from wire.fleet import ServerView
@@ -35,7 +35,7 @@ def server_list(*, search: str, details: bool, as_json: bool) -> None:
     wanted = search.casefold()
     servers = [
         server
-        for server in ask(lambda client: client.servers())
+        for server in look(lambda client: client.servers())
         if wanted in server.name.casefold() or wanted in server.server_id
     ]
     servers.sort(key=lambda server: (server.name, server.server_id))

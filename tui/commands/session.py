@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from tui.commands.output import narrate
 from tui.settings import Settings, settings_from
 
 if TYPE_CHECKING:
     from tui.client import Client
 
 AnswerT = TypeVar("AnswerT")
+Question = Callable[["Client"], Awaitable[AnswerT]]
 
 
 def current_settings() -> Settings:
@@ -23,7 +25,7 @@ def current_settings() -> Settings:
     return settings_from(values)
 
 
-def ask(question: "Callable[[Client], Awaitable[AnswerT]]") -> AnswerT:
+def ask(question: Question[AnswerT]) -> AnswerT:
     """Run one coroutine that speaks to the backend, and close the connection behind it."""
     settings = current_settings()
     # Imported here so that ``--help`` does not wait for the HTTP stack.
@@ -36,3 +38,15 @@ def ask(question: "Callable[[Client], Awaitable[AnswerT]]") -> AnswerT:
             return await question(client)
 
     return asyncio.run(conversation())
+
+
+def look(question: Question[AnswerT]) -> AnswerT:
+    """Ask for what is shown, and say on stderr when etcd is silent and it may be stale."""
+
+    async def with_warning(client: "Client") -> AnswerT:
+        status = await client.status()
+        if not status.etcd_ok:
+            narrate(f"godwit: {status.etcd_error}: what is shown may be stale")
+        return await question(client)
+
+    return ask(with_warning)

@@ -63,6 +63,8 @@ def test_nobody_is_offline_while_etcd_does_not_answer(two):
 def test_a_running_server_still_shows_as_running_while_etcd_is_away(two):
     two.fleet.put_etcd_error(keys.HEALTH, "etcd does not answer")
     assert status_of(two)[0] is ServerStatus.RUNNING
+    view = server_view(two.fleet, two.fleet.records[two.server.server_id], ())
+    assert view.status_reason == "where it may go is unknown: etcd does not answer"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ class Fleet:
     servers: list[ServerView] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     migrations: dict[str, Migration] = field(default_factory=dict)
+    etcd_error: str = ""
+    """Why etcd does not answer."""
     samples: tuple[Sample, ...] = ()
     """The curve of every migration."""
     refusal: GodwitError | None = None
@@ -81,12 +83,20 @@ def make_app(fleet: Fleet) -> Litestar:
             raise GodwitError(ErrorCode.UNAUTHENTICATED, "this token is not known here")
 
     return Litestar(
-        [*_reading_routes(fleet), *_acting_routes(fleet)],
+        [_status_route(fleet), *_reading_routes(fleet), *_acting_routes(fleet)],
         before_request=check_token,
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,
     )
+
+
+def _status_route(fleet: Fleet) -> HTTPRouteHandler:
+    @get("/v1/status")
+    async def status() -> BackendStatus:
+        return _status(fleet)
+
+    return status
 
 
 def _reading_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
@@ -145,10 +155,19 @@ def _acting_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
     return [live_migrate, cancel]
 
 
+def _status(fleet: Fleet) -> BackendStatus:
+    return BackendStatus(
+        version="0",
+        role=Role.OPERATOR,
+        token_name="alice",
+        etcd_ok=not fleet.etcd_error,
+        etcd_error=fleet.etcd_error,
+    )
+
+
 async def _stream(fleet: Fleet) -> AsyncIterator[Outgoing]:
-    status = BackendStatus(version="0", role=Role.OPERATOR, token_name="alice", etcd_ok=True)
     snapshot = FleetSnapshot(
-        status=status,
+        status=_status(fleet),
         hosts=tuple(fleet.hosts),
         servers=tuple(fleet.servers),
         migrations=tuple(fleet.migrations.values()),

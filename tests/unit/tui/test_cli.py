@@ -67,6 +67,26 @@ def test_hosts_have_climcs_columns_and_a_total(capsys):
     assert total == "Total: 2"
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["host-list"],
+        ["server-list"],
+        ["migration-list"],
+        ["migration-show", "m-1"],
+        ["server-migrate-forecast", "--live-migrate", "web-1"],
+    ],
+)
+def test_what_is_shown_while_etcd_is_silent_is_called_stale(verb: list[str], fleet, capsys):
+    assert run(verb) == 0
+    assert capsys.readouterr().err == ""
+    fleet.etcd_error = "etcd does not answer at 10.77.1.2:2379 (timed out)"
+    assert run(verb) == 0
+    out, err = capsys.readouterr()
+    assert out
+    assert err == f"godwit: {fleet.etcd_error}: what is shown may be stale\n"
+
+
 def test_every_detail_of_a_host_has_its_column(capsys):
     assert run(["host-list", "--details", "--search", "KVM-02"]) == 0
     heading, row, total = capsys.readouterr().out.splitlines()
