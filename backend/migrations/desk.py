@@ -14,6 +14,7 @@ from backend.migrations.drive import Drive
 from backend.migrations.ending import now_ms
 from backend.migrations.runner import Runner
 from backend.scheduler.state import not_live
+from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import ServerRecord, ServerStatus
 from wire.migration import Migration, MigrationOptions, MigrationState
@@ -91,6 +92,7 @@ class Desk:
         if known is None:
             raise GodwitError(ErrorCode.NOT_FOUND, f"no migration has the id {migration_id!r}")
         _check_cancellable(known)
+        _check_job(known, self._drive.jobs.latest(migration_id))
 
         def change(migration: Migration) -> Migration:
             _check_cancellable(migration)
@@ -189,6 +191,16 @@ def _check_cancellable(migration: Migration) -> None:
             ErrorCode.CONFLICT,
             f"{migration.server_name} is already switching over to "
             f"{migration.target_host_name}, too late to cancel",
+        )
+
+
+def _check_job(migration: Migration, job: Job | None) -> None:
+    """Refuse to cancel what has failed by itself, while both hosts are asked what it left."""
+    if job is not None and job.state is JobState.ENDED and not job.cancel_requested:
+        raise GodwitError(
+            ErrorCode.CONFLICT,
+            f"the job of migration {migration.migration_id} has already ended"
+            f"{f': {job.error}' if job.error else ''}",
         )
 
 

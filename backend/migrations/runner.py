@@ -86,7 +86,8 @@ class Runner:
                 continue
 
     async def _take(self, migration: Migration, job: Job) -> None:
-        state = _OF_JOB.get(job.state)
+        # A job that ended with an error completes nothing: both hosts are asked what it left.
+        state = None if job.error else _OF_JOB.get(job.state)
         if state is not None and state.rank > migration.state.rank:
             await self._drive.advance(self._id, state)
 

@@ -210,6 +210,22 @@ async def test_a_copy_whose_agent_forgot_it_is_judged_by_both_hosts(scene):
     assert scene.record.owner.phase is OwnerPhase.SETTLED
 
 
+async def test_a_job_that_failed_is_never_shown_as_completing(scene, monkeypatch):
+    scene.put_begun(MigrationState.COPYING_MEMORY)
+    scene.source.known_job = job(JobState.ENDED, "lost the link")
+    shown = []
+    truth = scene.target.truth
+
+    async def note_state(server_id: str) -> GuestTruth:
+        shown.append(scene.two.fleet.migrations["m1"].state)
+        return await truth(server_id)
+
+    monkeypatch.setattr(scene.target, "truth", note_state)
+    final = await scene.run()
+    assert (final.state, final.error) == (MigrationState.FAILED, "lost the link")
+    assert set(shown) == {MigrationState.COPYING_MEMORY}
+
+
 async def test_a_guest_left_paused_in_the_switch_over_runs_again_on_the_source(scene):
     scene.put_begun(MigrationState.SWITCHING_OVER)
     scene.source.known_job = job(JobState.ENDED, "lost the link")
