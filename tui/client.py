@@ -11,7 +11,7 @@ import msgspec
 
 from tui.errors import BackendUnreachable
 from tui.settings import Settings
-from wire.config import ConfigError, read_secret
+from wire.config import read_secret
 from wire.console import (
     CONSOLE_EVENTS,
     BackendStatus,
@@ -90,8 +90,6 @@ class Client:
             wire.config.ConfigError: the token file or a TLS file cannot be used.
         """
         token = read_secret(settings.token_file)
-        if not (token.isascii() and token.isprintable()):
-            raise ConfigError(f"{settings.token_file}: a token is one line of printable ASCII")
         self._url = settings.backend_url
         # trust_env would let a proxy variable or ~/.netrc replace the address or the token.
         self._http = httpx.AsyncClient(

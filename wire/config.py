@@ -56,15 +56,17 @@ def read_secret(path: Path) -> str:
     """Read a secret from a file that only its owner can read.
 
     Raises:
-        ConfigError: missing, empty, or readable by others.
+        ConfigError: missing, empty, readable by others, or no line of printable ASCII.
     """
     try:
         mode = path.stat().st_mode & 0o777
-        secret = path.read_text(encoding="utf-8").strip()
+        secret = path.read_bytes().decode(errors="replace").strip()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     if mode & 0o077:
         raise ConfigError(f"{path}: mode {mode:04o} lets others read this secret; it must be 0600")
     if not secret:
         raise ConfigError(f"{path}: empty, and should hold a token")
+    if not (secret.isascii() and secret.isprintable()):
+        raise ConfigError(f"{path}: a token is one line of printable ASCII")
     return secret

@@ -403,6 +403,12 @@ def test_a_token_that_cannot_be_sent(token: str, environment, capsys):
     assert token not in sentence
 
 
+def test_a_token_file_of_random_bytes(environment, capsys):
+    Path(environment["GODWIT_TOKEN_FILE"]).write_bytes(b"\xff\xfe\x00\x81" * 8)
+    assert run(["host-list"]) == 2
+    assert error_of(capsys).endswith("a token is one line of printable ASCII")
+
+
 def use_tls(monkeypatch: pytest.MonkeyPatch, tls: TlsFiles) -> None:
     monkeypatch.setenv("GODWIT_CA_FILE", str(tls.ca_file))
     monkeypatch.setenv("GODWIT_CERT_FILE", str(tls.cert_file))

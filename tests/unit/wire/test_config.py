@@ -43,6 +43,15 @@ def test_a_secret_is_read_without_its_newline(tmp_path: Path):
     assert read_secret(path) == "abc"
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00\x81", b"two\nlines", "umläut".encode()])
+def test_a_secret_that_no_header_can_carry_is_refused(tmp_path: Path, content: bytes):
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="one line of printable ASCII"):
+        read_secret(path)
+
+
 def test_an_empty_secret_is_refused(tmp_path: Path):
     path = tmp_path / "token"
     path.touch(mode=0o600)
