@@ -3,6 +3,7 @@
 from backend.scheduler.move import HostState, Move
 
 _MIB = 1 << 20
+_STEPS = 16
 
 
 class FreeMemory:
@@ -29,12 +30,16 @@ class FreeMemory:
 
 
 class MoreFreeMemory:
-    """Prefers the host with the larger share of its memory free."""
+    """Prefers the host with the larger share of its memory free, in coarse steps.
+
+    Equal hosts would otherwise change places with every reading of their meters.
+    """
 
     def weight(self, move: Move, host: HostState) -> float:
-        """Give the share that stays free once the guest is there, 0 to 1."""
+        """Give the share that stays free once the guest is there, 0 to 1 in sixteenths."""
         free = (host.free_bytes or 0) - move.server.memory_bytes
-        return max(0.0, free / max(1, host.facts.memory_total_bytes))
+        share = free / max(1, host.facts.memory_total_bytes)
+        return max(0, round(share * _STEPS)) / _STEPS
 
 
 class FewerIncomingMoves:

@@ -39,9 +39,9 @@ def server_migrate_forecast(
 
 
 def candidate_rows(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
-    """One row for each host that fits, best first, then one for each reason against a host."""
+    """One row for each host that fits, best first, then each reason against the others by name."""
     rows: list[tuple[str, ...]] = []
-    for one in sorted(candidates, key=lambda one: (not one.fits, -one.weight, one.host_name)):
+    for one in sorted(candidates, key=_place):
         if one.fits:
             rows.append((one.host_name, "yes", "", ""))
         rows.extend(
@@ -50,3 +50,8 @@ def candidate_rows(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
             if not verdict.passed
         )
     return rows
+
+
+def _place(one: Candidate) -> tuple[bool, float, str]:
+    """Sort as the backend does: a weight says nothing of a host that does not fit."""
+    return (not one.fits, -one.weight if one.fits else 0.0, one.host_name)

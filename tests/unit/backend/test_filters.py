@@ -147,6 +147,24 @@ def test_fitting_hosts_come_first_by_free_memory_and_moves_under_way(move, targe
     assert names == ["kvm-05", "kvm-03", "kvm-04", "kvm-06"]
 
 
+def test_equal_hosts_keep_their_order_while_their_meters_jitter(move, target, make_host):
+    def state(number: int, used: int, microcode: str) -> HostState:
+        facts = make_host(number, microcode=microcode)
+        meters = HostMeters(cpu_percent=0.0, memory_used_bytes=used)
+        return msgspec.structs.replace(target, facts=facts, meters=meters)
+
+    same = move.source.microcode
+    for first, second in ((GIB, GIB + (9 << 20)), (GIB + (9 << 20), GIB)):
+        hosts = [
+            state(6, second, "0x1"),
+            state(4, second, same),
+            state(5, first, "0x1"),
+            state(3, first, same),
+        ]
+        names = [one.host_name for one in candidates(move, hosts)]
+        assert names == ["kvm-03", "kvm-04", "kvm-05", "kvm-06"]
+
+
 def test_every_filter_speaks_for_every_host(move, target):
     away = msgspec.structs.replace(with_facts(target, microcode="0x1"), status=HostStatus.OFFLINE)
     judged = candidates(move, [away])[0]
