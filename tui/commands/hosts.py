@@ -6,7 +6,7 @@ from tui.commands.output import print_json, print_list
 from tui.commands.session import look
 from tui.formats.table import Column
 from tui.formats.units import mebibytes
-from wire.fleet import HostView
+from wire.fleet import HostStatus, HostView
 
 _BRIEF = (
     Column("ID", least=9),
@@ -33,6 +33,9 @@ _MORE = (
     Column("cpu_model"),
     Column("reason"),
 )
+
+_SILENT = {HostStatus.OFFLINE, HostStatus.UNREACHABLE}
+"""Nobody knows what runs on such a host."""
 
 
 @click.command("host-list", short_help="List hosts.")
@@ -70,7 +73,7 @@ def _brief(host: HostView) -> tuple[str, ...]:
         host.facts.address,
         host.status,
         str(host.server_count),
-        str(host.running_server_count),
+        "?" if host.status in _SILENT else str(host.running_server_count),
         mebibytes(host.facts.memory_total_bytes),
     )
 

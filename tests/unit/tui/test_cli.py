@@ -11,7 +11,7 @@ from tui import client as client_module
 from tui.cli import godwit, run
 from wire.config import TlsFiles
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, HostView, ServerView
+from wire.fleet import Candidate, HostStatus, HostView, ServerView
 from wire.migration import Migration, MigrationDetail, MigrationState, Pass, Sample, Statistics
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -85,6 +85,13 @@ def test_what_is_shown_while_etcd_is_silent_is_called_stale(verb: list[str], fle
     out, err = capsys.readouterr()
     assert out
     assert err == f"godwit: {fleet.etcd_error}: what is shown may be stale\n"
+
+
+@pytest.mark.parametrize("status", [HostStatus.OFFLINE, HostStatus.UNREACHABLE])
+def test_nobody_knows_what_runs_on_a_silent_host(fleet, status: HostStatus, capsys):
+    fleet.hosts = [msgspec.structs.replace(fleet.hosts[0], status=status)]
+    assert run(["host-list"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[3:] == [status, "2", "?", "4096"]
 
 
 def test_every_detail_of_a_host_has_its_column(capsys):
