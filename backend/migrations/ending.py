@@ -68,12 +68,17 @@ def ended(
         samples: the curve, for figures that nobody else has.
     """
     state = _state(migration, finding)
+    finished_at_ms = now_ms()
+    figures = statistics(job, finding, samples)
+    if not figures.total_ms and migration.started_at_ms:
+        took_ms = max(0, finished_at_ms - migration.started_at_ms)
+        figures = msgspec.structs.replace(figures, total_ms=took_ms)
     final = msgspec.structs.replace(
         migration,
         state=state,
-        finished_at_ms=now_ms(),
+        finished_at_ms=finished_at_ms,
         passes=job.passes if job else (),
-        statistics=statistics(job, finding, samples),
+        statistics=figures,
         outcome=outcome_sentence(migration, finding),
     )
     if state is MigrationState.SUCCEEDED:
@@ -127,7 +132,7 @@ def outcome_sentence(migration: Migration, finding: Finding) -> str:
         case _:
             where, side, other = source, finding.source, target
     told = _REST.get(side)
-    sentence = f"{name} {told} {where}" if told else f"{name} belongs to {where}, which is offline"
+    sentence = f"{name} {told} {where}" if told else f"{where} went offline with {name} on it"
     if finding.judgement.leftover:
         sentence += f"; {other} still holds a paused copy"
     return sentence
@@ -156,8 +161,12 @@ def statistics(job: Job | None, finding: Finding, samples: tuple[Sample, ...]) -
         *(one.number for one in passes),
         *(one.pass_number for one in samples),
     ]
+    last = samples[-1] if samples else None
     return msgspec.structs.replace(
         best,
+        memory_total_bytes=best.memory_total_bytes or (last.memory_total_bytes if last else 0),
+        memory_transferred_bytes=best.memory_transferred_bytes
+        or (last.memory_processed_bytes if last else 0),
         downtime_ms=downtimes[0] if downtimes else None,
         pass_count=max(counts),
         throttle_max_percent=max([best.throttle_max_percent, *throttles]),

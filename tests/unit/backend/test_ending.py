@@ -1,13 +1,14 @@
 """The final record: its state, sentence, error, advice and figures."""
 
+import msgspec
 import pytest
 
 from backend.migrations.advice import advice_for
-from backend.migrations.ending import Finding, ended, not_begun, owner_after
+from backend.migrations.ending import Finding, ended, not_begun, now_ms, owner_after
 from backend.migrations.outcome import Judgement, Side, Verdict, judge
 from wire.agent import GuestTruth, Job, JobState
 from wire.fleet import Owner, OwnerPhase, PowerState
-from wire.migration import Migration, MigrationState, Statistics
+from wire.migration import Migration, MigrationState, Sample, Statistics
 
 RUNNING = Migration(
     migration_id="m",
@@ -66,13 +67,13 @@ def finding(source: Side, target: Side, *, patient: bool = True, **truths: objec
             Side.GONE,
             Side.ABSENT,
             MigrationState.FAILED,
-            "db-1 belongs to kvm-01, which is offline",
+            "kvm-01 went offline with db-1 on it",
         ),
         (
             Side.ABSENT,
             Side.GONE,
             MigrationState.SUCCEEDED,
-            "db-1 belongs to kvm-02, which is offline",
+            "kvm-02 went offline with db-1 on it",
         ),
         (Side.ABSENT, Side.ABSENT, MigrationState.FAILED, "neither kvm-01 nor kvm-02 knows db-1"),
         (Side.RUNNING, Side.RUNNING, MigrationState.FAILED, "db-1 runs on both kvm-01 and kvm-02"),
@@ -178,6 +179,26 @@ def test_figures_come_from_the_target_when_the_job_was_lost():
     )
     figures = ended(RUNNING, found, None, ()).statistics
     assert (figures.total_ms, figures.downtime_ms) == (7, 41)
+
+
+def test_a_job_that_left_no_figures_gets_them_from_the_clock_and_the_curve():
+    began = msgspec.structs.replace(RUNNING, started_at_ms=now_ms() - 5_000)
+    last = Sample(
+        elapsed_ms=4_000,
+        pass_number=2,
+        memory_total_bytes=256,
+        memory_processed_bytes=100,
+        memory_remaining_bytes=156,
+        bandwidth_bytes_per_s=0,
+        dirty_bytes_per_s=0,
+        expected_downtime_ms=0,
+        downtime_limit_ms=300,
+        throttle_percent=0,
+    )
+    final = ended(began, finding(Side.RUNNING, Side.ABSENT), failed_job("boom"), (last,))
+    figures = final.statistics
+    assert figures.total_ms == final.finished_at_ms - began.started_at_ms
+    assert (figures.memory_transferred_bytes, figures.memory_total_bytes) == (100, 256)
 
 
 def test_an_unknown_downtime_stays_unknown():
