@@ -1,7 +1,7 @@
 """Rows of a table in an order that stays until a person changes it; columns that fit the room."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -115,11 +115,11 @@ class Listing(Generic[RowT]):
             for each in new:
                 self.ids.insert(self._place(each), each)
         else:
-            self.ids = sorted(new, key=self._order, reverse=self.descending)
+            self.ids = self._sorted(new)
 
     def resort(self) -> None:
         """Filter and sort all rows anew."""
-        self.ids = sorted(filter(self._passes, self.rows), key=self._order, reverse=self.descending)
+        self.ids = self._sorted(filter(self._passes, self.rows))
         self._shown = set(self.ids)
 
     def sort_by(self, key: str) -> None:
@@ -133,17 +133,28 @@ class Listing(Generic[RowT]):
         self.filter = Filter(text)
         self.resort()
 
-    def _order(self, row_id: str) -> tuple[Any, str]:
+    def _sorted(self, ids: Iterable[str]) -> list[str]:
+        """Sort by the chosen column; equal rows by the first one, upwards in either direction."""
+        return sorted(sorted(ids, key=self._tie), key=self._order, reverse=self.descending)
+
+    def _order(self, row_id: str) -> Any:
         column = next(each for each in self.columns if each.key == self.sorted_by)
-        return column.order(self.rows[row_id]), row_id
+        return column.order(self.rows[row_id])
+
+    def _tie(self, row_id: str) -> tuple[Any, str]:
+        return self.columns[0].order(self.rows[row_id]), row_id
 
     def _place(self, row_id: str) -> int:
-        order = self._order(row_id)
+        order, tie = self._order(row_id), self._tie(row_id)
         low, high = 0, len(self.ids)
         while low < high:
             middle = (low + high) // 2
             other = self._order(self.ids[middle])
-            if (order > other) if self.descending else (order < other):
+            if order == other:
+                earlier = tie < self._tie(self.ids[middle])
+            else:
+                earlier = order > other if self.descending else order < other
+            if earlier:
                 high = middle
             else:
                 low = middle + 1

@@ -82,7 +82,8 @@ async def test_the_best_target_leaves_the_choice_to_the_scheduler(pilot, client,
 async def test_a_host_that_does_not_fit_cannot_be_chosen(pilot, client):
     await pilot.press("G", "enter")
     assert isinstance(pilot.app.screen, TargetsDialog)
-    assert "does not fit" in text_of(pilot, "#verdicts")
+    shown = text_of(pilot, "#verdicts")
+    assert "kvm-03 does not fit web-2: choose a host that fits." in shown
 
 
 async def test_a_refusal_is_one_sentence_in_the_dialog(pilot, client, settled):
@@ -156,6 +157,17 @@ async def test_when_nothing_fits_the_first_row_says_so(open_console, client, set
         assert "best: no host fits" in text_of(pilot, "#targets")
         await pilot.press("enter")
         assert isinstance(pilot.app.screen, TargetsDialog)
+        assert "there is nowhere to move it live" in text_of(pilot, "#verdicts")
+
+
+async def test_a_stopped_server_opens_no_dialog(open_console, client, settled):
+    async with open_console().run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("2", "g", "j", "j", "j", "M")
+        assert isinstance(pilot.app.screen, ServersScreen)
+        notice = plain(pilot.app.screen.notice.lines[0])
+        assert notice == "old-1 is stopped (ready): only a running server moves live"
+        assert not [call for call in client.asked if call[0] == "candidates"]
 
 
 async def test_abort_asks_first_and_says_what_happens(open_console, client, settled):

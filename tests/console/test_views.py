@@ -8,7 +8,7 @@ from tui.views.curves import History, curve_lines
 from tui.views.ending import ending_lines
 from tui.views.figures import figures, pass_lines, with_pass_under_way
 from tui.views.glyphs import ASCII, UNICODE, glyphs_of, host_span, migration_span, server_span
-from wire.fleet import HostStatus, ServerStatus
+from wire.fleet import HostMeters, HostStatus, ServerStatus
 from wire.migration import MigrationDetail, MigrationState, Statistics
 
 
@@ -157,6 +157,43 @@ def test_the_pass_under_way_grows_with_the_samples(busy, make):
 def test_an_expected_downtime_above_the_limit_is_marked(busy):
     found = dict(figures(history_of(busy, 60), UNICODE))
     assert found["expected downtime"].text.endswith("▲ over")
+
+
+def test_no_expected_downtime_before_a_dirty_rate_is_known(busy):
+    history = history_of(busy, 60)
+    unknown = msgspec.structs.replace(
+        history.last, pass_number=2, dirty_bytes_per_s=0, expected_downtime_ms=300
+    )
+    early = msgspec.structs.replace(history, samples=(unknown,))
+    assert dict(figures(early, UNICODE))["expected downtime"].text == "-"
+
+
+def test_no_verdict_on_the_downtime_against_the_line_of_what_fits(busy):
+    history = history_of(busy, 60)
+    much = msgspec.structs.replace(
+        history.last, expected_downtime_ms=200, memory_remaining_bytes=1 << 30
+    )
+    found = dict(figures(msgspec.structs.replace(history, samples=(much,)), UNICODE))
+    assert found["expected downtime"].text == "200 ms"
+
+
+def test_what_runs_on_a_host_that_is_not_online_is_not_known(make):
+    columns = {each.key: each for each in hosts.columns(UNICODE, lambda: None)}
+    lost = make["host"](4, status=HostStatus.OFFLINE, running_server_count=0, server_count=2)
+    assert columns["servers"].cell(lost, 4).text == "?/2"
+    assert columns["servers"].cell(make["host"](1), 4).text == "2/3"
+
+
+def test_the_memory_bar_keeps_its_width(make):
+    texts = [
+        hosts.memory(
+            make["host"](1, meters=HostMeters(cpu_percent=7.5, memory_used_bytes=used << 20)),
+            12,
+            UNICODE,
+        ).text
+        for used in (2970, 3072, 20480)
+    ]
+    assert len({text.count("█") + text.count("░") for text in texts}) == 1
 
 
 def test_the_ending_has_the_real_downtime_and_where_the_server_is(busy):

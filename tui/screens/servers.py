@@ -62,8 +62,14 @@ class ServersScreen(ListView[ServerView]):
 
     async def action_live_migrate(self) -> None:
         """Open the live-migrate dialog."""
-        if self.table.cursor_id:
-            await self.navigator.show_targets(self.table.cursor_id)
+        server = self.table.cursor_row
+        if server is None:
+            return
+        if server.status in servers.NOT_RUNNING:
+            state = f"{servers.NOT_RUNNING[server.status]} ({server.status})"
+            self.tell(f"{server.name} is {state}: only a running server moves live")
+        else:
+            await self.navigator.show_targets(server.server_id)
 
     async def action_abort(self) -> None:
         """Ask whether to abort the server's migration."""

@@ -140,8 +140,7 @@ class TargetsDialog(Dialog[Migration]):
         if target is None or self._starting:
             return
         if not target.fits:
-            if target.candidate is not None:
-                self._say("This host does not fit; choose one that does, or go back.", Tone.WARN)
+            self._say(candidates.refusal(self._server, target), Tone.WARN)
             return
         options = candidates.options_for(target)
         sentence = candidates.question(self._server, target, options)

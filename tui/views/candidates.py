@@ -135,6 +135,13 @@ def question(server: ServerView, target: Target, options: MigrationOptions) -> s
     )
 
 
+def refusal(server: ServerView, target: Target) -> str:
+    """Why an unfit target cannot be chosen."""
+    if target.candidate is None:
+        return f"No host fits {server.name}: there is nowhere to move it live."
+    return f"{target.candidate.host_name} does not fit {server.name}: choose a host that fits."
+
+
 def options_for(target: Target) -> MigrationOptions:
     """What to ask the backend for: a pin, or its own choice."""
     if target.chosen_by_scheduler or target.candidate is None:

@@ -12,7 +12,7 @@ from wire.migration import Migration, MigrationState, Sample
 def ending_lines(migration: Migration, width: int, glyphs: Glyphs) -> list[Line]:
     """Outcome first, then what to do, the error in full, and the figures."""
     span = migration_span(migration.state, glyphs)
-    outcome = migration.outcome or str(migration.state)
+    outcome = migration.outcome or span.text
     lines = wrap(f"{span.text}: {outcome}", width, span.tone)
     if migration.cancel_requested_by:
         lines += wrap(f"Aborted by {migration.cancel_requested_by}.", width)

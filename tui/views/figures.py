@@ -42,7 +42,7 @@ def figures(history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
     if last is None:
         return [("downtime limit", Span(f"{history.downtime_limit_ms} ms"))]
     found = [
-        ("expected downtime", _expected(last, glyphs)),
+        ("expected downtime", _expected(last, history.fits_bytes, glyphs)),
         ("limit", Span(f"{last.downtime_limit_ms} ms")),
         ("throttle", Span(f"{last.throttle_percent} %")),
         ("sent", Span(bytes_text(last.memory_processed_bytes))),
@@ -55,12 +55,16 @@ def figures(history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
     return found
 
 
-def _expected(last: Sample, glyphs: Glyphs) -> Span:
-    if last.pass_number == 1 or not last.expected_downtime_ms:
-        # QEMU knows it from the first pass's dirty rate on, and gives the limit before.
+def _expected(last: Sample, fits_bytes: int, glyphs: Glyphs) -> Span:
+    if last.pass_number == 1 or not last.dirty_bytes_per_s or not last.expected_downtime_ms:
+        # QEMU knows it once it has measured a dirty rate, and gives the limit before.
         return Span("-")
     text = duration_text(last.expected_downtime_ms)
-    if last.expected_downtime_ms <= last.downtime_limit_ms:
+    within = last.expected_downtime_ms <= last.downtime_limit_ms
+    if within != (last.memory_remaining_bytes <= fits_bytes):
+        # QEMU reckons once a pass, the curve's line now: no verdict while they disagree.
+        return Span(text)
+    if within:
         return Span(f"{text} {glyphs.fits}", Tone.GOOD)
     return Span(f"{text} {glyphs.warn} over", Tone.WARN)
 

@@ -93,7 +93,7 @@ def migration_span(state: MigrationState, glyphs: Glyphs) -> Span:
         MigrationState.FAILED: (glyphs.bad, Tone.BAD),
         MigrationState.CANCELLED: (glyphs.warn, Tone.WARN),
     }.get(state, (glyphs.busy, Tone.BUSY))
-    return Span(f"{glyph} {state}", tone)
+    return Span(f"{glyph} {state.replace('_', ' ')}", tone)
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:

@@ -8,7 +8,7 @@ from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line, pad, wrap
 from tui.views.glyphs import Glyphs, bar, host_span
 from wire.compatibility import Difference, differences
-from wire.fleet import Fence, HostFacts, HostView
+from wire.fleet import Fence, HostFacts, HostStatus, HostView
 
 _SHORT = {
     "cpu_architecture": "arch",
@@ -53,7 +53,7 @@ def memory(host: HostView, width: int, glyphs: Glyphs) -> Span:
     if host.meters is None or not total:
         return Span(f"no figures/{_size(total)}" if width >= 15 else f"-/{_size(total)}", Tone.DIM)
     used = host.meters.memory_used_bytes
-    numbers = f"{_size(used)}/{_size(total)}"
+    numbers = f"{_size(used):>4}/{_size(total)}"
     share = used / total
     tone = Tone.BAD if share >= 0.95 else Tone.WARN if share >= 0.85 else Tone.PLAIN
     room = min(width - len(numbers) - 1, 20)
@@ -124,7 +124,7 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
             title="SRV",
             width=4,
             rank=2,
-            cell=lambda host, _: Span(f"{host.running_server_count}/{host.server_count}"),
+            cell=lambda host, _: Span(_servers(host)),
             order=lambda host: host.server_count,
             right=True,
             searched=False,
@@ -140,6 +140,12 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
             searched=False,
         ),
     ]
+
+
+def _servers(host: HostView) -> str:
+    """Running of all; nobody knows what runs on a host that is not online."""
+    running = host.running_server_count if host.status is HostStatus.ONLINE else "?"
+    return f"{running}/{host.server_count}"
 
 
 def details(host: HostView, hosts: Iterable[HostView], width: int, glyphs: Glyphs) -> list[Line]:
@@ -212,10 +218,10 @@ def _memory_sentence(host: HostView) -> str:
     total = bytes_text(host.facts.memory_total_bytes)
     given = bytes_text(host.server_memory_bytes)
     if host.meters is None:
-        return f"{total}, no figures now; {given} given to running servers"
+        return f"{total}, no figures now; {given} given to servers"
     used = bytes_text(host.meters.memory_used_bytes)
-    cpu = f"CPU {host.meters.cpu_percent:.0f} % busy"
-    return f"{used} of {total} in use, {given} given to running servers; {cpu}"
+    cpu = f"CPU {host.meters.cpu_percent:.0f} %"
+    return f"{used} of {total} in use, {given} given to servers; {cpu}"
 
 
 def _pool(name: str, shared: bool, free_bytes: int) -> str:  # noqa: FBT001 - a fact of the pool

@@ -7,6 +7,13 @@ from tui.views.glyphs import Glyphs, migration_span, server_span
 from wire.fleet import Disk, ServerStatus, ServerView
 from wire.migration import Migration, MigrationState
 
+NOT_RUNNING = {
+    ServerStatus.READY: "stopped",
+    ServerStatus.SUSPEND: "paused",
+    ServerStatus.UNKNOWN: "in a state that nobody knows",
+}
+"""What is the matter with a server that cannot move live."""
+
 
 def may_go_to(server: ServerView, glyphs: Glyphs) -> Span:
     """The hosts that a live migration may go to now, or why there is none."""
