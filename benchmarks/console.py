@@ -208,8 +208,8 @@ def main() -> None:
     refuse_a_demo_in_use()
     plain = os.environ | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
     demos = [demo_seconds(plain) for _ in range(3)]
-    lab("up", "--hosts", "3", "--servers", "3")
     try:
+        lab("up", "--hosts", "3", "--servers", "3")
         for number in (1, 2):
             lab("link", f"kvm-0{number}", "--rate", "200mbit")
         lab(

@@ -131,8 +131,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--write", action="store_true", help="put the table into results/")
     arguments = parser.parse_args()
-    lab("up", "--hosts", "2", "--servers", "0")
     try:
+        lab("up", "--hosts", "2", "--servers", "0")
         for host in HOSTS:
             lab("link", host, "--rate", RATE)
         lab(

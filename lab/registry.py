@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,8 +49,11 @@ def read_resources(name: str) -> Resources | None:
 
 
 def all_resources() -> list[Resources]:
-    """Every lab that is recorded on this machine."""
-    found = (_read(path.parent, Resources) for path in sorted(labs_root().glob("*/state.json")))
+    """Every lab that is recorded on this machine; one that cannot be read concerns only itself."""
+    found = []
+    for path in sorted(labs_root().glob("*/state.json")):
+        with suppress(LabError):
+            found.append(_read(path.parent, Resources))
     return [resources for resources in found if resources is not None]
 
 
@@ -68,7 +71,10 @@ def write_state(state: LabState) -> None:
     """Record a lab, whole or not at all."""
     path = lab_folder(state.name) / "state.json"
     fresh = path.with_name("state.json.new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(path)
 
 
@@ -90,19 +96,23 @@ def locked(folder: Path, *, make: bool = False) -> Iterator[None]:
                 continue
             raise LabError(f"{folder} is gone: another command has just ended this lab") from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # `down` may have removed the folder that was opened here
-            if os.fstat(handle).st_nlink > 0:
+            if _lock(handle) and os.fstat(handle).st_nlink > 0:
                 yield
                 return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise LabError(
-                    f"another godwit-lab command holds {folder} for {LOCK_TIMEOUT_S:.0f} s"
-                ) from None
-            time.sleep(0.05)
         finally:
             os.close(handle)
+        if time.monotonic() > deadline:
+            raise LabError(f"another godwit-lab command holds {folder} for {LOCK_TIMEOUT_S:.0f} s")
+        time.sleep(0.05)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def claim(name: str, *, host_count: int, server_count: int) -> None:

@@ -106,8 +106,8 @@ async def take(lab: Lab, name: str, size: tuple[int, int]) -> None:
 def main() -> None:
     """Bring the lab up, take both tours, end the lab."""
     lab = Lab(LAB, say=print)
-    lab.up()
     try:
+        lab.up()
         lab.wait_until_ready()
         for host in lab.state.hosts:
             rate = network.parse_rate("400mbit")

@@ -12,6 +12,7 @@ from lab.certificates import issue, new_authority, write_key_pair, write_secret
 from lab.errors import LabError
 from lab.network import burst_bytes, parse_delay, parse_rate
 from lab.processes import identify, is_alive, kill, run
+from lab.registry import all_resources, locked, read_resources, write_state
 from lab.state import LinkLimit, new_state
 from lab.status import link_words
 
@@ -152,3 +153,22 @@ def test_failing_program_is_quoted_in_one_sentence():
         run(["no-such-program"])
     with pytest.raises(LabError, match=r"^sh -c .*: one two$"):
         run(["sh", "-c", "echo one >&2; echo two >&2; exit 3"])
+
+
+def test_a_lab_that_cannot_be_read_does_not_hide_the_others(monkeypatch, tmp_path):
+    monkeypatch.setenv("GODWIT_LAB_ROOT", str(tmp_path))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "state.json").write_text("{")
+    (tmp_path / "whole").mkdir()
+    write_state(new_state("whole", subnet=7, host_count=1, server_count=0))
+    assert [each.name for each in all_resources()] == ["whole"]
+    with pytest.raises(LabError, match=r"broken/state.json cannot be read"):
+        read_resources("broken")
+
+
+def test_an_error_under_a_lock_is_raised_once(tmp_path):
+    entered = 0
+    with pytest.raises(BlockingIOError), locked(tmp_path):
+        entered += 1
+        raise BlockingIOError
+    assert entered == 1
