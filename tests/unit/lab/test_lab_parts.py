@@ -167,8 +167,13 @@ def test_a_lab_that_cannot_be_read_does_not_hide_the_others(monkeypatch, tmp_pat
 
 
 def test_an_error_under_a_lock_is_raised_once(tmp_path):
-    entered = 0
-    with pytest.raises(BlockingIOError), locked(tmp_path):
-        entered += 1
-        raise BlockingIOError
-    assert entered == 1
+    entered = []
+
+    def fail():
+        with locked(tmp_path):
+            entered.append(True)
+            raise BlockingIOError
+
+    with pytest.raises(BlockingIOError):
+        fail()
+    assert entered == [True]
