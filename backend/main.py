@@ -23,7 +23,7 @@ from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.publish import Publisher
 from backend.tokens import load_tokens
-from wire.config import ConfigError, load_config, read_secret
+from wire.config import ConfigError, load_config, read_token
 from wire.console import MigrationSample
 from wire.etcd import Etcd
 from wire.migration import Sample
@@ -43,7 +43,7 @@ async def run(config: BackendConfig) -> None:
     agents = Agents(
         fleet.facts,
         context=client_context(config.tls),
-        token=read_secret(config.agent_token_file),
+        token=read_token(config.agent_token_file),
     )
     publisher = Publisher(fleet, jobs, broadcaster)
 

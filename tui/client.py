@@ -11,7 +11,7 @@ import msgspec
 
 from tui.errors import BackendUnreachable
 from tui.settings import Settings
-from wire.config import read_secret
+from wire.config import read_token
 from wire.console import (
     CONSOLE_EVENTS,
     BackendStatus,
@@ -89,7 +89,7 @@ class Client:
         Raises:
             wire.config.ConfigError: the token file or a TLS file cannot be used.
         """
-        token = read_secret(settings.token_file)
+        token = read_token(settings.token_file)
         self._url = settings.backend_url
         # trust_env would let a proxy variable or ~/.netrc replace the address or the token.
         self._http = httpx.AsyncClient(

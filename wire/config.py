@@ -56,17 +56,29 @@ def read_secret(path: Path) -> str:
     """Read a secret from a file that only its owner can read.
 
     Raises:
-        ConfigError: missing, empty, readable by others, or no line of printable ASCII.
+        ConfigError: missing, empty, readable by others, or no UTF-8 text.
     """
     try:
         mode = path.stat().st_mode & 0o777
-        secret = path.read_bytes().decode(errors="replace").strip()
+        secret = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not text; a token is one line of printable ASCII") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     if mode & 0o077:
         raise ConfigError(f"{path}: mode {mode:04o} lets others read this secret; it must be 0600")
     if not secret:
         raise ConfigError(f"{path}: empty, and should hold a token")
-    if not (secret.isascii() and secret.isprintable()):
-        raise ConfigError(f"{path}: a token is one line of printable ASCII")
     return secret
+
+
+def read_token(path: Path) -> str:
+    """Read a bearer token from a file that only its owner can read.
+
+    Raises:
+        ConfigError: as of :func:`read_secret`, or no line of printable ASCII.
+    """
+    token = read_secret(path)
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError(f"{path}: a token is one line of printable ASCII")
+    return token

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from wire.config import ConfigError, EtcdConfig, load_config, read_secret
+from wire.config import ConfigError, EtcdConfig, load_config, read_secret, read_token
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
@@ -44,12 +44,12 @@ def test_a_secret_is_read_without_its_newline(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00\x81", b"two\nlines", "umläut".encode()])
-def test_a_secret_that_no_header_can_carry_is_refused(tmp_path: Path, content: bytes):
+def test_a_token_that_no_header_can_carry_is_refused(tmp_path: Path, content: bytes):
     path = tmp_path / "token"
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(ConfigError, match="one line of printable ASCII"):
-        read_secret(path)
+        read_token(path)
 
 
 def test_an_empty_secret_is_refused(tmp_path: Path):
