@@ -183,7 +183,16 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "back",
         "escape",
-        (*_VIEWS, Place.TARGETS),
+        (Place.TARGETS,),
+        "Close",
+        "Close the dialog; nothing is begun.",
+        shown="esc",
+        footer=9,
+    ),
+    Action(
+        "back",
+        "escape",
+        _VIEWS,
         "Back",
         "Clear the filter, else go back.",
         shown="esc",

@@ -33,7 +33,7 @@ from tui.screens.targets import TargetsDialog
 from tui.screens.too_small import TooSmallScreen, too_small
 from tui.settings import Settings
 from tui.themes import THEMES, next_theme
-from tui.views.sentences import abort_question, leave_question
+from tui.views.sentences import abort_answer, abort_question, leave_question
 from wire.config import ConfigError
 from wire.migration import Migration
 
@@ -182,7 +182,9 @@ class Console(App[None], inherit_bindings=False):
         if isinstance(message.answer, Refusal):
             self.tell(message.answer.sentence)
         else:
-            self.tell(f"abort asked for: {message.answer.server_name} stays where it is")
+            self.desk.store.put(message.answer)
+            self.show_changes()
+            self.tell(abort_answer(self.desk.store.migrations[message.answer.migration_id]))
 
     def fetch_curve(self, migration_id: str) -> None:
         """Fetch the samples so far."""

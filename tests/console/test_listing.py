@@ -48,6 +48,13 @@ def test_the_same_column_again_turns_the_order_round(listing):
     assert listing.ids == ["a", "c", "b"]
 
 
+def test_equal_rows_are_sorted_by_name_in_either_direction(listing):
+    listing.update({key: {**row, "size": 1} for key, row in ROWS.items()})
+    for _ in range(2):
+        listing.sort_by("size")
+        assert listing.ids == ["b", "a", "c"]
+
+
 def test_new_figures_move_no_row_until_sorted_anew(listing):
     listing.sort_by("size")
     listing.update({**ROWS, "b": {"name": "db-1", "size": 99}}, {"b"})

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
@@ -180,6 +181,35 @@ async def test_abort_asks_first_and_says_what_happens(open_console, client, sett
         await pilot.press("n", "X", "y")
         await settled(pilot)
         assert [call for call in client.asked if call[0] == "cancel"] == [("cancel", "3f000003")]
+
+
+async def test_the_footer_offers_only_what_the_server_allows(open_console, settled):
+    async with open_console().run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("2", "g", "j")
+        await pilot.pause()
+        assert "X Abort" in text_of(pilot, "#footer")
+        assert "enter Migration" in text_of(pilot, "#footer")
+        await pilot.press("j")
+        await pilot.pause()
+        assert "Abort" not in text_of(pilot, "#footer")
+        assert "Migration" not in text_of(pilot, "#footer")
+
+
+async def test_a_migration_that_nothing_is_heard_of_says_so(open_console, client, fleet, settled):
+    reason = "kvm-01 does not answer, last heard 18 s ago"
+    moving = msgspec.structs.replace(fleet.migrations[0], stalled_reason=reason)
+    client.fleet = msgspec.structs.replace(fleet, migrations=(moving,))
+    async with open_console().run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("3", "enter")
+        await settled(pilot)
+        assert "not heard of now" in text_of(pilot, "#heading")
+        assert reason in text_of(pilot, "#report")
+        assert "expected downtime" not in text_of(pilot, "#report")
+        await pilot.press("X", "y")
+        await settled(pilot)
+        assert f"not yet done: {reason}" in text_of(pilot, "Notice")
 
 
 async def test_an_ended_migration_has_nothing_to_abort(open_console, client, settled):

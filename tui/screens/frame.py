@@ -1,6 +1,6 @@
 """What every view has around it: top line, heading, footer, notice and prompt."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import ClassVar, cast
 
 from textual import events
@@ -65,9 +65,9 @@ class Frame(Screen[None], inherit_bindings=False):
         """Give the line under the top line."""
         raise NotImplementedError
 
-    def idle_action(self) -> str:
-        """Name an action that makes no sense just now, for the footer to leave it out."""
-        return ""
+    def idle_actions(self) -> Collection[str]:
+        """Name the actions that make no sense just now, for the footer to leave them out."""
+        return ()
 
     def take(self, changes: Changes) -> None:
         """Show what changed."""
@@ -79,7 +79,7 @@ class Frame(Screen[None], inherit_bindings=False):
         desk = self.desk
         self.top_line.show([top_line(desk.store, desk.session, width, desk.glyphs)])
         self.head_line.show([self.heading(width)])
-        keys = footer(self.place, width, writable=desk.writable, without=self.idle_action())
+        keys = footer(self.place, width, writable=desk.writable, without=self.idle_actions())
         self.foot_line.show([keys])
 
     def _compositor_refresh(self) -> None:

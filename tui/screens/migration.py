@@ -1,6 +1,6 @@
 """The migration view: one migration's curves, figures and passes, and how it ended."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -10,7 +10,7 @@ from textual.widget import Widget
 from tui.actions import Place
 from tui.desk import Desk
 from tui.motion import Motion
-from tui.paint import Line, Span, Tone, labelled, line, spread
+from tui.paint import Line, Span, Tone, labelled, line, spread, wrap
 from tui.screens.frame import Frame, keys
 from tui.store import Changes
 from tui.views.curves import History, curve_lines
@@ -59,6 +59,7 @@ class MigrationScreen(Frame):
         self.migration_id = migration_id
         self.curves = Lines(id="curves")
         self.report = Page(id="report")
+        self.report.more = True
         self._fetched_at = -1
 
     def body(self) -> Iterator[Widget]:
@@ -80,9 +81,9 @@ class MigrationScreen(Frame):
         left = heading(self.migration, last, self.desk.glyphs)
         return spread(left, line(Span(f"by {self.migration.requested_by or '-'}", Tone.DIM)), width)
 
-    def idle_action(self) -> str:
+    def idle_actions(self) -> Collection[str]:
         """Nothing is left to abort once it has ended."""
-        return "abort" if self.migration is None or self.migration.state.ended else ""
+        return {"abort"} if self.migration is None or self.migration.state.ended else ()
 
     def take(self, changes: Changes) -> None:
         """Draw anew if this migration changed.
@@ -140,6 +141,12 @@ class MigrationScreen(Frame):
         if migration.state.ended:
             ending = ending_lines(migration, width, self.desk.glyphs)
             self.report.put([*ending, (), *table])
+            return
+        if migration.stalled_reason:
+            sentence = f"{migration.stalled_reason}; the figures are old."
+            top = wrap(sentence, width, Tone.WARN)
+            room = max(1, self.report.size.height - len(top) - 1)
+            self.report.put([*top, *table[:1], *passes[-room:]])
             return
         found = figures(history, self.desk.glyphs)
         if self.has_class("-wide"):

@@ -48,6 +48,18 @@ class ServersScreen(ListView[ServerView]):
         migrations = self.desk.store.migrations_of(row.server_id)
         return servers.details(row, migrations, width, self.desk.glyphs)
 
+    def idle_actions(self) -> Collection[str]:
+        """There is no migration to open or to abort for many a server."""
+        server = self.table.cursor_row
+        if server is None:
+            return {"live_migrate", "open", "abort"}
+        idle = set()
+        if not server.migration_id:
+            idle.add("abort")
+            if not self.desk.store.migrations_of(server.server_id):
+                idle.add("open")
+        return idle
+
     async def action_open(self) -> None:
         """Show the server's migration: the one under way, else its last."""
         server = self.table.cursor_row

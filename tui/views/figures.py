@@ -28,7 +28,9 @@ def heading(migration: Migration, last: Sample | None, glyphs: Glyphs) -> Line:
         Span(f"  {route(migration, glyphs)}  "),
         migration_span(migration.state, glyphs),
     ]
-    if not migration.state.ended and migration.cancel_requested_by:
+    if not migration.state.ended and migration.stalled_reason:
+        spans.append(Span(f"  {glyphs.warn} not heard of now", Tone.WARN))
+    elif not migration.state.ended and migration.cancel_requested_by:
         spans.append(Span(f"  abort asked by {migration.cancel_requested_by}", Tone.WARN))
     elif not migration.state.ended and last is not None:
         seconds = last.elapsed_ms // 1000

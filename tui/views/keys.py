@@ -1,6 +1,6 @@
 """Footer and help, made of the registry of actions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tui.actions import Action, Place, actions_at, footer_actions
 from tui.paint import Line, Span, Tone, clip, line, pad, width_of, wrap
@@ -8,17 +8,17 @@ from tui.paint import Line, Span, Tone, clip, line, pad, width_of, wrap
 _KEYS_WIDTH = 15
 
 
-def footer(place: Place, width: int, *, writable: bool, without: str = "") -> Line:
+def footer(place: Place, width: int, *, writable: bool, without: Collection[str] = ()) -> Line:
     """Keys and words, as many as fit, the most wanted first; the help's key always.
 
     Args:
         place: where the keys work.
         width: cells.
         writable: whether keys that change something exist.
-        without: an action that makes no sense just now.
+        without: actions that make no sense just now.
     """
     shown = footer_actions(place, writable=writable)
-    actions = [each for each in shown if each.run != without]
+    actions = [each for each in shown if each.run not in without]
     last = [each for each in actions if each.run == "app.help"]
     room = width - sum(_size(each) for each in last)
     chosen: list[Action] = []

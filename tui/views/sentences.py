@@ -17,6 +17,15 @@ def abort_question(migration: Migration) -> tuple[str, str]:
     return question, remark
 
 
+def abort_answer(migration: Migration) -> str:
+    """What became of an abort, as far as the backend knows."""
+    if migration.state.ended:
+        return migration.outcome or f"the migration of {migration.server_name} has ended"
+    if migration.stalled_reason:
+        return f"abort asked for, not yet done: {migration.stalled_reason}"
+    return f"abort asked for: {migration.source_host_name} is told to stop the copy"
+
+
 def leave_question(running: Sequence[Migration]) -> str:
     """Question before leaving migrations that were started here."""
     names = ", ".join(each.server_name for each in running)

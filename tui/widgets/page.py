@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tui.motion import Motion, moved
-from tui.paint import Line
+from tui.paint import Line, Span, Tone, line
 from tui.widgets.lines import Lines
 
 
@@ -13,6 +13,8 @@ class Page(Lines):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._text: Sequence[Line] = ()
+        self.more = False
+        """Whether the last line in sight says how many follow; a help page needs none."""
         self._top = 0
 
     @property
@@ -42,4 +44,9 @@ class Page(Lines):
         return max(0, len(self._text) - self.size.height)
 
     def _paint(self) -> None:
-        self.show(self._text[self._top : self._top + self.size.height])
+        height = self.size.height
+        shown = list(self._text[self._top : self._top + height])
+        hidden = len(self._text) - self._top - height
+        if self.more and hidden > 0 and height > 1:
+            shown[-1] = line(Span(f"… {hidden + 1} more lines, j", Tone.DIM))
+        self.show(shown)
