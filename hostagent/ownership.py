@@ -75,6 +75,10 @@ class Ownership:
             _log.warning("generation of %s checked from memory: %s", server_id, error.message)
         if record is not None:
             self.saw(record)
+        self._check_generation(server_id, generation)
+        return record
+
+    def _check_generation(self, server_id: str, generation: int) -> None:
         newest = self._seen.get(server_id, 0)
         if generation < newest:
             raise GodwitError(
@@ -82,7 +86,6 @@ class Ownership:
                 f"the command is of generation {generation} and the server {server_id} is at"
                 f" {newest}: somebody has moved it since",
             )
-        return record
 
     async def require_lock(
         self, server_id: str, generation: int, *, host_id: str, migration_id: str
@@ -100,7 +103,8 @@ class Ownership:
             raise GodwitError(
                 ErrorCode.CONFLICT, f"the server {server_id} has no record, so nobody holds it"
             )
-        await self.require_generation(server_id, generation)
+        self.saw(record)
+        self._check_generation(server_id, generation)
         owner = record.owner
         if owner.host_id != host_id:
             raise GodwitError(

@@ -58,6 +58,11 @@ class KeyValue(msgspec.Struct, frozen=True, kw_only=True):
     """Revision of its last change: what a compare-and-swap compares."""
     lease_id: int = 0
 
+    @property
+    def text(self) -> str:
+        """The value as text, whatever bytes somebody else may have put there."""
+        return _text(self.value)
+
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """All keys under a prefix at one revision of the store."""
@@ -311,9 +316,9 @@ def _key_value(item: Any) -> KeyValue:
     )
 
 
-def _text(key: bytes) -> str:
-    """A key as text; one that nobody of ours wrote may be no UTF-8."""
-    return key.decode(errors="backslashreplace")
+def _text(raw: bytes) -> str:
+    """Bytes as text; what nobody of ours wrote may be no UTF-8."""
+    return raw.decode(errors="backslashreplace")
 
 
 def _reason(error: Exception) -> str:

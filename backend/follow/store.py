@@ -107,15 +107,11 @@ class Follower:
                 case Lost(reason=reason):
                     self._fleet.put_etcd_error(keys.LEADER, reason)
                 case Changed(item=item):
-                    self._fleet.put_leader(_text(item) if item else "")
+                    self._fleet.put_leader(item.text if item else "")
                 case Listed(listing=listing):
-                    names = [_text(item) for item in listing.items]
+                    names = [item.text for item in listing.items]
                     self._fleet.put_leader(names[0] if names else "")
                     self._fleet.put_etcd_error(keys.LEADER, "")
-
-
-def _text(item: KeyValue) -> str:
-    return item.value.decode(errors="backslashreplace")
 
 
 def decoded(item: KeyValue, kind: type[ValueT]) -> ValueT | None:
