@@ -8,12 +8,12 @@ import httpx
 import msgspec
 
 from wire.agent import (
-    CancelCommand,
     GuestTruth,
     Job,
+    JobCommand,
     JobDetail,
     MigrateCommand,
-    ResumeCommand,
+    ServerCommand,
 )
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostFacts
@@ -52,11 +52,11 @@ class AgentClient:
         """Ask for a job with its curve; NOT_FOUND if the agent does not know it."""
         return await self._call("GET", f"/v1/migrations/{migration_id}", JobDetail)
 
-    async def cancel(self, migration_id: str, command: CancelCommand) -> Job:
+    async def cancel(self, migration_id: str, command: JobCommand) -> Job:
         """Have a running job aborted."""
         return await self._call("POST", f"/v1/migrations/{migration_id}/cancel", Job, command)
 
-    async def resume(self, server_id: str, command: ResumeCommand) -> GuestTruth:
+    async def resume(self, server_id: str, command: ServerCommand) -> GuestTruth:
         """Let a guest run again that a failed move left paused."""
         return await self._call("POST", f"/v1/servers/{server_id}/resume", GuestTruth, command)
 

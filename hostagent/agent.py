@@ -23,7 +23,7 @@ from hostagent.jobs import Jobs
 from hostagent.journal import Journal
 from hostagent.ownership import Ownership
 from hostagent.register import Register
-from wire.agent import AgentSnapshot, GuestTruth, ResumeCommand
+from wire.agent import AgentSnapshot, GuestTruth, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
 from wire.fleet import HostMeters, PowerState
@@ -141,7 +141,7 @@ class Agent:
             self._heartbeat.start()
         self._register.changed()
 
-    async def resume(self, server_id: str, command: ResumeCommand) -> GuestTruth:
+    async def resume(self, server_id: str, command: ServerCommand) -> GuestTruth:
         """Let a guest run that a failed migration left paused.
 
         Raises:

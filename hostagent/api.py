@@ -10,12 +10,12 @@ from litestar.types import BeforeRequestHookHandler
 from hostagent.agent import Agent
 from wire.agent import (
     AgentSnapshot,
-    CancelCommand,
     GuestTruth,
     Job,
+    JobCommand,
     JobDetail,
     MigrateCommand,
-    ResumeCommand,
+    ServerCommand,
 )
 from wire.errors import ErrorCode, GodwitError
 from wire.server import EXCEPTION_HANDLERS, bearer_token, event_stream, token_matches
@@ -41,7 +41,7 @@ async def server(agent: Agent, server_id: str) -> GuestTruth:
 
 
 @post("/servers/{server_id:str}/resume", status_code=200)
-async def resume(agent: Agent, server_id: str, data: ResumeCommand) -> GuestTruth:
+async def resume(agent: Agent, server_id: str, data: ServerCommand) -> GuestTruth:
     """Let a paused guest run."""
     return await agent.resume(server_id, data)
 
@@ -59,7 +59,7 @@ async def migration(agent: Agent, migration_id: str) -> JobDetail:
 
 
 @post("/migrations/{migration_id:str}/cancel", status_code=200)
-async def cancel(agent: Agent, migration_id: str, data: CancelCommand) -> Job:
+async def cancel(agent: Agent, migration_id: str, data: JobCommand) -> Job:
     """Abort a job."""
     return await agent.jobs.cancel(migration_id, data)
 

@@ -13,7 +13,7 @@ from hostagent.inventory import Inventory
 from hostagent.job import MigrationJob
 from hostagent.journal import Entry, Journal, check_migration_id
 from hostagent.ownership import Ownership
-from wire.agent import CancelCommand, Job, JobDetail, JobState, MigrateCommand
+from wire.agent import Job, JobCommand, JobDetail, JobState, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
 
@@ -154,7 +154,7 @@ class Jobs:
                 f"libvirt keeps a downtime limit of {holds_ms} ms instead of {limit_ms} ms",
             )
 
-    async def cancel(self, migration_id: str, command: CancelCommand) -> Job:
+    async def cancel(self, migration_id: str, command: JobCommand) -> Job:
         """Abort a job.
 
         Raises:

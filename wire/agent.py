@@ -5,13 +5,32 @@
 | ``GET /v1/snapshot`` | → :class:`AgentSnapshot` |
 | ``GET /v1/events`` | → SSE: ``snapshot`` first, then the events below |
 | ``GET /v1/servers/{id}`` | → :class:`GuestTruth`, asked of libvirt at that moment |
-| ``POST /v1/migrations`` | :class:`MigrateCommand` → :class:`Job` (202) |
-| ``GET /v1/migrations/{id}`` | → :class:`JobDetail` |
-| ``POST /v1/migrations/{id}/cancel`` | :class:`CancelCommand` → :class:`Job` |
-| ``POST /v1/servers/{id}/resume`` | :class:`ResumeCommand` → :class:`GuestTruth` |
+| ``GET /v1/servers/{id}/storage`` | → :class:`ServerStorage`, definition and files, read now |
+| ``POST /v1/cpu-comparison`` | :class:`CpuQuestion` → :class:`CpuComparison` |
+| ``POST /v1/servers/{id}/resume`` | :class:`ServerCommand` → :class:`GuestTruth` |
+| ``POST /v1/servers/{id}/start`` | :class:`ServerCommand` → :class:`GuestTruth` |
+| ``POST /v1/servers/{id}/release`` | :class:`ReleaseCommand` → :class:`GuestTruth` |
+| ``POST /v1/servers/{id}/remove`` | :class:`ServerCommand` → :class:`GuestTruth` |
+| ``POST /v1/migrations`` | :class:`MigrateCommand` → :class:`Job` (202), on the source |
+| ``POST /v1/pulls`` | :class:`PullCommand` → :class:`Job` (202), on the target |
+| ``GET /v1/migrations/{id}`` | → :class:`JobDetail`, of either |
+| ``POST /v1/migrations/{id}/cancel`` | :class:`JobCommand` → :class:`Job`, of either |
+| ``POST /v1/migrations/{id}/parameters`` | :class:`ParametersCommand` → :class:`Job`, of either |
+| ``POST /v1/migrations/{id}/postcopy`` | :class:`JobCommand` → :class:`Job` |
+| ``POST /v1/migrations/{id}/recover`` | :class:`JobCommand` → :class:`Job` |
+| ``POST /v1/incoming`` | :class:`PrepareCommand` → :class:`Incoming`, on the target |
+| ``POST /v1/incoming/{id}/define`` | :class:`DefineCommand` → :class:`GuestTruth` |
+| ``POST /v1/incoming/{id}/complete`` | → 204 |
+| ``POST /v1/incoming/{id}/discard`` | :class:`DiscardCommand` → :class:`Discarded` |
+| ``POST /v1/incoming/{id}/remove-kept`` | → 204 |
+| ``POST /v1/exports`` | :class:`ExportCommand` → :class:`Export`, on the source |
+| ``GET /v1/exports/{id}`` | → :class:`Export` |
+| ``POST /v1/exports/{id}/close`` | → :class:`Export` |
 
-Errors are :class:`wire.errors.ErrorBody`. Every call needs a client certificate of the fleet's CA
-and ``Authorization: Bearer <agent token>``.
+``{id}`` of a job, of what is incoming and of an export is the migration's. Every call that changes
+something may be repeated. What concerns files is in :mod:`wire.storage`. Errors are
+:class:`wire.errors.ErrorBody`. Every call needs a client certificate of the fleet's CA and
+``Authorization: Bearer <agent token>``.
 """
 
 from enum import StrEnum
@@ -19,7 +38,16 @@ from enum import StrEnum
 import msgspec
 
 from wire.fleet import HostFacts, HostMeters, PowerState, ServerFacts
-from wire.migration import MigrationOptions, Pass, Sample, Statistics
+from wire.migration import (
+    MigrationOptions,
+    MigrationParameters,
+    Note,
+    Pass,
+    PostcopyState,
+    Sample,
+    Statistics,
+)
+from wire.storage import IncomingFile
 
 
 class JobState(StrEnum):
@@ -46,32 +74,73 @@ class MigrateCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     target_address: str
     """Where the memory stream goes: ``tcp://<address>``."""
     options: MigrationOptions
+    disks: tuple[IncomingFile, ...] = ()
+    """Local disks that are copied with the memory; the target has made room for them."""
+    postcopy: bool = False
+    """Both hosts can do post-copy, so that the guest may be switched over to it."""
 
 
-class CancelCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Abort a running job (``virDomainAbortJob``)."""
+class JobCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Do what the path says to a job: abort it, switch it to post-copy, recover that."""
 
     server_id: str
     generation: int
 
 
-class ResumeCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Let a paused guest run again (``virDomainResume``)."""
+class ParametersCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Change a running job. A cap is a total: the agent divides it among memory and disks."""
+
+    server_id: str
+    generation: int
+    parameters: MigrationParameters
+
+
+class ServerCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Do what the path says to a server.
+
+    ``resume`` lets a paused guest run again, ``start`` starts a stopped one: only on the host that
+    the record names as owner. ``remove`` ends and undefines a copy on a host that is *not* the
+    owner; its files stay.
+    """
 
     generation: int
 
 
+class CpuQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Could this guest run here (``virConnectCompareHypervisorCPU``)?"""
+
+    cpu_xml: str
+    architecture: str
+    machine: str
+    virt_type: str
+
+
+class CpuComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What libvirt says."""
+
+    compatible: bool
+    missing_features: tuple[str, ...] = ()
+    error: str = ""
+    """libvirt's own text when it is not compatible for another reason."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A migration on its source host."""
+    """A live migration on its source host, or the copy of a cold one on its target."""
 
     migration_id: str
     server_id: str
     state: JobState
     cancel_requested: bool = False
     error: str = ""
-    """libvirt's text in full, once ended and failed."""
+    """libvirt's or QEMU's text in full, once ended and failed."""
+    resumable: bool = False
+    """A copy that was broken off and goes on when it is asked for again."""
     statistics: Statistics | None = None
     passes: tuple[Pass, ...] = ()
+    postcopy: PostcopyState = PostcopyState.NOT
+    notes: tuple[Note, ...] = ()
+    digests: dict[str, str] = {}
+    """Of a copy that is whole: source path to digest, as of :class:`Export`."""
 
 
 class JobDetail(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,10 +9,19 @@
 | ``GET /v1/servers/{name or id}`` | viewer | → :class:`wire.fleet.ServerView` |
 | ``GET /v1/servers/{name or id}/candidates`` | viewer | → list of :class:`wire.fleet.Candidate` |
 | ``POST /v1/servers/{name or id}/live-migrate`` | operator | ``MigrationOptions`` → ``Migration`` |
+| ``POST /v1/servers/{name or id}/migrate`` | operator | ``MigrationOptions`` → ``Migration`` |
+| ``POST /v1/servers/{name or id}/settle`` | operator | :class:`SettleRequest` → ``ServerView`` |
 | ``GET /v1/migrations`` | viewer | → list of :class:`wire.migration.Migration`, newest first |
 | ``GET /v1/migrations/{id}`` | viewer | → :class:`wire.migration.MigrationDetail` |
 | ``POST /v1/migrations/{id}/cancel`` | operator | → :class:`wire.migration.Migration` |
+| ``POST /v1/migrations/{id}/parameters`` | operator | ``MigrationParameters`` → ``Migration`` |
+| ``POST /v1/migrations/{id}/postcopy`` | operator | → :class:`wire.migration.Migration` |
+| ``POST /v1/migrations/{id}/recover`` | operator | → :class:`wire.migration.Migration` |
+| ``POST /v1/migrations/{id}/remove-kept`` | operator | → :class:`wire.migration.Migration` |
 | ``GET /v1/events`` | viewer | → SSE, see below |
+
+``candidates`` takes the query parameters ``kind`` (``live``, the default, or ``cold``),
+``skip_cpu_check`` and ``skip_kernel_check``.
 
 The stream begins with ``snapshot``, unless ``Last-Event-ID`` names an event that the backend still
 holds: then it goes on right after it. Every event has an id ``<backend start>-<number>``; comment
@@ -33,6 +42,18 @@ class Role(StrEnum):
 
     VIEWER = "viewer"
     OPERATOR = "operator"
+
+
+class SettleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Leave exactly one copy of a server that a failed migration left double, halted or nowhere.
+
+    The copy on ``keep_host`` stays, and is let run again if the migration paused it; every other
+    one is ended. If no host has the server, it is defined on ``keep_host`` from the definition
+    that etcd keeps, and stays stopped.
+    """
+
+    keep_host: str
+    """Name or id."""
 
 
 class BackendStatus(msgspec.Struct, frozen=True, kw_only=True):

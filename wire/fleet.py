@@ -74,6 +74,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     libvirt_version: str
     agent_version: str
     pools: tuple[StoragePool, ...]
+    postcopy: bool = False
+    """Whether QEMU on this host may fetch memory by post-copy (userfaultfd)."""
 
 
 class HostPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,8 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = False
     capacity_bytes: int = 0
     allocation_bytes: int = 0
+    backing_paths: tuple[str, ...] = ()
+    """Images below this one, the nearest first."""
 
 
 class PowerState(StrEnum):
@@ -136,6 +140,16 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """libvirt's reason for the state: ``migrating``, ``user``, ``io-error``..."""
     incoming: bool = False
     """Paused because it is the receiving side of a migration."""
+    cpu_xml: str = ""
+    """libvirt's ``<cpu>`` element that the guest runs with; empty if it has none."""
+    architecture: str = ""
+    """``x86_64``."""
+    passthrough: tuple[str, ...] = ()
+    """Devices of the host that the guest holds, in words: ``PCI device 0000:3b:00.0``."""
+    snapshot_names: tuple[str, ...] = ()
+    """Snapshots that libvirt keeps records of."""
+    nvram_path: str = ""
+    """The UEFI variables' file; empty for a BIOS guest."""
 
 
 class OwnerPhase(StrEnum):
@@ -233,7 +247,7 @@ class ServerView(msgspec.Struct, frozen=True, kw_only=True):
     disks: tuple[Disk, ...] = ()
     storage: Literal["shared", "local", "mixed", "none"] = "none"
     target_host_names: tuple[str, ...] = ()
-    """Hosts that a live migration may go to now, by every filter."""
+    """Hosts that it may go to now by every filter: live if it is on, cold if it is stopped."""
     migration_id: str = ""
     """The migration under way; empty if none."""
     generation: int = 0
@@ -246,7 +260,13 @@ class FilterVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """The filter's name: ``online``, ``cpu_model``, ``microcode``..."""
     passed: bool
     reason: str = ""
-    """Why not, with both values."""
+    """Why not, with both values; of a skipped filter, why it would not have passed."""
+    wanted: str = ""
+    """What the server or its host has: ``0x42e``; empty where the rule compares nothing."""
+    found: str = ""
+    """What this host has."""
+    skipped: bool = False
+    """Lifted by ``--skip-cpu-check`` or ``--skip-kernel-check``: it refuses nothing."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,6 +277,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: tuple[FilterVerdict, ...]
     weight: float = 0.0
     """Higher is better; only meaningful among hosts that passed."""
+    risk: str = ""
+    """What the skipped filters risk here, in one sentence; empty if none would have refused."""
 
     @property
     def fits(self) -> bool:

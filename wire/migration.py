@@ -5,6 +5,9 @@ from typing import Literal
 
 import msgspec
 
+DOWNTIME_BOUND_MS = 3_000
+"""What ``quickly_finish`` may raise the pause to, unless told otherwise; oVirt stops at 5,000."""
+
 
 class MigrationState(StrEnum):
     """States in their order; the last three are ends."""
@@ -36,16 +39,42 @@ class MigrationState(StrEnum):
 
 
 class MigrationOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the operator asked for."""
+    """What the operator asked for. Those of the other kind of migration are refused."""
 
     prefer_host: str = ""
     """Name or id of the only host to go to; empty lets the scheduler choose."""
+    max_bandwidth_bytes_per_s: int | None = None
+    """Cap on all that is sent, memory and disks together; None for no cap."""
+    auto_start: bool = False
+    """Cold: start the server once it has arrived."""
+    skip_cpu_check: bool = False
+    """Live: let through hosts of another CPU model or microcode, or that lack CPU features."""
+    skip_kernel_check: bool = False
+    """Live: let through hosts of another kernel."""
+    enable_tls: bool = False
+    """Live: encrypt memory and disk streams, each side proving its certificate."""
+    quickly_finish: bool = False
+    """Live: after a few passes raise the downtime limit to what the pass at hand needs."""
     downtime_limit_ms: int = 300
-    """Longest pause at switch-over that QEMU may plan; 300 is QEMU's and climc's default."""
+    """Live: longest pause at switch-over that QEMU may plan; 300 is QEMU's and climc's default."""
+    downtime_bound_ms: int = DOWNTIME_BOUND_MS
+    """Live: ``quickly_finish`` never raises the limit above this."""
+    keep_dest_guest_on_failed: bool = False
+    """Live: keep what a failed migration left on the target, for whoever looks into it."""
+
+
+class MigrationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What can be changed in a migration under way; None leaves it as it is."""
+
+    max_bandwidth_bytes_per_s: int | None = None
+    downtime_limit_ms: int | None = None
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Job statistics at one moment (``virDomainGetJobStats`` of a running job)."""
+    """Job statistics at one moment (``virDomainGetJobStats`` of a running job).
+
+    A cold migration has no passes and no memory: only its disk fields say something.
+    """
 
     elapsed_ms: int
     """Since the job began, by libvirt's clock on the source."""
@@ -64,7 +93,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How much auto-converge holds the guest's CPUs back, 0 to 99."""
     postcopy: bool = False
     disk_total_bytes: int = 0
+    """All disks that are copied; of a cold migration without their holes."""
     disk_remaining_bytes: int = 0
+    disk_bandwidth_bytes_per_s: int = 0
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +111,37 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
     """Rate at which the guest dirtied pages during the pass before."""
     bandwidth_bytes_per_s: int
     throttle_percent: int
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was decided or happened during a migration."""
+
+    at_ms: int
+    """Unix time in ms."""
+    text: str
+    """One clause: ``downtime limit raised from 300 to 812 ms``."""
+    by: str = ""
+    """Who asked for it; empty for Godwit itself."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that a failed migration left on its target because that was asked for."""
+
+    kind: Literal["definition", "disk", "log", "job"]
+    path: str
+    """On the target."""
+    size_bytes: int
+
+
+class PostcopyState(StrEnum):
+    """Whether a live migration has switched to post-copy."""
+
+    NOT = "not"
+    ASKED = "asked"
+    ACTIVE = "active"
+    """The guest runs on the target and fetches its memory; neither host may fail now."""
+    PAUSED = "paused"
+    """The link broke: the guest stands still on the target until it is recovered."""
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +163,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """Value of ``/godwit/migrations/<migration_id>``, and what the API shows."""
 
     migration_id: str
-    kind: Literal["live"] = "live"
+    kind: Literal["live", "cold"] = "live"
     server_id: str
     server_name: str
     source_host_id: str
@@ -131,6 +193,27 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     stalled_reason: str = ""
     """Why nothing is heard of it now: ``kvm-01 does not answer, last heard 18 s ago``. Figures are
     old then. Filled in answers of the API and in events, never stored."""
+    risk: str = ""
+    """What the skipped checks risk on this target, in one sentence; empty if none was skipped."""
+    parameters: MigrationParameters = MigrationParameters()
+    """What was changed while it ran; None where the options still hold."""
+    postcopy: PostcopyState = PostcopyState.NOT
+    notes: tuple[Note, ...] = ()
+    """What was decided and what happened, oldest first."""
+    kept: tuple[Kept, ...] = ()
+    """What a failed migration left on the target on request, until it is removed."""
+
+    @property
+    def max_bandwidth_bytes_per_s(self) -> int | None:
+        """The cap that holds now; None for none."""
+        changed = self.parameters.max_bandwidth_bytes_per_s
+        return self.options.max_bandwidth_bytes_per_s if changed is None else changed
+
+    @property
+    def downtime_limit_ms(self) -> int:
+        """The limit that a person set last; ``quickly_finish`` may have raised QEMU's above it."""
+        changed = self.parameters.downtime_limit_ms
+        return self.options.downtime_limit_ms if changed is None else changed
 
 
 class MigrationDetail(msgspec.Struct, frozen=True, kw_only=True):

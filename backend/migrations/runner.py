@@ -12,7 +12,7 @@ from backend.migrations.beginning import begin
 from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun
 from backend.migrations.guests import ask, is_offline
 from backend.migrations.outcome import Verdict
-from wire.agent import CancelCommand, Job, JobState, ResumeCommand
+from wire.agent import Job, JobCommand, JobState, ServerCommand
 from wire.errors import GodwitError
 from wire.fleet import Owner, OwnerPhase
 from wire.migration import Migration, MigrationState
@@ -100,7 +100,7 @@ class Runner:
             return True
 
     async def _cancel(self, migration: Migration) -> None:
-        command = CancelCommand(server_id=migration.server_id, generation=migration.generation)
+        command = JobCommand(server_id=migration.server_id, generation=migration.generation)
         try:
             self._jobs.put(await self._drive.source(migration).cancel(self._id, command))
         except GodwitError as error:
@@ -145,7 +145,7 @@ class Runner:
 
     async def _resume(self, migration: Migration) -> None:
         """Let the guest run again on the source, which the failed migration left paused."""
-        command = ResumeCommand(generation=migration.generation)
+        command = ServerCommand(generation=migration.generation)
         try:
             await self._drive.source(migration).resume(migration.server_id, command)
         except GodwitError as error:

@@ -7,7 +7,7 @@ import pytest
 
 from lab.server import Workload
 from lab.state import LinkLimit
-from wire.agent import CancelCommand, GuestTruth, Job, JobSample, JobState, ResumeCommand
+from wire.agent import GuestTruth, Job, JobCommand, JobSample, JobState, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import OwnerPhase, PowerState
 
@@ -88,13 +88,13 @@ def test_cancelled_while_it_copies(
     copying(source, order["migration_id"])
     incoming = agents("kvm-02").truth(server_id)
     assert (incoming.state, incoming.incoming) == (PowerState.PAUSED, True)
-    resume = ResumeCommand(generation=order["generation"])
+    resume = ServerCommand(generation=order["generation"])
     target = agents("kvm-02")
     with pytest.raises(GodwitError, match="belongs to the host") as refused:
         target.post(f"/v1/servers/{server_id}/resume", resume, GuestTruth)
     assert refused.value.code is ErrorCode.CONFLICT
 
-    stop = CancelCommand(server_id=server_id, generation=order["generation"])
+    stop = JobCommand(server_id=server_id, generation=order["generation"])
     answered = source.post(f"/v1/migrations/{order['migration_id']}/cancel", stop, Job)
     assert answered.cancel_requested
     detail = ended(source, order["migration_id"])
@@ -115,7 +115,7 @@ def test_cancelled_before_libvirt_has_the_job(
     source = agents("kvm-01")
     order = command(server_id, "kvm-02")
     migrate(source, order)
-    stop = CancelCommand(server_id=server_id, generation=order["generation"])
+    stop = JobCommand(server_id=server_id, generation=order["generation"])
     source.post(f"/v1/migrations/{order['migration_id']}/cancel", stop, Job)
     detail = ended(source, order["migration_id"])
     assert detail.job.error
@@ -233,9 +233,9 @@ def test_a_paused_guest_is_resumed_and_only_by_its_generation(
     agent = agents("kvm-01")
     generation = record_of(server_id).owner.generation
     with pytest.raises(GodwitError, match="generation 0") as refused:
-        agent.post(f"/v1/servers/{server_id}/resume", ResumeCommand(generation=0), GuestTruth)
+        agent.post(f"/v1/servers/{server_id}/resume", ServerCommand(generation=0), GuestTruth)
     assert refused.value.code is ErrorCode.STALE_GENERATION
     assert agent.truth(server_id).state is PowerState.PAUSED
-    command = ResumeCommand(generation=generation)
+    command = ServerCommand(generation=generation)
     truth = agent.post(f"/v1/servers/{server_id}/resume", command, GuestTruth)
     assert truth.state is PowerState.RUNNING

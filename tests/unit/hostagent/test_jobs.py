@@ -7,7 +7,7 @@ import pytest
 
 from hostagent.jobs import Jobs
 from hostagent.journal import Entry, Journal
-from wire.agent import CancelCommand, Job, JobState, MigrateCommand
+from wire.agent import Job, JobCommand, JobState, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import MigrationOptions
 
@@ -68,6 +68,6 @@ async def test_a_cancel_that_names_another_server_is_refused(jobs: Jobs, tmp_pat
     await Journal(tmp_path).write(Entry(command=COMMAND, job=job))
     await jobs.load()
     with pytest.raises(GodwitError, match="moves the server s1, not 's2'") as caught:
-        await jobs.cancel("m1", CancelCommand(server_id="s2", generation=9))
+        await jobs.cancel("m1", JobCommand(server_id="s2", generation=9))
     assert caught.value.code is ErrorCode.BAD_REQUEST
     assert not jobs.detail("m1").job.cancel_requested
