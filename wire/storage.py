@@ -124,7 +124,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Open a stopped server's files for reading over NBD with TLS; again: see that they are open."""
+    """Open a stopped server's files for reading over NBD with TLS."""
 
     migration_id: str
     server_id: str
