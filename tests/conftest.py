@@ -1,17 +1,25 @@
-"""A lab of real hosts for the tests that need one: ``lab``, and ``add_server`` in it."""
+"""A lab of real hosts for the tests that need one: ``lab``, ``add_server`` in it, and ``fleet``."""
 
 import itertools
+import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lab import hypervisor, network, programs
+from lab.errors import LabError
 from lab.fleet import Lab
 from lab.node import init_process
 from lab.registry import all_resources
-from lab.server import ServerSpec
+from lab.server import ServerSpec, Workload
 from lab.state import LinkLimit
 
 HOST_COUNT = 4
@@ -79,3 +87,155 @@ def add_server(lab: Lab) -> Iterator[Callable[..., ServerSpec]]:
     lab.wait_until_ready()
     for name in made:
         lab.remove_server(name)
+
+
+GODWIT = str(Path(sys.executable).with_name("godwit"))
+
+
+def eventually(check: Callable[[], Any], *, within_s: float = 30.0, what: str = "") -> Any:
+    """Call until the answer is true, and return it; a failing call counts as no answer."""
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            answer = check()
+        except (LabError, subprocess.CalledProcessError) as error:
+            answer, what = None, f"{what}: {error}"
+        if answer:
+            return answer
+        assert time.monotonic() < until, f"not within {within_s} s: {what or check}"
+        time.sleep(0.1)
+
+
+class Fleet:
+    """A lab with the command line on it."""
+
+    def __init__(self, lab: Lab, add_server: Callable[..., ServerSpec]) -> None:
+        self.lab = lab
+        self._add_server = add_server
+
+    @property
+    def hosts(self) -> list[str]:
+        return [host.name for host in self.lab.state.hosts]
+
+    def environment(self, role: str = "operator") -> dict[str, str]:
+        return os.environ | programs.console_environment(self.lab.state, self.lab.folders, role)
+
+    def godwit(
+        self, *arguments: str, role: str = "operator", timeout_s: float = 120.0, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line as a process of its own."""
+        return subprocess.run(
+            [GODWIT, *arguments],
+            env=self.environment(role) | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def ask(self, *arguments: str) -> Any:
+        """The JSON answer of a verb; raises CalledProcessError when it fails."""
+        done = self.godwit(*arguments, "--json")
+        done.check_returncode()
+        return json.loads(done.stdout)
+
+    def add_server(
+        self,
+        host: str = "kvm-01",
+        *,
+        memory_mb: int = 64,
+        working_set_mb: int = 4,
+        dirty_mb_per_s: float = 0.0,
+        **changes: Any,
+    ) -> str:
+        """Add a server with a name of its own, and wait until Godwit shows it; the name."""
+        workload = Workload(working_set_mb=working_set_mb, dirty_mb_per_s=dirty_mb_per_s)
+        spec = self._add_server(host=host, memory_mb=memory_mb, workload=workload, **changes)
+        name = spec.name
+        status = "ready" if spec.stopped else "running"
+        eventually(lambda: self.show(name)["status"] == status, what=f"{name} is {status}")
+        if not spec.stopped:
+            eventually(lambda: self.lab.guest_report(host, name).beats, what=f"{name} beats")
+        return name
+
+    def wait_for_working_set(self, host: str, name: str) -> None:
+        """Wait until a guest has walked over its whole working set once."""
+        eventually(
+            lambda: self.lab.guest_report(host, name).passes, within_s=60, what=f"{name}: a walk"
+        )
+
+    def show(self, name: str) -> dict[str, Any]:
+        """A server as `godwit server-list --json` shows it; empty if it does not."""
+        servers: list[dict[str, Any]] = self.ask("server-list")
+        return next((one for one in servers if one["name"] == name), {"status": ""})
+
+    def running_on(self, name: str) -> list[str]:
+        """The hosts whose own libvirt says that they run this guest."""
+        return [host for host in self.hosts if name in hypervisor.running_names(self.init(host))]
+
+    def init(self, host: str) -> Any:
+        return self.lab.init(host)
+
+    def limit_links(self, rate: str) -> None:
+        for host in self.hosts:
+            limit = LinkLimit(rate_bits_per_s=network.parse_rate(rate))
+            self.lab.limit_link(host, limit)
+
+    def clear_links(self) -> None:
+        for host in self.hosts:
+            self.lab.limit_link(host, LinkLimit())
+
+    def kill_program(self, node: str, program: str) -> None:
+        """SIGKILL a program that a node's PID 1 supervises: hostagent, libvirtd, backend, etcd."""
+        init = self.lab.init(node)
+        children = Path(f"/proc/{init.pid}/task/{init.pid}/children").read_text().split()
+        for pid in children:
+            if program in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(int(pid), signal.SIGKILL)
+                return
+        raise AssertionError(f"{node} does not run {program}")
+
+    def migration(self, migration_id: str) -> dict[str, Any]:
+        """A migration's record as `godwit migration-show --json` tells it."""
+        shown: dict[str, Any] = self.ask("migration-show", migration_id)
+        return dict(shown.get("migration", shown))
+
+    def start_migration(self, name: str, target: str) -> str:
+        """Begin a live migration and return its id once memory is being copied."""
+        begun = self.ask("server-live-migrate", "--prefer-host", target, name)
+        migration_id = str(begun["migration_id"])
+
+        def copying() -> bool:
+            state = self.migration(migration_id)["state"]
+            assert state not in {"failed", "cancelled", "succeeded"}, f"already {state}"
+            return bool(state == "copying_memory")
+
+        eventually(copying, what="copying memory")
+        return migration_id
+
+    def end_of(self, migration_id: str, *, within_s: float = 120.0) -> dict[str, Any]:
+        """Wait for a migration's end, whatever is down meanwhile; its final record."""
+
+        def ended() -> dict[str, Any] | None:
+            record = self.migration(migration_id)
+            return record if record["state"] in {"succeeded", "failed", "cancelled"} else None
+
+        return dict(eventually(ended, within_s=within_s, what=f"{migration_id} ended"))
+
+    def wait_until_healthy(self) -> None:
+        """Wait until every host is online again."""
+        eventually(
+            lambda: all(host["status"] == "online" for host in self.ask("host-list")),
+            within_s=60,
+            what="every host online",
+        )
+
+
+@pytest.fixture
+def fleet(lab: Lab, add_server: Callable[..., ServerSpec]) -> Iterator[Fleet]:
+    """The lab with no server on it; kvm-01 and kvm-02 are alike, 03 and 04 are not."""
+    fleet = Fleet(lab, add_server)
+    yield fleet
+    fleet.clear_links()
+    fleet.wait_until_healthy()
