@@ -5,14 +5,13 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
 from lab import (
     acceleration,
-    guest,
+    disks,
     hypervisor,
     network,
     node,
@@ -20,6 +19,7 @@ from lab import (
     programs,
     readiness,
     report,
+    servers,
 )
 from lab.errors import LabError
 from lab.folders import LabFolders
@@ -194,37 +194,21 @@ class Lab:
             return entry.server_id
 
     def _make_missing_servers(self) -> None:
-        """Make each server that is recorded and was not made yet."""
-        state = self.state
-        missing = [entry for entry in state.servers if not entry.made]
-        inits = {entry.spec.host: self.init(entry.spec.host) for entry in missing}
-
-        def make(entry: ServerEntry) -> None:
-            init = inits[entry.spec.host]
-            guest.create(entry.spec, entry.server_id, self.folders, init, state.virt_type)
-
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(make, missing))
-        self._write(servers=tuple(replace(entry, made=True) for entry in state.servers))
+        missing = servers.make_missing(self.state, self.folders)
+        self._write(servers=tuple(replace(entry, made=True) for entry in self.state.servers))
         if missing:
             placed = (f"{entry.spec.name} on {entry.spec.host}" for entry in missing)
             self._say("servers   " + ", ".join(placed))
 
     def remove_server(self, name: str) -> None:
-        """End a server wherever it runs, and remove its domain, its disks and its console's log.
+        """End a server wherever it runs, and remove its domain, its files and its console's log.
 
         Raises:
             LabError: the lab has no such server, or libvirt refuses.
         """
         with self._locked():
             state = self.state
-            entry = next((each for each in state.servers if each.spec.name == name), None)
-            if entry is None:
-                raise LabError(f"lab {self.name} has no server {name!r}")
-            hosts = [host.name for host in state.hosts]
-            inits = filter(None, (node.init_process(host) for host in state.hosts))
-            guest.remove(name, hosts, list(inits), self.folders)
-            self._write(servers=tuple(each for each in state.servers if each is not entry))
+            write_state(servers.remove(state, self.folders, servers.find(state, name)))
 
     def guest_report(self, host: str, server: str) -> GuestReport:
         """What a guest on this host says of itself, read from its memory."""
@@ -233,6 +217,14 @@ class Lab:
     def memory_losses(self, host: str, server: str) -> list[str]:
         """Compare every byte of a running guest's working set; empty when it is whole."""
         return report.check_memory(self.init(host), self.folders, host, server)
+
+    def data_losses(self, host: str, server: str) -> list[str]:
+        """Compare a server's local disk on a host with its seeded data; empty when it is whole.
+
+        Raises:
+            LabError: there is no such server, or the host has no readable image of it.
+        """
+        return disks.data_losses(servers.find(self.state, server).spec, self.init(host))
 
     # ------------------------------------------------------------------ faults and links
 

@@ -6,11 +6,17 @@ import msgspec
 
 from lab.registry import lab_folder
 
-SHARED_PATH = Path("/var/lib/libvirt/shared")
+LIBVIRT_PATH = Path("/var/lib/libvirt")
+"""What each host has of its own, apart from the folders that are shared."""
+SHARED_PATH = LIBVIRT_PATH / "shared"
 """Path of the shared pool in every host."""
-LOCAL_PATH = Path("/var/lib/libvirt/images")
+LOCAL_PATH = LIBVIRT_PATH / "images"
 """Path of the local pool in every host."""
-CONSOLES_PATH = Path("/var/lib/libvirt/consoles")
+IMAGE_CACHE_PATH = LIBVIRT_PATH / "image-cache"
+"""Path of the pool of base images in a host; each host has its own."""
+NVRAM_PATH = LIBVIRT_PATH / "qemu" / "nvram"
+"""Where libvirt keeps the variables of UEFI guests on a host."""
+CONSOLES_PATH = LIBVIRT_PATH / "consoles"
 """Path of the guests' serial output in every host; shared, so that it follows a guest."""
 
 
