@@ -171,6 +171,21 @@ def link(name: str, host: str, rate: str | None, delay: str | None, *, clear: bo
     Lab(name).limit_link(host, limit)
 
 
+@main.command()
+@lab_command
+@click.argument("host")
+@click.option("--leave-mb", type=int, help="How much of its local storage stays free.")
+@click.option("--clear", is_flag=True, help="Give the host its space back.")
+def fill(name: str, host: str, leave_mb: int | None, *, clear: bool) -> None:
+    """Let a host's local storage run full, or give its space back.
+
+    The pool has to be empty when it is filled for the first time.
+    """
+    if clear == (leave_mb is not None):
+        raise click.UsageError("give --leave-mb, or --clear alone")
+    Lab(name).limit_pool(host, leave_mb)
+
+
 @main.command("exec", context_settings={"ignore_unknown_options": True})
 @lab_command
 @click.argument("host")

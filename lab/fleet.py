@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from lab import (
     acceleration,
     disks,
     hypervisor,
+    localpool,
     network,
     node,
     processes,
@@ -21,8 +23,10 @@ from lab import (
     report,
     servers,
 )
+from lab.capture import capture
 from lab.errors import LabError
 from lab.folders import LabFolders
+from lab.network import LinkBytes
 from lab.preparation import boot_spec, prepare
 from lab.processes import ProcessId
 from lab.registry import (
@@ -265,6 +269,42 @@ class Lab:
             each = self.state.node(name)
             network.set_limit(self.state, each, self.init(name).pid, limit)
             self._replace_node(replace(each, limit=limit))
+
+    def link_bytes(self, name: str) -> LinkBytes:
+        """What a host has received and sent since it was started.
+
+        Raises:
+            LabError: the host is off.
+        """
+        self.init(name)
+        return network.link_bytes(self.state, self.state.node(name))
+
+    def capture(self, name: str, path: Path) -> AbstractContextManager[None]:
+        """Record every packet to and from a host in a file (pcap) while this lasts.
+
+        Raises:
+            LabError: the host is off, or (at the end) not every packet could be recorded.
+        """
+        self.init(name)
+        return capture(self.state.port(self.state.node(name).number), path)
+
+    def limit_pool(self, name: str, free_mb: int | None) -> None:
+        """Leave only so much free space in a host's local pool; None gives all of it back.
+
+        Raises:
+            LabError: the host is off, its pool holds images that would be hidden, or the figure
+                cannot be.
+        """
+        with self._locked():
+            init = self.init(name)
+            if free_mb is None:
+                localpool.clear(init, self.folders, name)
+            else:
+                localpool.limit(init, self.folders, name, free_mb)
+
+    def path(self, name: str, path: str) -> Path:
+        """A path of a host that is on, as this machine reaches it."""
+        return node.inside(self.init(name), Path(path))
 
     def signal_program(self, name: str, program: str, number: signal.Signals) -> None:
         """Send a signal to a program: etcd or backend (controller), libvirtd or hostagent (hosts).

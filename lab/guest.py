@@ -51,7 +51,7 @@ def create(
     if not spec.stopped:
         commands.append(f"start {spec.name}")
     try:
-        disks.write_files(spec, init, boot)
+        _write_files(spec, init, boot)
         hypervisor.virsh(init, *commands)
         if spec.paused:
             _pause(spec, init)
@@ -61,6 +61,15 @@ def create(
         raise
     finally:
         definition.unlink()
+
+
+def _write_files(spec: ServerSpec, init: ProcessId, boot: bytes) -> None:
+    try:
+        disks.write_files(spec, init, boot)
+    except OSError as error:
+        raise LabError(
+            f"the images of {spec.name} cannot be written on {spec.host}: {error.strerror}"
+        ) from None
 
 
 def _pause(spec: ServerSpec, init: ProcessId) -> None:

@@ -27,6 +27,8 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """With its prefix length."""
     binds: list[tuple[str, str]]
     """Source and target of each bind mount, in their order."""
+    disks: list[tuple[str, str, str]]
+    """Image, mount point and folder over which its content is bound, in turn after the binds."""
     programs: dict[str, list[str]]
     logs: str
 

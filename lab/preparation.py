@@ -3,7 +3,7 @@
 import uuid
 from pathlib import Path
 
-from lab import cpuinfo, differences, etc, guest, hypervisor, programs
+from lab import cpuinfo, differences, etc, guest, hypervisor, localpool, programs
 from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
 from lab.folders import LabFolders
 from lab.node import NodeSpec
@@ -73,15 +73,18 @@ def boot_spec(state: LabState, folders: LabFolders, node: Node) -> NodeSpec:
         (folders.etc(node.name), Path("/etc")),
         (boot_id, Path("/proc/sys/kernel/random/boot_id")),
     ]
+    disks: list[tuple[Path, Path, Path]] = []
     if node.name == CONTROLLER:
         started = programs.controller_programs(state, folder / "etcd")
     else:
         started = programs.host_programs()
+        disks = localpool.disks(folders, node.name)
         binds += _host_binds(folders, folder)
     return NodeSpec(
         hostname=node.name,
         address=f"{state.address(node.number)}/24",
         binds=[(str(source), str(target)) for source, target in binds],
+        disks=[(str(image), str(disk), str(folder)) for image, disk, folder in disks],
         programs=started,
         logs=str(folders.log(node.name)),
     )
