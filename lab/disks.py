@@ -96,6 +96,11 @@ def floppy_path(name: str, medium: Medium) -> Path:
     return _POOL_PATHS[medium] / f"{name}-floppy.img"
 
 
+def _scratch_path(name: str) -> Path:
+    """A file of a server's name that is there only while an image is made or compared."""
+    return LIBVIRT_PATH / f"{name}.raw"
+
+
 def data_block(name: str, index: int) -> bytes:
     """The MiB that stands ``index`` MiB after the guest's own part of a server's local disk."""
     return random.Random(f"{name} {index}").randbytes(MIB)  # noqa: S311  (data, no secret)
@@ -149,7 +154,7 @@ def _write_raw(path: Path, content: _Content) -> None:
 
 
 def _write_qcow2(path: Path, content: _Content, init: ProcessId) -> None:
-    raw = LIBVIRT_PATH / f"{content.server}.raw"
+    raw = _scratch_path(content.server)
     _write_raw(node.inside(init, raw), content)
     _run(init, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(path))
     node.inside(init, raw).unlink()
@@ -158,7 +163,7 @@ def _write_qcow2(path: Path, content: _Content, init: ProcessId) -> None:
 def _write_chain(top: Path, content: _Content, init: ProcessId) -> None:
     """Program and half of the data in the base, the other half in the snapshot, nothing on top."""
     server = content.server
-    base, snapshot, block = base_path(server), snapshot_path(server), LIBVIRT_PATH / f"{server}.raw"
+    base, snapshot, block = base_path(server), snapshot_path(server), _scratch_path(server)
     in_base = content.data_mb // 2
     _write_qcow2(base, msgspec.structs.replace(content, data_mb=in_base), init)
     for below, above in ((base, snapshot), (snapshot, top)):
@@ -191,7 +196,7 @@ def _run(init: ProcessId, *argv: str) -> None:
 
 def remove_files(name: str, libvirt: Path) -> None:
     """Remove a server's files from a host whose /var/lib/libvirt is seen at ``libvirt``."""
-    paths = [base_path(name), snapshot_path(name), nvram_path(name)]
+    paths = [base_path(name), snapshot_path(name), nvram_path(name), _scratch_path(name)]
     for pool in _POOL_PATHS.values():
         images = (".img", "-data.img", "-cdrom.iso", "-floppy.img")
         paths += [pool / f"{name}{image}" for image in images]
@@ -211,7 +216,7 @@ def data_losses(spec: ServerSpec, init: ProcessId) -> list[str]:
     disk = next((each for each in disks_of(spec) if each.pool == "local"), None)
     if disk is None:
         raise LabError(f"{spec.name} has no local disk whose data could be compared")
-    raw = LIBVIRT_PATH / f"{spec.name}.raw"
+    raw = _scratch_path(spec.name)
     _run(init, "qemu-img", "convert", "-U", "-O", "raw", str(disk.path), str(raw))
     copy = node.inside(init, raw)
     try:

@@ -2,68 +2,44 @@
 
 import shutil
 import signal
-import subprocess
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from msgspec.structs import replace
 
 from lab import (
     acceleration,
-    disks,
-    hypervisor,
     localpool,
     network,
     node,
     processes,
-    programs,
     readiness,
-    report,
     servers,
 )
-from lab.capture import capture
 from lab.errors import LabError
-from lab.folders import LabFolders
-from lab.network import LinkBytes
 from lab.preparation import boot_spec, prepare
-from lab.processes import ProcessId
 from lab.registry import (
     claim,
     labs_root,
     locked,
     read_resources,
-    read_state,
     unknown_lab,
     write_state,
 )
-from lab.report import GuestReport
 from lab.server import ServerSpec, check_spec
 from lab.state import CONTROLLER, LabState, LinkLimit, Node, ServerEntry
+from lab.view import LabView
 
 MOST_HOSTS = 32
 
 
-class Lab:
+class Lab(LabView):
     """One lab by its name. Every change holds the lab's folder against other commands."""
 
     def __init__(self, name: str, *, say: Callable[[str], None] = lambda _line: None) -> None:
-        self.name = name
-        self.folders = LabFolders.of(name)
+        super().__init__(name)
         self._say = say
-
-    @property
-    def state(self) -> LabState:
-        """What is recorded now.
-
-        Raises:
-            LabError: there is no such lab.
-        """
-        state = read_state(self.name)
-        if state is None:
-            raise unknown_lab(self.name)
-        return state
 
     def _locked(self) -> AbstractContextManager[None]:
         if not self.folders.root.exists():
@@ -158,14 +134,6 @@ class Lab:
         spec = boot_spec(self.state, self.folders, each)
         node.start(self.state, each, spec, self.folders.node(each.name), self._replace_node)
 
-    def init(self, name: str) -> ProcessId:
-        """PID 1 of a node that is on.
-
-        Raises:
-            LabError: there is no such node, or it is off.
-        """
-        return node.require_init(self.state, name)
-
     # ------------------------------------------------------------------ servers
 
     def _choose_virt_type(self) -> None:
@@ -214,22 +182,6 @@ class Lab:
             state = self.state
             write_state(servers.remove(state, self.folders, servers.find(state, name)))
 
-    def guest_report(self, host: str, server: str) -> GuestReport:
-        """What a guest on this host says of itself, read from its memory."""
-        return report.read_guest_report(self.init(host), server)
-
-    def memory_losses(self, host: str, server: str) -> list[str]:
-        """Compare every byte of a running guest's working set; empty when it is whole."""
-        return report.check_memory(self.init(host), self.folders, host, server)
-
-    def data_losses(self, host: str, server: str) -> list[str]:
-        """Compare a server's local disk on a host with its seeded data; empty when it is whole.
-
-        Raises:
-            LabError: there is no such server, or the host has no readable image of it.
-        """
-        return disks.data_losses(servers.find(self.state, server).spec, self.init(host))
-
     # ------------------------------------------------------------------ faults and links
 
     def power_cut(self, name: str) -> None:
@@ -270,24 +222,6 @@ class Lab:
             network.set_limit(self.state, each, self.init(name).pid, limit)
             self._replace_node(replace(each, limit=limit))
 
-    def link_bytes(self, name: str) -> LinkBytes:
-        """What a host has received and sent since it was started.
-
-        Raises:
-            LabError: the host is off.
-        """
-        self.init(name)
-        return network.link_bytes(self.state, self.state.node(name))
-
-    def capture(self, name: str, path: Path) -> AbstractContextManager[None]:
-        """Record every packet to and from a host in a file (pcap) while this lasts.
-
-        Raises:
-            LabError: the host is off, or (at the end) not every packet could be recorded.
-        """
-        self.init(name)
-        return capture(self.state.port(self.state.node(name).number), path)
-
     def limit_pool(self, name: str, free_mb: int | None) -> None:
         """Leave only so much free space in a host's local pool; None gives all of it back.
 
@@ -302,10 +236,6 @@ class Lab:
             else:
                 localpool.limit(init, self.folders, name, free_mb)
 
-    def path(self, name: str, path: str) -> Path:
-        """A path of a host that is on, as this machine reaches it."""
-        return node.inside(self.init(name), Path(path))
-
     def signal_program(self, name: str, program: str, number: signal.Signals) -> None:
         """Send a signal to a program: etcd or backend (controller), libvirtd or hostagent (hosts).
 
@@ -313,34 +243,3 @@ class Lab:
             LabError: the node is off, or the program does not run now.
         """
         node.signal_program(self.init(name), program, number)
-
-    # ------------------------------------------------------------------ inside a host
-
-    def environment(self, role: str = "operator") -> dict[str, str]:
-        """Environment variables with which ``godwit`` finds this lab, as operator or viewer."""
-        return programs.console_environment(self.state, self.folders, role)
-
-    def exec_argv(self, name: str, command: Sequence[str], *, folder: str = "/") -> list[str]:
-        """The command line that runs a command inside a host, in a folder of the host."""
-        return node.enter_argv(self.init(name), command, folder=folder)
-
-    def execute(
-        self, name: str, *command: str, timeout_s: float = 60.0
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside a host and return its status and output."""
-        return subprocess.run(
-            self.exec_argv(name, command),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-
-    def virsh(self, name: str, *commands: str, timeout_s: float = 60.0) -> str:
-        """Run virsh commands on a host and return their output.
-
-        Raises:
-            LabError: one failed, with virsh's words.
-        """
-        return hypervisor.virsh(self.init(name), *commands, timeout_s=timeout_s)

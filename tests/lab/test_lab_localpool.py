@@ -115,6 +115,21 @@ def test_pool_that_holds_images_is_not_hidden(lab, add_server):
     assert lab.data_losses("kvm-01", spec.name) == []
 
 
+def test_command_fills_and_clears(lab):
+    def fill(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "lab.cli", "fill", "--name", lab.name, "kvm-02"]
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+    assert fill("--leave-mb", "7").returncode == 0
+    assert 7 * MIB <= free_bytes(lab, "kvm-02") < 8 * MIB
+    assert fill("--clear").returncode == 0
+    assert free_bytes(lab, "kvm-02") > 100 * MIB
+    assert fill().returncode == fill("--clear", "--leave-mb", "1").returncode == 2
+    refused = fill("--leave-mb", "-1")
+    assert refused.stderr == "godwit-lab: -1 MB cannot be left free: give 0 to 16383\n"
+    assert refused.returncode == 1
+
+
 def test_full_disk_ends_with_its_lab(own_lab, leftovers):
     own_lab.limit_pool("kvm-01", 1)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -108,6 +110,32 @@ def test_definition_has_the_devices_that_were_asked_for(lab, add_server):
     assert f"/var/lib/libvirt/shared/{spec.name}-floppy.img" in shown
     assert "<hostdev mode='subsystem' type='pci' managed='yes'>" in shown
     assert str(nvram_path(spec.name)) in shown
+
+
+def test_command_adds_what_its_options_say(lab):
+    command = [sys.executable, "-m", "lab.cli", "add-server", "--name", lab.name, "optioned"]
+    options = "--host kvm-02 --storage local --disk-mb 40 --data-mb 2 --format qcow2 --cdrom local"
+    options += " --floppy shared --passthrough --uefi --cpu-feature aes --stopped"
+    done = subprocess.run([*command, *options.split()], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    try:
+        assert lab.state.servers[-1].spec == ServerSpec(
+            name="optioned",
+            host="kvm-02",
+            storage="local",
+            disk_mb=40,
+            data_mb=2,
+            format="qcow2",
+            cdrom="local",
+            floppy="shared",
+            passthrough=True,
+            uefi=True,
+            cpu_feature="aes",
+            stopped=True,
+        )
+        assert lab.data_losses("kvm-02", "optioned") == []
+    finally:
+        lab.remove_server("optioned")
 
 
 def test_paused_server_is_paused_with_its_memory_whole(lab, add_server):
