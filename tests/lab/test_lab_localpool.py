@@ -53,7 +53,6 @@ def written_mb(lab, host: str, mb: int, *options: str) -> int:
 
 def test_pool_is_as_full_as_it_was_made_and_whole_again_when_cleared(lab):
     before = lab.virsh("kvm-02", "pool-dumpxml local")
-    machine = os.statvfs(lab.folders.root).f_bavail
     lab.limit_pool("kvm-02", 20)
     assert 19 * MIB < free_bytes(lab, "kvm-02") <= 21 * MIB
     assert lab.virsh("kvm-02", "vol-list local").strip() == ""
@@ -64,8 +63,8 @@ def test_pool_is_as_full_as_it_was_made_and_whole_again_when_cleared(lab):
     assert written_mb(lab, "kvm-02", 40) == 40
     lab.limit_pool("kvm-02", 0)
     assert written_mb(lab, "kvm-02", 40) == 0
-    block = os.statvfs(lab.folders.root).f_frsize
-    assert (machine - os.statvfs(lab.folders.root).f_bavail) * block < 500 * MIB
+    # what is taken there is not taken of the machine's own disk
+    assert lab.folders.local_disk("kvm-02").stat().st_blocks * 512 < 150 * MIB
     lab.limit_pool("kvm-02", None)
     capacity = re.compile("<capacity.*>")
     assert capacity.findall(lab.virsh("kvm-02", "pool-dumpxml local")) == capacity.findall(before)
