@@ -17,6 +17,7 @@ import pytest
 from lab import hypervisor, network, programs
 from lab.errors import LabError
 from lab.fleet import Lab
+from lab.localpool import is_limited
 from lab.node import init_process
 from lab.registry import all_resources
 from lab.server import ServerSpec, Workload
@@ -45,7 +46,7 @@ def running_lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def lab(running_lab: Lab) -> Iterator[Lab]:
-    """The lab; afterwards every host is on and connected again, and its link whole."""
+    """The lab; afterwards every host is on and connected, its link whole, its local pool free."""
     yield running_lab
     state = running_lab.state
     disturbed = False
@@ -58,6 +59,8 @@ def lab(running_lab: Lab) -> Iterator[Lab]:
             disturbed = True
         if host.limit != LinkLimit():
             running_lab.limit_link(host.name, LinkLimit())
+        if is_limited(running_lab.folders, host.name):
+            running_lab.limit_pool(host.name, None)
     if disturbed:
         running_lab.wait_until_ready()
 
