@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lab import hypervisor, network, programs
@@ -21,7 +23,9 @@ from lab.localpool import is_limited
 from lab.node import init_process
 from lab.registry import all_resources
 from lab.server import ServerSpec, Workload
-from lab.state import LinkLimit
+from lab.state import CONTROLLER_NUMBER, LinkLimit
+from wire.fleet import HostPolicy
+from wire.keys import POLICIES
 
 HOST_COUNT = 4
 _OWN_NAME = re.compile(r"test-(\d+)(-\d+)?")
@@ -226,6 +230,44 @@ class Fleet:
 
         return dict(eventually(ended, within_s=within_s, what=f"{migration_id} ended"))
 
+    def until_status(self, name: str, status: str) -> None:
+        """Wait until a server is shown with this status word."""
+        eventually(lambda: self.show(name)["status"] == status, what=f"{name} is {status}")
+
+    def until_pool(self, host: str, holds: Callable[[Any], Any]) -> None:
+        """Wait until a host's local pool is shown as it should be; None when it has none."""
+
+        def shown() -> Any:
+            facts = next(
+                one["facts"] for one in self.ask("host-list") if one["facts"]["name"] == host
+            )
+            return next((pool for pool in facts["pools"] if pool["name"] == "local"), None)
+
+        eventually(lambda: holds(shown()), within_s=60, what=f"local pool of {host}")
+
+    @contextmanager
+    def maintenance(self, host: str) -> Iterator[None]:
+        """Have a host emptied, as etcd tells the backend; nothing of ours writes it yet."""
+        listed = {one["facts"]["name"]: one["facts"]["host_id"] for one in self.ask("host-list")}
+        key = POLICIES + listed[host]
+        self._etcdctl("put", key, msgspec.json.encode(HostPolicy(maintenance=True)).decode())
+        eventually(lambda: self._policy(host)["maintenance"], what=f"{host} in maintenance")
+        try:
+            yield
+        finally:
+            self._etcdctl("del", key)
+            eventually(lambda: not self._policy(host)["maintenance"], what=f"{host} in service")
+
+    def _policy(self, host: str) -> Any:
+        return next(one["policy"] for one in self.ask("host-list") if one["facts"]["name"] == host)
+
+    def _etcdctl(self, *arguments: str) -> None:
+        url = f"https://{self.lab.state.address(CONTROLLER_NUMBER)}:{programs.ETCD_PORT}"
+        tls = ("--cacert", "/etc/godwit/ca.pem", "--cert", "/etc/godwit/cert.pem")
+        command = ("etcdctl", "--endpoints", url, *tls, "--key", "/etc/godwit/key.pem", *arguments)
+        done = self.lab.execute("controller", "env", "ETCDCTL_API=3", *command)
+        assert done.returncode == 0, done.stderr
+
     def wait_until_healthy(self) -> None:
         """Wait until every host is online again."""
         eventually(
@@ -242,3 +284,9 @@ def fleet(lab: Lab, add_server: Callable[..., ServerSpec]) -> Iterator[Fleet]:
     yield fleet
     fleet.clear_links()
     fleet.wait_until_healthy()
+
+
+@pytest.fixture(scope="session")
+def make_fleet() -> type[Fleet]:
+    """Puts the command line on another lab."""
+    return Fleet

@@ -5,7 +5,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,12 +12,15 @@ import msgspec
 import pytest
 
 from lab import hypervisor
+from lab.folders import LOCAL_PATH
 from lab.readiness import operator_client
 from wire.migration import Migration, MigrationDetail, MigrationState
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
 
 SOURCE, TARGET = "kvm-01", "kvm-02"
+ROOM_MB = 1000
+"""What the target's local pool has, where it has an end."""
 DATA_MB = 48
 """What has to cross a link of 200 Mbit/s, so that each step lasts long enough to be hit."""
 
@@ -52,11 +54,9 @@ def target_libvirtd_killed(fleet: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_full_on_the_target(fleet: Any) -> Iterator[None]:
-    fleet.lab.fill_pool(TARGET, leave_mb=1)
-    try:
-        yield
-    finally:
-        fleet.lab.clear_pool(TARGET)
+    fleet.lab.limit_pool(TARGET, 0)
+    yield
+    fleet.lab.limit_pool(TARGET, ROOM_MB)
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def wait_for_step(client: httpx.Client, migration_id: str, step: MigrationState)
 
 def local_files(fleet: Any, host: str, name: str) -> dict[str, str]:
     """Every file of a server in a host's local pool, partial and kept ones too, with its digest."""
-    pool: Path = fleet.lab.folders.local(host)
+    pool = fleet.lab.path(host, LOCAL_PATH)
     return {
         each.name: hashlib.sha256(each.read_bytes()).hexdigest()
         for each in pool.iterdir()
@@ -145,6 +145,8 @@ def check_end(fleet: Any, kind: str, name: str, record: dict[str, Any]) -> None:
     ids=[f"{kind}: {fault} while {step}" for kind, step, fault in CASES],
 )
 def test_a_fault_at_a_step(fleet: Any, kind: str, step: MigrationState, fault: str):
+    if fault == "disk full on the target":
+        fleet.lab.limit_pool(TARGET, ROOM_MB)
     name = fleet.add_server(SOURCE, storage="local", data_mb=DATA_MB, stopped=kind == "cold")
     before = local_files(fleet, SOURCE, name)
     fleet.limit_links("200mbit")

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from lab.server import MIB
+
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
 SOURCE, TARGET = "kvm-01", "kvm-02"
@@ -73,12 +75,9 @@ def test_a_move_that_cannot_be(fleet: Any, case: Any):
 
 def test_a_sparse_disk_needs_room_for_its_full_size(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True, storage="local", disk_mb=512, data_mb=8)
-    fleet.lab.fill_pool(TARGET, leave_mb=100)
-    try:
-        fleet.until_pool_is_small(TARGET)
-        _, sentences = refused(fleet, COLD, "--prefer-host", TARGET, name)
-    finally:
-        fleet.lab.clear_pool(TARGET)
+    fleet.lab.limit_pool(TARGET, 100)
+    fleet.until_pool(TARGET, lambda pool: pool and pool["available_bytes"] < 200 * MIB)
+    _, sentences = refused(fleet, COLD, "--prefer-host", TARGET, name)
     assert "512 MiB" in sentences, sentences
     assert "local" in sentences
 
@@ -87,7 +86,7 @@ def test_a_target_without_the_pool_is_named(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True, storage="local")
     fleet.lab.virsh(TARGET, "pool-destroy local")
     try:
-        fleet.until_pool_is_gone(TARGET)
+        fleet.until_pool(TARGET, lambda pool: pool is None)
         _, sentences = refused(fleet, COLD, "--prefer-host", TARGET, name)
     finally:
         fleet.lab.virsh(TARGET, "pool-start local")

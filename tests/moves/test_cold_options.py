@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lab import hypervisor
+from lab.disks import nvram_path
 from lab.server import MIB
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
@@ -61,9 +62,9 @@ def test_auto_start_decides_whether_it_starts(fleet: Any, *, auto_start: bool):
 def test_a_sparse_local_disk_moves_whole_and_only_its_data_crosses_the_link(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True, storage="local", disk_mb=2048, data_mb=48)
     before = files(fleet, SOURCE, name)
-    received = fleet.lab.link_bytes(TARGET)[0]
+    received = fleet.lab.link_bytes(TARGET).received_bytes
     record = moved(fleet, "--prefer-host", TARGET, name)
-    crossed_mb = (fleet.lab.link_bytes(TARGET)[0] - received) / MIB
+    crossed_mb = (fleet.lab.link_bytes(TARGET).received_bytes - received) / MIB
     assert 48 <= crossed_mb < 60, crossed_mb
     assert record["statistics"]["disk_transferred_bytes"] < 60 * MIB
     assert files(fleet, TARGET, name) == before
@@ -79,10 +80,10 @@ def test_max_bandwidth_caps_the_copy(fleet: Any):
     while fleet.migration(begun["migration_id"])["state"] != "copying_disks":
         time.sleep(0.05)
     rates = []
-    received, at = fleet.lab.link_bytes(TARGET)[0], time.monotonic()
+    received, at = fleet.lab.link_bytes(TARGET).received_bytes, time.monotonic()
     while fleet.migration(begun["migration_id"])["state"] == "copying_disks":
         time.sleep(0.7)
-        now, count = time.monotonic(), fleet.lab.link_bytes(TARGET)[0]
+        now, count = time.monotonic(), fleet.lab.link_bytes(TARGET).received_bytes
         rates.append((count - received) / (now - at) / MIB)
         received, at = count, now
     assert fleet.end_of(begun["migration_id"])["state"] == "succeeded"
@@ -115,7 +116,7 @@ def test_a_chain_and_its_image_of_a_cache_go_along(fleet: Any):
 
 def test_a_uefi_server_takes_its_variables_along(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True, storage="local", uefi=True)
-    path = fleet.lab.nvram_path(name)
+    path = str(nvram_path(name))
     fleet.lab.execute(SOURCE, "sh", "-c", f"printf godwit | dd of={path} conv=notrunc status=none")
     moved(fleet, "--prefer-host", TARGET, name)
     there = fleet.lab.execute(TARGET, "head", "-c", "6", path)

@@ -2,17 +2,21 @@
 
 import json
 import time
+from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.server import MIB
+from lab.certificates import issue, new_authority
+from lab.disks import data_block
+from lab.report import WORKING_SET_ADDRESS
+from lab.server import MIB, PAGE_BYTES
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
 
 SOURCE, TARGET = "kvm-01", "kvm-02"
-OTHER_MICROCODE, OTHER_KERNEL, FEWER_FEATURES = "kvm-03", "kvm-05", "kvm-06"
+OTHER_MICROCODE = "kvm-03"
 
 
 def moved(fleet: Any, *arguments: str) -> dict[str, Any]:
@@ -40,63 +44,38 @@ def test_prefer_host_is_the_only_host_to_go_to(fleet: Any):
     assert moved(fleet, "--prefer-host", TARGET, name)["target_host_name"] == TARGET
 
 
-def test_skip_cpu_check_lets_another_microcode_through_and_calls_it_safe(fleet: Any):
-    name = fleet.add_server(SOURCE)
-    assert "microcode" in refused(fleet, "--prefer-host", OTHER_MICROCODE, name)
-    record = moved(fleet, "--skip-cpu-check", "--prefer-host", OTHER_MICROCODE, name)
-    assert fleet.running_on(name) == [OTHER_MICROCODE]
-    assert "safe" in record["risk"], record["risk"]
-
-
-def test_skip_cpu_check_names_the_features_that_the_guest_would_lose(fleet: Any):
-    feature = fleet.lab.missing_feature(FEWER_FEATURES)
-    name = fleet.add_server(SOURCE, cpu_feature=feature)
-    assert feature in refused(fleet, "--prefer-host", FEWER_FEATURES, name)
-    asked = ["--live-migrate", "--skip-cpu-check", "--prefer-host", FEWER_FEATURES, name]
-    (candidate,) = fleet.ask("server-migrate-forecast", *asked)
-    assert feature in candidate["risk"]
-    verdict = next(one for one in candidate["verdicts"] if one["filter"] == "cpu_features")
-    assert verdict["passed"]
-    assert verdict["skipped"]
-    begun = fleet.ask("server-live-migrate", *asked[1:])
-    assert feature in fleet.end_of(begun["migration_id"])["risk"]
-
-
-def test_skip_kernel_check_lets_another_kernel_through(fleet: Any):
-    name = fleet.add_server(SOURCE)
-    assert "kernel" in refused(fleet, "--prefer-host", OTHER_KERNEL, name)
-    assert "kernel" in refused(fleet, "--skip-cpu-check", "--prefer-host", OTHER_KERNEL, name)
-    record = moved(fleet, "--skip-kernel-check", "--prefer-host", OTHER_KERNEL, name)
-    assert fleet.running_on(name) == [OTHER_KERNEL]
-    assert "kernel" in record["risk"]
-
-
 def test_the_strict_checks_are_not_lifted_by_the_other_option(fleet: Any):
     name = fleet.add_server(SOURCE)
     sentence = refused(fleet, "--skip-kernel-check", "--prefer-host", OTHER_MICROCODE, name)
     assert "microcode" in sentence
 
 
+def page_words(address: int) -> bytes:
+    """Words of a page of the working set that its guest never changes: each holds its address."""
+    return array("I", range(address + 16, address + 48, 4)).tobytes()
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_enable_tls_hides_memory_and_disk_on_the_wire(fleet: Any, tmp_path: Path, *, tls: bool):
     name = fleet.add_server(SOURCE, storage="local", data_mb=8, working_set_mb=8, dirty_mb_per_s=1)
     fleet.wait_for_working_set(SOURCE, name)
-    image = next(each for each in fleet.lab.folders.local(SOURCE).iterdir() if name in each.name)
-    on_disk = image.read_bytes()[4 * MIB : 4 * MIB + 24]
-    in_memory = fleet.lab.memory_sample(SOURCE, name)
+    # a pattern may lie across two packets, so each is looked for in many places
+    on_disk = [data_block(name, index)[:32] for index in range(8)]
+    in_memory = [page_words(WORKING_SET_ADDRESS + index * PAGE_BYTES) for index in range(64)]
     option = ["--enable-tls"] if tls else []
     with fleet.lab.capture(TARGET, tmp_path / "wire"):
         moved(fleet, *option, "--prefer-host", TARGET, name)
     wire = (tmp_path / "wire").read_bytes()
     assert len(wire) > 8 * MIB, "nothing was recorded"
-    assert (on_disk in wire, in_memory in wire) == (not tls, not tls)
+    seen = [any(each in wire for each in patterns) for patterns in (on_disk, in_memory)]
+    assert seen == [not tls, not tls]
 
 
 def test_enable_tls_refuses_a_peer_of_another_authority(fleet: Any):
     name = fleet.add_server(SOURCE)
     pki = fleet.lab.folders.etc(TARGET) / "pki" / "qemu"
     kept = {each: each.read_bytes() for each in pki.iterdir()}
-    stranger = fleet.lab.foreign_pair(TARGET)
+    stranger = issue(new_authority("somebody else"), TARGET)
     try:
         (pki / "server-cert.pem").write_bytes(stranger.certificate)
         (pki / "server-key.pem").write_bytes(stranger.key)
@@ -174,11 +153,11 @@ def test_max_bandwidth_is_one_total_for_memory_and_disks(fleet: Any):
         "server-live-migrate", "--max-bandwidth-mb", "8", "--prefer-host", TARGET, name
     )
     rates = []
-    received = fleet.lab.link_bytes(TARGET)[0]
+    received = fleet.lab.link_bytes(TARGET).received_bytes
     at = time.monotonic()
     while fleet.migration(begun["migration_id"])["state"] not in {"succeeded", "failed"}:
         time.sleep(1)
-        now, count = time.monotonic(), fleet.lab.link_bytes(TARGET)[0]
+        now, count = time.monotonic(), fleet.lab.link_bytes(TARGET).received_bytes
         rates.append((count - received) / (now - at) / MIB)
         received, at = count, now
     assert fleet.end_of(begun["migration_id"])["state"] == "succeeded"
