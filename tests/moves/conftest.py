@@ -26,7 +26,7 @@ def six_hosts_lab() -> Iterator[Lab]:
 def six_hosts(
     six_hosts_lab: Lab, make_fleet: Callable[[Lab, Callable[..., ServerSpec]], Any]
 ) -> Iterator[Any]:
-    """kvm-05 has another kernel, and the CPU of kvm-06 lacks a feature; the rest as in ``fleet``."""
+    """As ``fleet``; kvm-05 has another kernel, and the CPU of kvm-06 lacks a feature."""
     made: list[str] = []
 
     def add(**fields: Any) -> ServerSpec:
