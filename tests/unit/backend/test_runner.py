@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from backend.agents import Agents
+from backend.fleet.cpus import Comparisons
 from backend.leader import Leadership
 from backend.migrations.drive import Drive
 from backend.migrations.jobs import Jobs
@@ -94,6 +95,7 @@ class Scene:
             agents=ScriptedAgents(self.source, self.target),
             jobs=self.jobs,
             journal=Journal(etcd, leadership, two.fleet),
+            comparisons=Comparisons(ScriptedAgents(self.source, self.target)),
         )
 
     def put(self, state: MigrationState, **changes: object) -> None:
