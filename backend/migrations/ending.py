@@ -76,7 +76,10 @@ def ended(
         outcome=outcome_sentence(migration, finding),
     )
     if state is MigrationState.SUCCEEDED:
-        return final
+        left = finding.judgement.leftover
+        return msgspec.structs.replace(
+            final, advice=_advice(migration, finding, state, "") if left else ""
+        )
     text = (job.error if job else "") or _unexplained(migration, finding)
     return msgspec.structs.replace(
         final,

@@ -30,7 +30,7 @@ class AskedAgent:
     def __init__(self, agents: AskedAgents, host_id: str) -> None:
         self.agents, self.host_id = agents, host_id
 
-    async def compare_cpu(self, question: CpuQuestion) -> CpuComparison:
+    async def compare_cpu(self, _: CpuQuestion) -> CpuComparison:
         self.agents.asked.append(self.host_id)
         await asyncio.sleep(0)
         answer = self.agents.answers.get(self.host_id, CpuComparison(compatible=True))
