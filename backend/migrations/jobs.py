@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from backend.migrations.notes import merged
 from wire.agent import Job, JobDetail, JobState
-from wire.migration import Migration, Pass, Sample, Statistics
+from wire.migration import Migration, Pass, PostcopyState, Sample, Statistics
 
 CURVES_KEPT = 20
 """Curves of so many migrations are kept in memory; older ones are let go."""
@@ -34,7 +35,8 @@ class Jobs:
         """Note a job's present state; passes that an agent forgot over a restart stay."""
         known = self._jobs.get(job.migration_id)
         if known is not None:
-            if known.state is JobState.ENDED and job.state is not JobState.ENDED:
+            goes_on = job.postcopy is not PostcopyState.NOT
+            if known.state is JobState.ENDED and job.state is not JobState.ENDED and not goes_on:
                 return
             passes = merged_passes(known.passes, job.passes)
             job = msgspec.structs.replace(job, passes=passes)
@@ -70,6 +72,11 @@ class Jobs:
         self._watchers.pop(migration_id, None)
         self._heard_s.pop(migration_id, None)
 
+    def restart(self, migration_id: str) -> None:
+        """Let go of a job that is begun again; its curve goes on."""
+        self._jobs.pop(migration_id, None)
+        self._heard_s[migration_id] = time.monotonic()
+
     def quiet_s(self, migration_id: str) -> float:
         """How long nothing was heard of a job; infinite if it was never heard of."""
         return time.monotonic() - self._heard_s.get(migration_id, -math.inf)
@@ -94,7 +101,11 @@ class Jobs:
         if migration.state.ended or job is None:
             return migration
         return msgspec.structs.replace(
-            migration, passes=job.passes, statistics=job.statistics or Statistics()
+            migration,
+            passes=job.passes,
+            statistics=job.statistics or Statistics(),
+            postcopy=migration.postcopy if job.postcopy is PostcopyState.NOT else job.postcopy,
+            notes=merged(migration.notes, job.notes),
         )
 
     def _curve(self, migration_id: str) -> list[Sample]:
