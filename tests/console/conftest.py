@@ -356,12 +356,14 @@ class StubClient:
         while True:
             yield await self.stream.get()
 
-    async def candidates(self, server: str) -> list[Candidate]:
+    async def candidates(
+        self, server: str, kind: str, options: MigrationOptions
+    ) -> list[Candidate]:
         self.asked.append(("candidates", server))
         return self.candidate_list
 
-    async def live_migrate(self, server: str, options: MigrationOptions) -> Migration:
-        self.asked.append(("live_migrate", f"{server} {options.prefer_host}".strip()))
+    async def migrate(self, server: str, kind: str, options: MigrationOptions) -> Migration:
+        self.asked.append((f"{kind}_migrate", f"{server} {options.prefer_host}".strip()))
         await self.answering.wait()
         if self.refusal is not None:
             raise self.refusal

@@ -84,11 +84,13 @@ class TargetsDialog(Dialog[Migration]):
             self.run_worker(self._ask_candidates(), exclusive=True)
 
     async def _ask_candidates(self) -> None:
-        answer = await ask(self.desk.client.candidates(self._server.server_id))
+        answer = await ask(
+            self.desk.client.candidates(self._server.server_id, "live", MigrationOptions())
+        )
         self.post_message(CandidatesAnswered(answer))
 
     async def _start(self, options: MigrationOptions) -> None:
-        answer = await ask(self.desk.client.live_migrate(self._server.server_id, options))
+        answer = await ask(self.desk.client.migrate(self._server.server_id, "live", options))
         self.post_message(StartAnswered(answer))
 
     @on(CandidatesAnswered)

@@ -1,10 +1,11 @@
 """The Servers view: columns, and in full one server's disks, targets and last migration."""
 
+from tui.formats.disks import disk_text
 from tui.formats.units import bytes_text, duration_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line, wrap
 from tui.views.glyphs import Glyphs, migration_span, server_span
-from wire.fleet import Disk, ServerStatus, ServerView
+from wire.fleet import ServerStatus, ServerView
 from wire.migration import Migration, MigrationState
 
 NOT_RUNNING = {
@@ -110,7 +111,7 @@ def details(
     fields = [("may go to", _targets(server))]
     if migrations:
         fields.append(("last move", sentence(migrations[0], glyphs)))
-    fields += [(disk.target, _disk(disk)) for disk in server.disks]
+    fields += [(disk.target, disk_text(disk)) for disk in server.disks]
     size = f"{server.vcpu_count} vCPU, {bytes_text(server.memory_bytes)} of memory"
     fields += [("size", size), ("id", server.server_id)]
     fields += [("before that", sentence(each, glyphs)) for each in migrations[1:]]
@@ -139,12 +140,3 @@ def _targets(server: ServerView) -> str:
     if server.status is ServerStatus.READY:
         return "nowhere live: it is stopped"
     return "nowhere live; M shows why, host by host"
-
-
-def _disk(disk: Disk) -> str:
-    if not disk.source:
-        return f"empty {disk.device}"
-    kind = "shared" if disk.shared else "local"
-    pool = f"pool {disk.pool_name}" if disk.pool_name else "in no pool"
-    sizes = f"{bytes_text(disk.capacity_bytes)}, {bytes_text(disk.allocation_bytes)} in use"
-    return f"{kind}, {pool}, {disk.format}, {sizes}, {disk.source}"
