@@ -8,22 +8,15 @@ from tui.views.glyphs import Glyphs, migration_span, server_span
 from wire.fleet import ServerStatus, ServerView
 from wire.migration import Migration, MigrationState
 
-NOT_RUNNING = {
-    ServerStatus.READY: "stopped",
-    ServerStatus.SUSPEND: "paused",
-    ServerStatus.UNKNOWN: "in a state that nobody knows",
-}
-"""What is the matter with a server that cannot move live."""
-
 
 def may_go_to(server: ServerView, glyphs: Glyphs) -> Span:
-    """The hosts that a live migration may go to now, or why there is none."""
+    """The hosts that it may go to now, live if it is on and cold if it is stopped."""
     if server.migration_id:
         return Span(f"{glyphs.busy} moving", Tone.BUSY)
     if server.target_host_names:
         names = sorted(server.target_host_names, key=natural)
         return Span(", ".join(names))
-    if server.status in {ServerStatus.RUNNING, ServerStatus.MIGRATE_FAILED}:
+    if server.status is not ServerStatus.UNKNOWN:
         return Span(f"{glyphs.bad} nowhere", Tone.WARN)
     return Span("-", Tone.DIM)
 
@@ -137,6 +130,7 @@ def _targets(server: ServerView) -> str:
         return ", ".join(sorted(server.target_host_names, key=natural))
     if server.migration_id:
         return "it moves now"
-    if server.status is ServerStatus.READY:
-        return "nowhere live: it is stopped"
-    return "nowhere live; M shows why, host by host"
+    if server.status is ServerStatus.UNKNOWN:
+        return "nowhere while nobody knows how it is"
+    kind = "cold" if server.status is ServerStatus.READY else "live"
+    return f"nowhere {kind}; M shows why, host by host"
