@@ -1,4 +1,4 @@
-"""The live-migrate dialog: where may this server go, and why not elsewhere."""
+"""The dialog before a migration: where may this server go, why not elsewhere, and how."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,22 @@ from textual.widget import Widget
 
 from tui.actions import Place
 from tui.calls import Refusal, ask
+from tui.client import Kind
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.motion import Motion
 from tui.paint import Line, Tone, wrap
 from tui.screens.dialog import Dialog, Question
+from tui.screens.entry import Entry
 from tui.screens.frame import keys
-from tui.views import candidates
+from tui.views import candidates, options, plan
 from tui.widgets.lines import Lines
 from tui.widgets.table import Table
 from wire.fleet import Candidate, ServerView
 from wire.migration import Migration, MigrationOptions
+
+_NARROW = 20
+"""Lines of a terminal in which the dialog gives up its blank lines."""
 
 
 @dataclass
@@ -38,62 +43,74 @@ class StartAnswered(Message):
     answer: Migration | Refusal
 
 
-class TargetsDialog(Dialog[Migration]):
+class MoveDialog(Dialog[Migration]):
     """Ends with the migration that was started, or with None."""
 
-    place = Place.TARGETS
-    BINDINGS: ClassVar[list[BindingType]] = keys(Place.TARGETS)
+    kind: ClassVar[Kind]
+    widest = 120
     DEFAULT_CSS = """
-    TargetsDialog > #box { width: 100; height: 90%; max-height: 28; }
-    TargetsDialog #intention { height: 1; }
-    TargetsDialog #targets { height: 1fr; margin: 1 0 0 0; }
-    TargetsDialog #verdicts { height: 45%; border-top: solid $rule; }
+    MoveDialog > #box { width: 120; height: 94%; max-height: 40; }
+    MoveDialog #intention { height: 1; }
+    MoveDialog #targets { height: 1fr; margin: 1 0 0 0; }
+    MoveDialog #verdicts { height: 40%; border-top: solid $rule; }
+    MoveDialog #options { border-top: solid $rule; }
+    MoveDialog.-low > #box { height: 100%; }
+    MoveDialog.-low #targets { margin: 0; }
+    MoveDialog.-low #verdicts { height: 30%; }
     """
 
     def __init__(self, desk: Desk, server: ServerView) -> None:
         super().__init__(desk)
         self._server = server
+        self._options = MigrationOptions()
         self._table: Table[candidates.Target] = Table(
             Listing(candidates.columns(desk.glyphs)), id="targets", sortable=False
         )
+        self._option_lines = Lines(id="options")
         self._said: list[Line] = []
+        self._asking = False
         self._starting = False
         self._begun: Migration | None = None
 
-    @property
-    def room(self) -> int:
-        """Cells for text in one line of the box."""
-        return min(100, self.app.size.width * 96 // 100) - 4
-
     def body(self) -> Iterator[Widget]:
-        """What for, the targets, and the verdicts on the one under the cursor."""
+        """What for, the targets, the verdicts on the one under the cursor, and the options."""
         yield Lines(id="intention")
         yield self._table
         yield Lines(id="verdicts")
+        yield self._option_lines
 
     def on_mount(self) -> None:
         """Ask the backend for the candidates."""
         super().on_mount()
-        self.query_one("#intention", Lines).show([candidates.intention(self._server)])
+        self.query_one("#intention", Lines).show([plan.intention(self._server, self.kind)])
         self.action_ask_again()
+
+    def on_resize(self) -> None:
+        """Lay the options out for the width."""
+        self.set_class(self.app.size.height < _NARROW, "-low")
+        # the rule above takes a line
+        self._option_lines.styles.height = options.option_rows(self.place, self.room) + 1
+        self._show_options()
 
     def action_ask_again(self) -> None:
         """Ask for the candidates as they are now; not while a migration is being begun."""
         if not self._starting:
+            self._asking = True
             self._say("asking the backend which hosts fit", Tone.DIM)
             self.run_worker(self._ask_candidates(), exclusive=True)
 
     async def _ask_candidates(self) -> None:
-        answer = await ask(self.desk.client.candidates(self._server.server_id))
-        self.post_message(CandidatesAnswered(answer))
+        call = self.desk.client.candidates(self._server.server_id, self.kind, self._options)
+        self.post_message(CandidatesAnswered(await ask(call)))
 
-    async def _start(self, options: MigrationOptions) -> None:
-        answer = await ask(self.desk.client.live_migrate(self._server.server_id, options))
-        self.post_message(StartAnswered(answer))
+    async def _start(self, wanted: MigrationOptions) -> None:
+        call = self.desk.client.migrate(self._server.server_id, self.kind, wanted)
+        self.post_message(StartAnswered(await ask(call)))
 
     @on(CandidatesAnswered)
     def show_candidates(self, event: CandidatesAnswered) -> None:
         """Fill the table."""
+        self._asking = False
         if isinstance(event.answer, Refusal):
             self._say(event.answer.sentence, Tone.BAD)
             return
@@ -134,24 +151,55 @@ class TargetsDialog(Dialog[Migration]):
         """Move the cursor."""
         self._table.move(motion)
 
+    def action_option(self, field: str) -> None:
+        """Turn an option, or ask for its number; the targets are asked again if they may differ."""
+        if self._starting:
+            return
+        if isinstance(getattr(self._options, field), bool):
+            self._set_options(options.toggled(self._options, field))
+            if field in options.CHECKS:
+                self.action_ask_again()
+            return
+        if field == "downtime_bound_ms" and not self._options.quickly_finish:
+            self._say("the bound is for quickly finish, which f turns on", Tone.WARN)
+            return
+        title, label = options.number_title(field)
+        entry = Entry(
+            self.desk,
+            title,
+            label,
+            read=lambda text: options.read_number(self._options, field, text),
+            text=options.number_text(self._options, field),
+        )
+        self.app.push_screen(entry, self._set_options)
+
+    def _set_options(self, changed: MigrationOptions | None) -> None:
+        if changed is not None:
+            self._options = changed
+            self._show_options()
+
+    def _show_options(self) -> None:
+        self._option_lines.show(options.option_lines(self._options, self.place, self.room))
+
     def action_choose(self) -> None:
         """Ask before anything happens."""
         target = self._table.cursor_row
-        if target is None or self._starting:
+        if target is None or self._starting or self._asking:
             return
         if not target.fits:
-            self._say(candidates.refusal(self._server, target), Tone.WARN)
+            self._say(plan.refusal(self._server, target), Tone.WARN)
             return
-        options = candidates.options_for(target)
-        sentence = candidates.question(self._server, target, options)
+        wanted = plan.options_for(target, self._options)
 
         def answered(yes: bool | None) -> None:  # noqa: FBT001 - Textual's callback
             if yes:
                 self._starting = True
                 self._say("asking the backend to begin", Tone.DIM)
-                self.run_worker(self._start(options), exclusive=True)
+                self.run_worker(self._start(wanted), exclusive=True)
 
-        self.app.push_screen(Question(self.desk, sentence), answered)
+        sentence = plan.question(self._server, self.kind, target)
+        facts = plan.facts(self._server, self.kind, target, wanted)
+        self.app.push_screen(Question(self.desk, sentence, facts=facts), answered)
 
     def action_back(self) -> None:
         """Leave without doing anything; not before the backend answers, once it was asked."""
@@ -168,3 +216,19 @@ class TargetsDialog(Dialog[Migration]):
         if target is not None:
             lines += candidates.verdict_lines(target, self.room, self.desk.glyphs)
         self.query_one("#verdicts", Lines).show(lines)
+
+
+class LiveDialog(MoveDialog):
+    """Before a live migration."""
+
+    kind = "live"
+    place = Place.LIVE
+    BINDINGS: ClassVar[list[BindingType]] = keys(Place.LIVE)
+
+
+class ColdDialog(MoveDialog):
+    """Before a cold migration."""
+
+    kind = "cold"
+    place = Place.COLD
+    BINDINGS: ClassVar[list[BindingType]] = keys(Place.COLD)
