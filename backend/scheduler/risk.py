@@ -24,7 +24,8 @@ def _cpu(move: Move, host: HostState, skipped: dict[str, FilterVerdict]) -> str:
     if host.cpu is not None and host.cpu.missing_features:
         lost = ", ".join(host.cpu.missing_features)
         return (
-            f"{name} would lose the CPU features {lost} on {there} and may crash when it uses them"
+            f"{name} would lose the CPU features {lost} on {there}: libvirt refuses it on arrival, "
+            "or, where it does not look, the guest may crash when it uses them"
         )
     if "cpu_features" in skipped:
         return f"{skipped['cpu_features'].reason}, so {name} may crash there"

@@ -118,7 +118,7 @@ def verdict_on(found, host: str):
 
 async def test_each_other_host_is_asked_once_and_equal_ones_share_the_answer(two, make_host):
     with_cpu(two)
-    third, fourth = make_host(3), make_host(4, libvirt_cpu_model="Haswell")
+    third, fourth = make_host(3), make_host(4, guest_cpus=("kvm:other",))
     for host in (third, fourth):
         two.add_host(host)
         two.report(host)
