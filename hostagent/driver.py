@@ -6,7 +6,7 @@ from typing import Any, NoReturn, TypeVar
 
 import libvirt
 
-from hostagent.calls import LibvirtRefused, in_thread
+from hostagent.calls import CALL_TIMEOUT_S, LibvirtRefused, in_thread
 from hostagent.config import AgentConfig
 from hostagent.connection import Connection
 from hostagent.events import LibvirtEvent
@@ -157,6 +157,16 @@ class LibvirtDriver:
                 return None  # it stopped running: the switch-over is done
             raise
         return stats if job_runs(stats) else None
+
+    async def call(
+        self,
+        what: str,
+        function: Callable[[libvirt.virConnect], ResultT],
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> ResultT:
+        """Ask what no other method asks: ``function`` gets a connection, in a thread."""
+        return await self._connection.call(what, function, timeout_s=timeout_s)
 
     async def _ask(
         self, server_id: str, what: str, question: Callable[[libvirt.virDomain], ResultT]
