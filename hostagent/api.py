@@ -4,6 +4,7 @@ from typing import Any
 
 from litestar import Litestar, Request, Router, get, post
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
 from litestar.response import ServerSentEvent
 from litestar.types import BeforeRequestHookHandler
 
@@ -11,11 +12,14 @@ from hostagent.agent import Agent
 from hostagent.copies.api import COPY_ROUTES
 from wire.agent import (
     AgentSnapshot,
+    CpuComparison,
+    CpuQuestion,
     GuestTruth,
     Job,
     JobCommand,
     JobDetail,
     MigrateCommand,
+    ParametersCommand,
     ServerCommand,
 )
 from wire.errors import ErrorCode, GodwitError
@@ -65,13 +69,47 @@ async def cancel(agent: Agent, migration_id: str, data: JobCommand) -> Job:
     return await agent.jobs_of(migration_id).cancel(migration_id, data)
 
 
+@post("/migrations/{migration_id:str}/parameters", status_code=200)
+async def parameters(agent: Agent, migration_id: str, data: ParametersCommand) -> Job:
+    """Change a job's cap or downtime limit while it runs."""
+    return await agent.jobs_of(migration_id).change(migration_id, data)
+
+
+@post("/migrations/{migration_id:str}/postcopy", status_code=200)
+async def postcopy(agent: Agent, migration_id: str, data: JobCommand) -> Job:
+    """Let a guest run on its target now."""
+    return await agent.jobs.switch_to_postcopy(migration_id, data)
+
+
+@post("/migrations/{migration_id:str}/recover", status_code=200)
+async def recover(agent: Agent, migration_id: str, data: JobCommand) -> Job:
+    """Go on with a post-copy whose connection broke."""
+    return await agent.jobs.recover(migration_id, data)
+
+
+@post("/cpu-comparison", status_code=200)
+async def cpu_comparison(agent: Agent, data: CpuQuestion) -> CpuComparison:
+    """Whether a guest's CPU can be had on this host."""
+    return await agent.driver.compare_cpu(data)
+
+
+_LIVE_ROUTES: tuple[HTTPRouteHandler, ...] = (
+    migrate,
+    migration,
+    cancel,
+    parameters,
+    postcopy,
+    recover,
+)
+
+
 def make_app(agent: Agent, *, token_sha256: str) -> Litestar:
     """The application that serves one agent."""
 
     async def provide_agent() -> Agent:
         return agent
 
-    routes = [snapshot, events, server, resume, migrate, migration, cancel, *COPY_ROUTES]
+    routes = [snapshot, events, server, resume, cpu_comparison, *_LIVE_ROUTES, *COPY_ROUTES]
     return Litestar(
         route_handlers=[Router("/v1", route_handlers=routes)],
         dependencies={"agent": Provide(provide_agent)},

@@ -6,6 +6,8 @@ from xml.etree import ElementTree as ET
 import libvirt
 import msgspec
 
+from hostagent.backing import chain_of_xml
+from hostagent.passthrough import passthrough_devices
 from wire.fleet import Disk, PowerState, ServerFacts
 
 _Device = Literal["disk", "cdrom", "floppy", "lun"]
@@ -20,6 +22,8 @@ class DiskDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """Holds an image that the guest may write."""
     pool_name: str = ""
     """Set when the XML names a pool and volume instead of a path."""
+    backing_known: bool = False
+    """Whether the XML says which images are below this one; it does for a running guest."""
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     virt_type: str
     disks: tuple[DiskDefinition, ...]
+    architecture: str = ""
+    cpu_xml: str = ""
+    passthrough: tuple[str, ...] = ()
+    nvram_path: str = ""
 
 
 def parse_definition(xml: str) -> Definition:
@@ -49,7 +57,24 @@ def parse_definition(xml: str) -> Definition:
         machine="" if os_type is None else os_type.get("machine", ""),
         virt_type=root.get("type", ""),
         disks=tuple(_disk(element) for element in root.iterfind("devices/disk")),
+        architecture="" if os_type is None else os_type.get("arch", ""),
+        cpu_xml="" if cpu is None else _on_one_line(cpu),
+        passthrough=passthrough_devices(root),
+        nvram_path=_nvram_path(root),
     )
+
+
+def _on_one_line(element: ET.Element) -> str:
+    """An element's XML without the spaces between its tags."""
+    for each in element.iter():
+        each.text = (each.text or "").strip() or None
+        each.tail = None
+    return ET.tostring(element, encoding="unicode")
+
+
+def _nvram_path(root: ET.Element) -> str:
+    source = root.find("os/nvram/source")
+    return root.findtext("os/nvram", "").strip() if source is None else source.get("file", "")
 
 
 def _disk(element: ET.Element) -> DiskDefinition:
@@ -58,15 +83,18 @@ def _disk(element: ET.Element) -> DiskDefinition:
     where = {} if source is None else source.attrib
     path = where.get("file") or where.get("dev") or where.get("volume") or where.get("name") or ""
     device = element.get("device", "disk")
+    backing_paths = chain_of_xml(element)
     return DiskDefinition(
         disk=Disk(
             target="" if target is None else target.get("dev", ""),
             source=path,
             device=_device(device),
             format="raw" if driver is None else driver.get("type", "raw"),
+            backing_paths=backing_paths or (),
         ),
         writable=bool(path) and element.find("readonly") is None and device != "cdrom",
         pool_name=where.get("pool", ""),
+        backing_known=backing_paths is not None,
     )
 
 
@@ -146,7 +174,12 @@ _REASONS = {
 
 
 def server_facts(
-    definition: Definition, state: State, *, disks: tuple[Disk, ...], incoming: bool
+    definition: Definition,
+    state: State,
+    *,
+    disks: tuple[Disk, ...],
+    incoming: bool,
+    snapshot_names: tuple[str, ...],
 ) -> ServerFacts:
     """The message about a server."""
     return ServerFacts(
@@ -161,4 +194,9 @@ def server_facts(
         state=state.power,
         state_detail=state.detail,
         incoming=incoming,
+        cpu_xml=definition.cpu_xml,
+        architecture=definition.architecture,
+        passthrough=definition.passthrough,
+        snapshot_names=snapshot_names,
+        nvram_path=definition.nvram_path,
     )

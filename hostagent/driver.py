@@ -1,20 +1,27 @@
 """What the agent asks of its hypervisor: libvirt, never blocking and never for ever."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import libvirt
+import msgspec
 
+from hostagent.bandwidth import Mirror
 from hostagent.calls import CALL_TIMEOUT_S, LibvirtRefused, in_thread
 from hostagent.config import AgentConfig
 from hostagent.connection import Connection
+from hostagent.cpu import compare_cpu
+from hostagent.departure import Departure
+from hostagent.domain import State, describe_state
 from hostagent.events import LibvirtEvent
 from hostagent.facts import read_facts
 from hostagent.guest import Guest, find_domain, read_disks, read_guest, read_truth
 from hostagent.meters import CpuTimes, read_meters
+from hostagent.mirrors import limit_mirror, read_mirrors
 from hostagent.statistics import job_runs
-from wire.agent import GuestTruth, MigrateCommand
+from wire.agent import CpuComparison, CpuQuestion, GuestTruth
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, HostFacts, HostMeters, StoragePool
 
@@ -22,14 +29,14 @@ ResultT = TypeVar("ResultT")
 
 _FACTS_TIMEOUT_S = 15.0
 """libvirt probes every QEMU binary when it is first asked for capabilities."""
-_FLAGS = (
-    libvirt.VIR_MIGRATE_LIVE
-    | libvirt.VIR_MIGRATE_PEER2PEER
-    | libvirt.VIR_MIGRATE_PERSIST_DEST
-    | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
-    | libvirt.VIR_MIGRATE_AUTO_CONVERGE
-    | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-)
+
+
+class JobReading(msgspec.Struct, frozen=True, kw_only=True):
+    """A domain and its migration away from here, read at one moment."""
+
+    state: State
+    statistics: Mapping[str, Any] | None
+    """libvirt's; None if it shows no migration."""
 
 
 class NoSuchServer(GodwitError):
@@ -100,6 +107,12 @@ class LibvirtDriver:
             "tell the state of a domain", lambda handle: read_truth(handle, server_id)
         )
 
+    async def compare_cpu(self, question: CpuQuestion) -> CpuComparison:
+        """Whether a guest's CPU can be had here."""
+        return await self._connection.call(
+            "compare a CPU", lambda handle: compare_cpu(handle, question)
+        )
+
     async def resume(self, server_id: str) -> None:
         """Let a paused guest run (``virDomainResume``)."""
         await self._ask(server_id, "resume a domain", lambda domain: domain.resume())
@@ -116,21 +129,16 @@ class LibvirtDriver:
 
         return await self._ask(server_id, "limit the downtime", limit)
 
-    def migrate(self, command: MigrateCommand, *, unsafe: bool) -> asyncio.Future[None]:
-        """Move a guest away; the future ends when libvirt's call does, however long it takes.
-
-        Args:
-            command: what to move where.
-            unsafe: do not let libvirt refuse a path that it does not know as shared.
-        """
+    def migrate(self, departure: Departure) -> asyncio.Future[None]:
+        """Move a guest away; the future ends when libvirt's call does, however long it takes."""
         self._connection.require()
-        parameters = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{command.target_address}"}
-        flags = _FLAGS | (libvirt.VIR_MIGRATE_UNSAFE if unsafe else 0)
+        command = departure.command
 
         def work() -> None:
             with self._connection.lend() as handle:
                 domain = handle.lookupByUUIDString(command.server_id)
-                domain.migrateToURI3(command.target_libvirt_uri, parameters, flags)
+                parameters = departure.parameters(domain)
+                domain.migrateToURI3(command.target_libvirt_uri, parameters, departure.flags)
 
         return in_thread(work, name=f"migrate {command.migration_id}")
 
@@ -144,19 +152,55 @@ class LibvirtDriver:
             raise
         return True
 
-    async def job_statistics(self, server_id: str) -> Mapping[str, Any] | None:
-        """Statistics of the migration away from here that is under way; None if there is none."""
+    async def read_job(self, server_id: str) -> JobReading | None:
+        """The migration away from here; None if this host does not have the server."""
         try:
-            stats = await self._ask(
-                server_id, "tell a job's statistics", lambda domain: domain.jobStats()
-            )
+            return await self._ask(server_id, "tell a job's statistics", _read_job)
         except NoSuchServer:
             return None
         except LibvirtRefused as error:
-            if error.number == libvirt.VIR_ERR_OPERATION_INVALID:
-                return None  # it stopped running: the switch-over is done
+            if error.number == libvirt.VIR_ERR_NO_DOMAIN:
+                return None  # gone between two calls
             raise
-        return stats if job_runs(stats) else None
+
+    async def start_postcopy(self, server_id: str) -> None:
+        """Let the guest run on the target now (``virDomainMigrateStartPostCopy``)."""
+        await self._ask(
+            server_id, "switch to post-copy", lambda domain: domain.migrateStartPostCopy()
+        )
+
+    async def break_off_postcopy(self, server_id: str) -> None:
+        """Tell QEMU that the connection of its post-copy is broken, so that it may be resumed.
+
+        After a cut libvirt knows that sooner than QEMU, which refuses then to be resumed.
+        """
+
+        def break_off(domain: libvirt.virDomain) -> None:
+            with contextlib.suppress(libvirt.libvirtError):  # QEMU knows it already
+                domain.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
+
+        await self._ask(server_id, "break off a post-copy", break_off)
+
+    async def limit_memory(self, server_id: str, mib_per_s: int, *, postcopy: bool) -> None:
+        """Limit the memory stream of a migration under way (``virDomainMigrateSetMaxSpeed``)."""
+        flags = libvirt.VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY if postcopy else 0
+        await self._ask(
+            server_id,
+            "limit a migration's bandwidth",
+            lambda domain: domain.migrateSetMaxSpeed(mib_per_s, flags),
+        )
+
+    async def mirrors(self, server_id: str) -> tuple[Mirror, ...]:
+        """Copies of disks that are under way."""
+        return await self._ask(server_id, "tell what disks are copied", read_mirrors)
+
+    async def limit_mirror(self, server_id: str, device: str, bytes_per_s: int) -> None:
+        """Limit the copy of one disk."""
+        await self._ask(
+            server_id,
+            "limit the copy of a disk",
+            lambda domain: limit_mirror(domain, device, bytes_per_s),
+        )
 
     async def call(
         self,
@@ -178,3 +222,14 @@ class LibvirtDriver:
             return question(domain)
 
         return await self._connection.call(what, ask)
+
+
+def _read_job(domain: libvirt.virDomain) -> JobReading:
+    state = describe_state(*domain.state())
+    try:
+        stats = domain.jobStats()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
+        return JobReading(state=state, statistics=None)  # it stopped: the switch-over is done
+    return JobReading(state=state, statistics=stats if job_runs(stats) else None)

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import socket
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -14,6 +15,9 @@ from wire.fleet import HostFacts, StoragePool
 
 _CPUINFO = Path("/proc/cpuinfo")
 _KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
+_USERFAULTFD = Path("/proc/sys/vm/unprivileged_userfaultfd")
+_QEMU_CONF = Path("/etc/libvirt/qemu.conf")
+_QEMU_USER = re.compile(r"""^\s*user\s*=\s*["']?(?P<name>[^"'\s]+)["']?\s*$""", re.MULTILINE)
 _NOTABLE_SPACE_SHARE = 0.01
 
 
@@ -46,7 +50,32 @@ def read_facts(handle: libvirt.virConnect, config: AgentConfig) -> HostFacts:
         libvirt_version=dotted_version(handle.getLibVersion()),
         agent_version=importlib.metadata.version("godwit"),
         pools=read_pools(handle, declared_shared=config.shared_pools),
+        postcopy=may_use_userfaultfd(_read(_USERFAULTFD), _read(_QEMU_CONF)),
     )
+
+
+def _read(path: Path) -> str:
+    """A file's text; empty if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def may_use_userfaultfd(sysctl: str, qemu_conf: str) -> bool:
+    """Whether QEMU on this host may catch page faults, which post-copy needs on the target.
+
+    The kernel lets every process do so, or only those with ``CAP_SYS_PTRACE``, which QEMU keeps
+    when libvirt runs it as root.
+
+    Args:
+        sysctl: ``vm.unprivileged_userfaultfd``; empty where the kernel has no userfaultfd.
+        qemu_conf: libvirt's ``qemu.conf``; without ``user`` QEMU runs as a user of its own.
+    """
+    if not sysctl.strip():
+        return False
+    user = _QEMU_USER.search(qemu_conf)
+    return sysctl.strip() == "1" or (user is not None and user["name"] in {"root", "0", "+0"})
 
 
 def parse_cpuinfo(text: str) -> tuple[str, str]:

@@ -1,19 +1,20 @@
 """Blocking reads of one domain; each function is called in a thread with a time-out."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import libvirt
 import msgspec
 
+from hostagent.backing import chain_of_image
+from hostagent.departure import SAVED_XML
 from hostagent.domain import Definition, DiskDefinition, State, describe_state, parse_definition
 from hostagent.pools import holding_pool
+from hostagent.postcopy import is_half
 from hostagent.statistics import final_statistics, job_runs
 from wire.agent import GuestTruth
 from wire.fleet import Disk, PowerState, StoragePool
 from wire.migration import Statistics
-
-_SAVED = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_MIGRATABLE
 
 
 class Guest(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +28,8 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True):
     incoming: bool
     """Paused as the receiving side of a migration."""
     job_active: bool
-    """libvirt shows a migration job on it, in or out."""
+    """libvirt shows a migration job on it, in or out, or it is a half of a guest in post-copy."""
+    snapshot_names: tuple[str, ...] = ()
 
 
 def find_domain(handle: libvirt.virConnect, server_id: str) -> libvirt.virDomain | None:
@@ -50,10 +52,11 @@ def read_guest(handle: libvirt.virConnect, server_id: str) -> Guest | None:
         incoming, outgoing = _job(domain, state)
         return Guest(
             definition=parse_definition(domain.XMLDesc()),
-            saved_xml=domain.XMLDesc(_SAVED),
+            saved_xml=domain.XMLDesc(SAVED_XML),
             state=state,
             incoming=incoming and state.power is PowerState.PAUSED,
-            job_active=incoming or outgoing,
+            job_active=incoming or outgoing or is_half(state),
+            snapshot_names=tuple(sorted(domain.snapshotListNames())),
         )
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
@@ -123,15 +126,31 @@ def read_disks(
                 shared=bool(pool and pool.shared),
                 capacity_bytes=capacity,
                 allocation_bytes=allocation,
+                backing_paths=_backing_paths(one),
             )
         )
     return tuple(disks)
 
 
-def writable_shared(guest: Guest, disks: tuple[Disk, ...]) -> bool:
-    """Whether every disk that the guest may write lies in a shared pool."""
+def _backing_paths(one: DiskDefinition) -> tuple[str, ...]:
+    """What the XML says, or else the image's header; a raw image has nothing below it."""
+    if one.backing_known or one.disk.format == "raw" or not one.disk.source.startswith("/"):
+        return one.disk.backing_paths
+    return chain_of_image(one.disk.source, one.disk.format)
+
+
+def stays_reachable(guest: Guest, disks: tuple[Disk, ...], copied: Collection[str]) -> bool:
+    """Whether every disk that the guest may write lies in a shared pool, or is copied.
+
+    Args:
+        guest: whose disks they are.
+        disks: those of its definition, with their pools.
+        copied: targets of the disks that are copied.
+    """
     return all(
-        disk.shared for one, disk in zip(guest.definition.disks, disks, strict=True) if one.writable
+        disk.shared or disk.target in copied
+        for one, disk in zip(guest.definition.disks, disks, strict=True)
+        if one.writable
     )
 
 

@@ -146,7 +146,13 @@ class Inventory:
                 self._on_change()
             return
         disks = await self._disks(guest, known, fresh_sizes=fresh_sizes)
-        facts = server_facts(guest.definition, guest.state, disks=disks, incoming=guest.incoming)
+        facts = server_facts(
+            guest.definition,
+            guest.state,
+            disks=disks,
+            incoming=guest.incoming,
+            snapshot_names=guest.snapshot_names,
+        )
         server = Server(facts=facts, saved_xml=guest.saved_xml)
         if server == known:
             return

@@ -3,38 +3,41 @@
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
-from hostagent.driver import LibvirtDriver, NoSuchServer
+from hostagent import repeated
+from hostagent.bandwidth import holding_text
+from hostagent.curve import Curve
+from hostagent.departure import departure_of
+from hostagent.driver import JobReading, LibvirtDriver
 from hostagent.journal import Entry, Journal
-from hostagent.passes import closed, observed
-from hostagent.statistics import memory_iteration, running_sample
+from hostagent.ledger import Ledger
+from hostagent.permission import (
+    require_broken,
+    require_cancellable,
+    require_changeable,
+    require_postcopy,
+)
+from hostagent.postcopy import is_half, observed_postcopy
+from hostagent.steering import Steering
 from wire.agent import Job, JobDetail, JobSample, JobState
 from wire.errors import GodwitError
-from wire.fleet import PowerState
-from wire.migration import Sample, Statistics
+from wire.migration import MigrationParameters, PostcopyState, Sample, Statistics
 
 _log = logging.getLogger(__name__)
 
 _SAMPLE_S = 0.25
-_ABORT_RETRY_S = 0.05
 _LAST_EVENT_S = 1.0
 """How long libvirt's word about a finished job may come after the end of its call."""
-_MOST_SAMPLES = 4_000
-"""A quarter of an hour's; then every second one is dropped."""
-
-_ORDER = list(JobState)
 
 
 class MigrationJob:
     """Follows one job by its statistics, four times a second and at each pass.
 
     Either a call of this process runs it, or libvirt goes on with what an earlier process called:
-    then the job lasts as long as libvirt shows it.
+    then the job lasts as long as libvirt shows it, or the guest is in post-copy.
     """
 
     def __init__(
@@ -53,33 +56,32 @@ class MigrationJob:
             journal: where a later process finds the job.
             publish: told each ``Job`` that changed and each ``JobSample``.
         """
-        self._entry = entry
+        self._ledger = Ledger(entry, journal, publish)
         self._driver = driver
-        self._journal = journal
         self._publish = publish
-        self._samples: list[Sample] = []
-        self._unseen_passes = False
-        self._began_s: dict[int, float] = {}
-        self._unkept = False
+        self._curve = Curve(entry.log, origin=entry.origin)
+        self._steering = Steering(driver, entry)
+        self._call: asyncio.Future[None] | None = None
         self._statistics: Statistics | None = None
         self._completed = asyncio.Event()
         self._wake = asyncio.Event()
+        self._limiting = asyncio.Lock()
         self._aborting: asyncio.Task[None] | None = None
 
     @property
     def job(self) -> Job:
         """The job as it is now."""
-        return msgspec.structs.replace(self._entry.job, passes=self._entry.log.passes)
+        return self._ledger.job
 
     @property
     def detail(self) -> JobDetail:
         """The job with its curve."""
-        return JobDetail(job=self.job, samples=tuple(self._samples))
+        return JobDetail(job=self.job, samples=tuple(self._curve.samples))
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self._entry.job.state is JobState.ENDED
+        return self._ledger.entry.job.state is JobState.ENDED
 
     async def run(self, call: asyncio.Future[None] | None) -> None:
         """Follow the job to its end.
@@ -88,22 +90,23 @@ class MigrationJob:
             call: libvirt's, if this process made it.
         """
         if call is None:
-            # an earlier process saw the first pass, or nobody did
-            self._unseen_passes = True
-            self._entry = msgspec.structs.replace(self._entry, origin=self._entry.origin or 1)
-        if self._entry.job.cancel_requested:
+            self._curve.take_up()
+        else:
+            self._await_call(call)
+        if self._ledger.entry.job.cancel_requested:
             self._abort()
-        error = await self._follow(call)
+        error = await self._follow()
         await self._end(error)
 
     def pass_began(self, iteration: int) -> None:
         """QEMU said so: look now."""
-        self._began_s[iteration] = time.monotonic()
+        self._curve.pass_began(iteration)
         self._wake.set()
 
     def switching_over(self) -> None:
         """Libvirt paused the guest for the last pass."""
-        self._advance(JobState.SWITCHING_OVER)
+        if self.job.postcopy is PostcopyState.NOT:
+            self._ledger.advance(JobState.SWITCHING_OVER)
         self._wake.set()
 
     def completed(self, statistics: Statistics) -> None:
@@ -111,71 +114,146 @@ class MigrationJob:
         self._statistics = statistics
         self._completed.set()
 
+    # ------------------------------------------------------------------ what is asked of it
+
     def cancel(self) -> None:
-        """Abort the job, now or as soon as libvirt has it."""
-        if not self.ended and not self._entry.job.cancel_requested:
-            self._change(cancel_requested=True)
-            self._wake.set()
-            self._abort()
+        """Abort the job, now or as soon as libvirt has it.
+
+        Raises:
+            GodwitError: ``CONFLICT`` once the guest is in post-copy.
+        """
+        if self.ended or self.job.cancel_requested:
+            return
+        require_cancellable(self._ledger.entry)
+        self._ledger.change(cancel_requested=True)
+        self._wake.set()
+        self._abort()
+
+    async def change(self, parameters: MigrationParameters) -> None:
+        """Change the cap or the downtime limit, which survive the agent.
+
+        Raises:
+            GodwitError: ``BAD_REQUEST``, ``CONFLICT`` with the reason, or ``LIBVIRT``.
+        """
+        require_changeable(self._ledger.entry, parameters)
+        limit_ms, cap = parameters.downtime_limit_ms, parameters.max_bandwidth_bytes_per_s
+        if limit_ms is not None:
+            async with self._limiting:
+                await self._driver.limit_downtime(self.job.server_id, limit_ms)
+                self._ledger.put(downtime_limit_ms=limit_ms)
+        if cap is not None:
+            self._ledger.put(max_bandwidth_bytes_per_s=cap)
+            said = holding_text(cap)
+            if said:
+                self._ledger.note(said)
+        await self._ledger.keep()
+        self._wake.set()
+
+    async def switch_to_postcopy(self) -> None:
+        """Let the guest run on the target now; asked again, it stays as it is.
+
+        Raises:
+            GodwitError: ``CONFLICT`` with the reason, or ``LIBVIRT``.
+        """
+        if self.job.postcopy is not PostcopyState.NOT and not self.ended:
+            return
+        require_postcopy(self._ledger.entry)
+        self._ledger.change(postcopy=PostcopyState.ASKED)
+        await self._ledger.keep()
+        try:
+            await self._driver.start_postcopy(self.job.server_id)
+        except GodwitError:
+            if self.job.postcopy is PostcopyState.ASKED:
+                self._ledger.change(postcopy=PostcopyState.NOT)
+            raise
+        self._wake.set()
+
+    async def recover(self) -> None:
+        """Go on with a post-copy whose connection broke; while it is tried, it is not tried twice.
+
+        Raises:
+            GodwitError: ``CONFLICT`` if nothing is broken, or ``LIBVIRT``.
+        """
+        require_broken(self._ledger.entry)
+        if self._call is not None:
+            return
+        await self._driver.break_off_postcopy(self.job.server_id)
+        if self._call is None:
+            self._ledger.note("recovery of post-copy begun")
+            self._await_call(
+                self._driver.migrate(departure_of(self._ledger.entry, resumes_postcopy=True))
+            )
 
     # ------------------------------------------------------------------ following
 
-    async def _follow(self, call: asyncio.Future[None] | None) -> str:
-        """Watch until it is over; the error of our own call, if it had one."""
+    def _await_call(self, call: asyncio.Future[None]) -> None:
+        self._call = call
+        call.add_done_callback(lambda _: self._wake.set())
+
+    async def _follow(self) -> str:
+        """Watch until it is over; the error of the last call, if it had one."""
         error = ""
-        if call is not None:
-            call.add_done_callback(lambda _: self._wake.set())
         while True:
             await self._pause()
-            if call is not None and call.done():
+            if self._call is not None and self._call.done():
+                call, self._call = self._call, None
                 try:
                     call.result()
                 except GodwitError as failure:
                     # if libvirtd went away, its peer-to-peer job may outlive our call
-                    error, call = failure.message, None
+                    error = failure.message
+                    if self.job.postcopy is PostcopyState.PAUSED:
+                        self._ledger.note(f"post-copy not recovered: {error}")
                 else:
                     return ""
             try:
-                stats = await self._driver.job_statistics(self._entry.command.server_id)
+                reading = await self._driver.read_job(self.job.server_id)
             except GodwitError as failure:
                 _log.debug("%s: not sampled: %s", self.job.migration_id, failure.message)
-                self._unseen_passes = True
+                self._curve.miss()
                 continue
-            if stats is not None:
-                self._observe(stats)
-            elif call is None:
+            if reading is not None:
+                self._see_postcopy(reading, error)
+            if reading is not None and reading.statistics is not None:
+                await self._observe(reading)
+            elif self._call is None and not (reading is not None and is_half(reading.state)):
                 return error
 
     async def _pause(self) -> None:
-        if self._unkept:
-            self._unkept = False
-            await self._journal.write(self._entry)
+        await self._ledger.keep_changes()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SAMPLE_S):
                 await self._wake.wait()
         self._wake.clear()
 
-    def _observe(self, stats: Mapping[str, Any]) -> None:
-        iteration = memory_iteration(stats)
-        if not iteration:
+    def _see_postcopy(self, reading: JobReading, error: str) -> None:
+        before = self.job.postcopy
+        now = observed_postcopy(before, reading.state)
+        if now is before or (now is PostcopyState.PAUSED and self._call is not None):
+            return  # a call that is still under way will say why
+        self._ledger.change(postcopy=now)
+        if now is PostcopyState.PAUSED:
+            self._ledger.note(f"post-copy broke off: {error or 'libvirt gives no reason'}")
+        elif before is PostcopyState.PAUSED:
+            self._ledger.note("post-copy goes on")
+        else:
+            self._ledger.note(
+                f"the guest runs on {self._ledger.entry.command.target_host_name} by post-copy"
+            )
+
+    async def _observe(self, reading: JobReading) -> None:
+        entry, postcopy = self._ledger.entry, self.job.postcopy
+        if reading.statistics is None or postcopy is PostcopyState.PAUSED:
             return
-        entry = self._entry
-        origin = entry.origin or min(self._began_s, default=iteration)
-        sample = running_sample(
-            stats, origin=origin, downtime_limit_ms=entry.command.options.downtime_limit_ms
+        pass_count = len(self._curve.log.passes)
+        sample = self._curve.observe(
+            reading.statistics,
+            downtime_limit_ms=entry.downtime_limit_ms,
+            postcopy=postcopy is PostcopyState.ACTIVE,
         )
-        self._samples.append(sample)
-        if len(self._samples) > _MOST_SAMPLES:
-            del self._samples[::2]
-        now_s = time.monotonic()
-        began_ms = {
-            begun - origin + 1: sample.elapsed_ms - int(1000 * (now_s - at_s))
-            for begun, at_s in self._began_s.items()
-        }
-        log = observed(entry.log, sample, began_ms=began_ms, after_gap=self._unseen_passes)
-        self._began_s = {begun: at for begun, at in self._began_s.items() if begun > iteration}
-        self._unseen_passes = False
-        self._entry = msgspec.structs.replace(entry, origin=origin, log=log)
+        if sample is None:
+            return
+        self._ledger.put(origin=self._curve.origin, log=self._curve.log)
         self._publish(
             JobSample(
                 migration_id=entry.command.migration_id,
@@ -183,42 +261,41 @@ class MigrationJob:
                 sample=sample,
             )
         )
-        if not self._advance(JobState.COPYING_MEMORY) and len(log.passes) > len(entry.log.passes):
-            self._change()
+        new_pass = len(self._curve.log.passes) > pass_count
+        if sample.pass_number == 0:
+            self._ledger.advance(JobState.COPYING_DISKS)
+        elif not self._ledger.advance(JobState.COPYING_MEMORY) and new_pass:
+            self._ledger.change()
+        await self._steer(sample, new_pass=new_pass)
+
+    async def _steer(self, sample: Sample, *, new_pass: bool) -> None:
+        """Hold the cap, and raise the downtime limit if that lets the migration finish."""
+        entry, cap = self._ledger.entry, self._ledger.entry.max_bandwidth_bytes_per_s
+        try:
+            if cap is not None:
+                await self._steering.hold_cap(cap, memory_copied=sample.pass_number > 0)
+            if new_pass and entry.command.options.quickly_finish:
+                await self._finish_quickly(sample)
+        except GodwitError as error:
+            _log.warning("%s: not steered: %s", self.job.migration_id, error.message)
+
+    async def _finish_quickly(self, sample: Sample) -> None:
+        async with self._limiting:
+            before_ms = self._ledger.entry.downtime_limit_ms
+            raised_ms = await self._steering.finish_quickly(self._ledger.entry, sample)
+            if raised_ms is None:
+                return
+            self._ledger.put(downtime_limit_ms=raised_ms)
+        self._ledger.note(f"downtime limit raised from {before_ms} to {raised_ms} ms")
 
     def _abort(self) -> None:
         if self._aborting is None:
-            self._aborting = asyncio.create_task(self._abort_until_heard())
-
-    async def _abort_until_heard(self) -> None:
-        """Right after the start libvirt does not have the job yet."""
-        while not self.ended:
-            try:
-                if await self._driver.abort_job(self._entry.command.server_id):
-                    return
-            except NoSuchServer:
-                return
-            except GodwitError as error:
-                _log.warning("%s: not aborted: %s", self.job.migration_id, error.message)
-            await asyncio.sleep(_ABORT_RETRY_S)
-
-    # ------------------------------------------------------------------ changes
-
-    def _advance(self, state: JobState) -> bool:
-        """Go forward to a state; False if it is not ahead."""
-        if _ORDER.index(state) <= _ORDER.index(self._entry.job.state):
-            return False
-        self._change(state=state)
-        return True
-
-    def _change(self, **fields: Any) -> None:
-        job = msgspec.structs.replace(self.job, **fields)
-        self._entry = msgspec.structs.replace(self._entry, job=job)
-        self._unkept = True
-        self._publish(job)
+            self._aborting = asyncio.create_task(
+                repeated.abort(self._driver, self.job.server_id, over=lambda: self.ended)
+            )
 
     async def _end(self, error: str) -> None:
-        stays = await self._still_here()
+        stays = await repeated.still_here(self._driver, self.job.server_id)
         if not stays:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_EVENT_S):
@@ -227,45 +304,10 @@ class MigrationJob:
             error = ""
         elif stays and not error:
             error = "libvirt ended the migration while the host agent was away, without a reason"
-        statistics = self._final_statistics()
+        statistics = self._curve.final_statistics(self._statistics)
         if statistics is not None:
-            log = closed(
-                self._entry.log,
-                total_ms=statistics.total_ms,
-                transferred_bytes=statistics.memory_transferred_bytes,
-            )
-            self._entry = msgspec.structs.replace(self._entry, log=log)
+            self._curve.close(statistics)
+            self._ledger.put(log=self._curve.log)
         _log.info("%s: ended: %s", self.job.migration_id, error or "no error")
-        self._change(state=JobState.ENDED, error=error, statistics=statistics)
-        await self._journal.write(self._entry)
-
-    async def _still_here(self) -> bool:
-        """Whether the guest is on this host although its migration is over."""
-        while True:
-            try:
-                truth = await self._driver.truth(self._entry.command.server_id)
-            except GodwitError:
-                await asyncio.sleep(_SAMPLE_S)
-                continue
-            return truth.state in {PowerState.RUNNING, PowerState.PAUSED}
-
-    def _final_statistics(self) -> Statistics | None:
-        """libvirt's, or what the last sample told; None if nothing is known."""
-        throttle = max((sample.throttle_percent for sample in self._samples), default=0)
-        if self._statistics is not None:
-            return msgspec.structs.replace(
-                self._statistics,
-                pass_count=self._statistics.pass_count - max(self._entry.origin, 1) + 1,
-                throttle_max_percent=max(throttle, self._statistics.throttle_max_percent),
-            )
-        if not self._samples:
-            return None
-        last = self._samples[-1]
-        return Statistics(
-            total_ms=last.elapsed_ms,
-            memory_total_bytes=last.memory_total_bytes,
-            memory_transferred_bytes=last.memory_processed_bytes,
-            memory_bandwidth_bytes_per_s=last.bandwidth_bytes_per_s,
-            pass_count=last.pass_number,
-            throttle_max_percent=throttle,
-        )
+        self._ledger.change(state=JobState.ENDED, error=error, statistics=statistics)
+        await self._ledger.keep()

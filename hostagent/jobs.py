@@ -7,13 +7,22 @@ from typing import NoReturn
 
 import msgspec
 
+from hostagent.departure import departure_of
 from hostagent.driver import LibvirtDriver, NoSuchServer
-from hostagent.guest import Guest, writable_shared
+from hostagent.guest import Guest, stays_reachable
 from hostagent.inventory import Inventory
 from hostagent.job import MigrationJob
 from hostagent.journal import Entry, Journal, check_migration_id
 from hostagent.ownership import Ownership
-from wire.agent import Job, JobCommand, JobDetail, JobState, MigrateCommand
+from hostagent.postcopy import why_never
+from wire.agent import (
+    Job,
+    JobCommand,
+    JobDetail,
+    JobState,
+    MigrateCommand,
+    ParametersCommand,
+)
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
 
@@ -78,7 +87,7 @@ class Jobs:
     async def load(self) -> None:
         """Read what an earlier process left, before anybody asks for a job."""
         for entry in await self._journal.read_all():
-            self._add(entry)
+            self._jobs[entry.job.migration_id] = self._make(entry)
 
     async def run(self) -> NoReturn:
         """Follow every job, those of an earlier process first, for ever."""
@@ -120,6 +129,7 @@ class Jobs:
         if guest is None:
             raise NoSuchServer(command.server_id)
         _require_movable(guest)
+        _require_disks(guest, command)
         disks = await self._driver.disks(guest, facts.pools)
         await self._limit_downtime(command)
         entry = Entry(
@@ -129,6 +139,12 @@ class Jobs:
                 server_id=command.server_id,
                 state=JobState.STARTING,
             ),
+            unsafe=stays_reachable(guest, disks, {disk.disk_target for disk in command.disks}),
+            no_postcopy=why_never(
+                both_hosts=command.postcopy, paused=guest.state.power is PowerState.PAUSED
+            ),
+            max_bandwidth_bytes_per_s=command.options.max_bandwidth_bytes_per_s,
+            downtime_limit_ms=command.options.downtime_limit_ms,
         )
         await self._ownership.require_lock(
             command.server_id,
@@ -137,10 +153,11 @@ class Jobs:
             migration_id=command.migration_id,
         )
         await self._journal.write(entry)
-        call = self._driver.migrate(command, unsafe=writable_shared(guest, disks))
+        job = self._make(entry)
+        call = self._driver.migrate(departure_of(entry))
         name = guest.definition.name
         _log.info("%s: %r goes to %r", command.migration_id, name, command.target_host_name)
-        job = self._add(entry)
+        self._jobs[command.migration_id] = job
         self._publish(job.job)
         self._tasks.create_task(self._follow(job, call))
         return job.job
@@ -159,8 +176,47 @@ class Jobs:
 
         Raises:
             GodwitError: ``NOT_FOUND``, ``BAD_REQUEST`` if it is another server's,
-                ``STALE_GENERATION``, or ``CONFLICT`` while it is being begun.
+                ``STALE_GENERATION``, or ``CONFLICT`` while it is being begun or when its state
+                does not allow it.
         """
+        job = await self._commanded(migration_id, command)
+        job.cancel()
+        return job.job
+
+    async def change(self, migration_id: str, command: ParametersCommand) -> Job:
+        """Change a job's cap or downtime limit.
+
+        Raises:
+            GodwitError: as :meth:`cancel`, ``BAD_REQUEST`` for figures that mean nothing, or
+                ``LIBVIRT``.
+        """
+        job = await self._commanded(migration_id, command)
+        await job.change(command.parameters)
+        return job.job
+
+    async def switch_to_postcopy(self, migration_id: str, command: JobCommand) -> Job:
+        """Let a guest run on its target now.
+
+        Raises:
+            GodwitError: as :meth:`cancel`, or ``LIBVIRT``.
+        """
+        job = await self._commanded(migration_id, command)
+        await job.switch_to_postcopy()
+        return job.job
+
+    async def recover(self, migration_id: str, command: JobCommand) -> Job:
+        """Go on with a post-copy whose connection broke.
+
+        Raises:
+            GodwitError: as :meth:`cancel`, or ``LIBVIRT``.
+        """
+        job = await self._commanded(migration_id, command)
+        await job.recover()
+        return job.job
+
+    async def _commanded(
+        self, migration_id: str, command: JobCommand | ParametersCommand
+    ) -> MigrationJob:
         job = self._find(migration_id)
         if job.job.server_id != command.server_id:
             raise GodwitError(
@@ -169,13 +225,10 @@ class Jobs:
                 f"not {command.server_id!r}",
             )
         await self._ownership.require_generation(command.server_id, command.generation)
-        job.cancel()
-        return job.job
-
-    def _add(self, entry: Entry) -> MigrationJob:
-        job = MigrationJob(entry, self._driver, self._journal, publish=self._publish)
-        self._jobs[entry.job.migration_id] = job
         return job
+
+    def _make(self, entry: Entry) -> MigrationJob:
+        return MigrationJob(entry, self._driver, self._journal, publish=self._publish)
 
     async def _follow(self, job: MigrationJob, call: asyncio.Future[None] | None) -> None:
         await job.run(call)
@@ -215,3 +268,20 @@ def _require_movable(guest: Guest) -> None:
     else:
         return
     raise GodwitError(ErrorCode.CONFLICT, f"{name!r} {why}")
+
+
+def _require_disks(guest: Guest, command: MigrateCommand) -> None:
+    """Refuse to copy disks that are not (any more) as the target was told.
+
+    Raises:
+        GodwitError: ``CONFLICT``.
+    """
+    sources = {one.disk.target: one.disk.source for one in guest.definition.disks}
+    for disk in command.disks:
+        source = sources.get(disk.disk_target, "")
+        if source != disk.source_path:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"the disk {disk.disk_target!r} of {guest.definition.name!r} is {source!r} by now, "
+                f"and the target made room for {disk.source_path!r}",
+            )

@@ -24,6 +24,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     log: PassLog = PassLog()
     origin: int = 0
     """``memory_iteration`` of the first pass; 0 before it."""
+    unsafe: bool = False
+    """What libvirt was told of the disks' paths, for when it has to be told again."""
+    no_postcopy: str = ""
+    """Why it cannot be switched to post-copy; empty if it can."""
+    max_bandwidth_bytes_per_s: int | None = None
+    """The cap that holds now; None for none."""
+    downtime_limit_ms: int = 0
+    """The limit that holds now."""
 
 
 def check_migration_id(migration_id: str) -> None:

@@ -26,18 +26,27 @@ def memory_iteration(stats: Mapping[str, Any]) -> int:
     return int(stats.get("memory_iteration", 0))
 
 
-def running_sample(stats: Mapping[str, Any], *, origin: int, downtime_limit_ms: int) -> Sample:
+def disks_begun(stats: Mapping[str, Any]) -> bool:
+    """Whether disks are copied, or were."""
+    return int(stats.get("disk_total", 0)) > 0
+
+
+def running_sample(
+    stats: Mapping[str, Any], *, origin: int, downtime_limit_ms: int, postcopy: bool = False
+) -> Sample:
     """Statistics of a running job.
 
     Args:
         stats: libvirt's typed parameters.
         origin: ``memory_iteration`` in the first pass of this job.
-        downtime_limit_ms: the limit that was set.
+        downtime_limit_ms: the limit that holds.
+        postcopy: whether the guest runs on the target already.
     """
+    iteration = memory_iteration(stats)
     page_bytes = int(stats.get("memory_page_size", 0))
     return Sample(
         elapsed_ms=int(stats.get("time_elapsed", 0)),
-        pass_number=max(1, memory_iteration(stats) - origin + 1),
+        pass_number=max(1, iteration - origin + 1) if iteration else 0,
         memory_total_bytes=int(stats.get("memory_total", 0)),
         memory_processed_bytes=int(stats.get("memory_processed", 0)),
         memory_remaining_bytes=int(stats.get("memory_remaining", 0)),
@@ -46,6 +55,7 @@ def running_sample(stats: Mapping[str, Any], *, origin: int, downtime_limit_ms: 
         expected_downtime_ms=int(stats.get("downtime", 0)),
         downtime_limit_ms=downtime_limit_ms,
         throttle_percent=int(stats.get("auto_converge_throttle", 0)),
+        postcopy=postcopy,
         disk_total_bytes=int(stats.get("disk_total", 0)),
         disk_remaining_bytes=int(stats.get("disk_remaining", 0)),
     )

@@ -79,7 +79,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     elapsed_ms: int
     """Since the job began, by libvirt's clock on the source."""
     pass_number: int
-    """1 for the first walk through all of memory (``memory_iteration`` less its origin)."""
+    """1 for the first walk through all of memory (``memory_iteration`` less its origin); 0 while
+    only disks are copied."""
     memory_total_bytes: int
     memory_processed_bytes: int
     memory_remaining_bytes: int

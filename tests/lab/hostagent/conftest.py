@@ -1,10 +1,14 @@
 """Speaking to the agents of a lab as the backend does: with certificate and token."""
 
+import hashlib
 import itertools
+import json
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -12,6 +16,7 @@ import httpx_sse
 import msgspec
 import pytest
 
+from lab.certificates import issue, new_authority, write_key_pair
 from lab.fleet import Lab
 from lab.programs import AGENT_PORT, ETCD_PORT
 from lab.server import ServerSpec
@@ -23,9 +28,15 @@ from wire.fleet import OwnerPhase, PowerState, ServerRecord
 from wire.http import raise_for_error
 from wire.keys import SERVERS
 from wire.migration import MigrationOptions
+from wire.storage import FileRole, IncomingFile
 from wire.tls import client_context
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+_MIB = 1 << 20
+_IMAGES = "/var/lib/libvirt/images"
+_GUESTS_MIB = 4
+"""What the guest of the lab writes to a disk lies before this."""
 
 
 def eventually(found: Callable[[], object], what: str, *, within_s: float = 60.0) -> None:
@@ -222,7 +233,14 @@ def command(
 ) -> Callable[..., dict[str, object]]:
     """Take the server's record for a migration, and make the command that begins it."""
 
-    def make(server_id: str, target: str, *, downtime_limit_ms: int = 300) -> dict[str, object]:
+    def make(
+        server_id: str,
+        target: str,
+        *,
+        disks: tuple[IncomingFile, ...] = (),
+        postcopy: bool = False,
+        **options: object,
+    ) -> dict[str, object]:
         migration_id = uuid.uuid4().hex[:12]
         facts = agents(target).snapshot().facts
         record = hold(
@@ -240,7 +258,9 @@ def command(
             "target_host_name": facts.name,
             "target_libvirt_uri": f"qemu+tls://{facts.name}/system",
             "target_address": facts.address,
-            "options": MigrationOptions(downtime_limit_ms=downtime_limit_ms),
+            "options": MigrationOptions(**options),  # type: ignore[arg-type]
+            "disks": disks,
+            "postcopy": postcopy,
         }
 
     return make
@@ -296,3 +316,116 @@ def runs_once(agents: Callable[[str], AgentCaller]) -> Callable[..., None]:
         )
 
     return check
+
+
+@pytest.fixture
+def filled(lab: Lab) -> Callable[[str], str]:
+    """Fill a server's local disk with what can be found again; its digest."""
+
+    def fill(server: str) -> str:
+        path = lab.folders.local("kvm-01") / f"{server}-data.img"
+        with path.open("r+b") as image:
+            size = image.seek(0, 2)
+            image.seek(_GUESTS_MIB * _MIB)
+            for number in range(_GUESTS_MIB, size // _MIB):
+                image.write(hashlib.sha256(b"%d" % number).digest() * (_MIB // 32))
+        return digest_of(path)
+
+    return fill
+
+
+def digest_of(path: Path) -> str:
+    with path.open("rb") as image:
+        image.seek(_GUESTS_MIB * _MIB)
+        return hashlib.sha256(image.read()).hexdigest()
+
+
+@pytest.fixture
+def room(lab: Lab) -> Iterator[Callable[..., IncomingFile]]:
+    """Make an empty image on kvm-02, as its agent does for what is to come."""
+    made: list[Path] = []
+
+    def make(server: str, *, source: str = "", image_format: str = "raw") -> IncomingFile:
+        name = f"{server}-arrived.{image_format}"
+        folder = lab.folders.local("kvm-02")
+        size = (lab.folders.local("kvm-01") / f"{server}-data.img").stat().st_size
+        create = ["qemu-img", "create", "-q", "-f", image_format, f"{_IMAGES}/{name}", str(size)]
+        assert lab.execute("kvm-02", *create).returncode == 0
+        made.append(folder / name)
+        return IncomingFile(
+            source_path=source or f"{_IMAGES}/{server}-data.img",
+            path=f"{_IMAGES}/{name}",
+            role=FileRole.DISK,
+            disk_target="hdb",
+            format=image_format,
+        )
+
+    yield make
+    for path in made:
+        path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def data_digest() -> Callable[[Path], str]:
+    """Digest of a disk's part that the guest does not write."""
+    return digest_of
+
+
+@pytest.fixture
+def monitor(lab: Lab) -> Callable[..., object]:
+    """Ask a guest's QEMU, as an observer: what it returns to a command without arguments."""
+
+    def ask(host: str, server: str, command: str) -> object:
+        asked = json.dumps({"execute": command})
+        return json.loads(lab.virsh(host, f"qemu-monitor-command {server} '{asked}'"))["return"]
+
+    return ask
+
+
+class Sent:
+    """What a host has sent since a moment."""
+
+    total = 0
+    seconds = 0.0
+
+
+@pytest.fixture
+def sent_bytes(lab: Lab) -> Callable[[str], AbstractContextManager[Sent]]:
+    """Count the bytes that leave a host while something is done."""
+
+    @contextmanager
+    def count(host: str) -> Iterator[Sent]:
+        port = lab.state.port(lab.state.node(host).number)
+        counter = Path(f"/sys/class/net/{port}/statistics/rx_bytes")
+        sent, before, began = Sent(), int(counter.read_text()), time.monotonic()
+        yield sent
+        sent.total, sent.seconds = int(counter.read_text()) - before, time.monotonic() - began
+
+    return count
+
+
+@pytest.fixture
+def foreign_certificates(lab: Lab) -> Callable[[str], AbstractContextManager[None]]:
+    """Let a host's QEMU show certificates of an authority that nobody knows."""
+
+    @contextmanager
+    def exchange(host: str) -> Iterator[None]:
+        folder = lab.folders.etc(host) / "pki" / "qemu"
+        own = {path: path.read_bytes() for path in folder.iterdir()}
+        authority = new_authority("somebody else")
+        address = lab.state.address(lab.state.node(host).number)
+        pair = issue(authority, host, address=address)
+        (folder / "ca-cert.pem").write_bytes(authority.certificate)
+        for side in ("server", "client"):
+            write_key_pair(
+                pair,
+                cert_file=folder / f"{side}-cert.pem",
+                key_file=folder / f"{side}-key.pem",
+            )
+        try:
+            yield
+        finally:
+            for path, content in own.items():
+                path.write_bytes(content)
+
+    return exchange

@@ -6,6 +6,8 @@ import asyncio
 import pytest
 
 from hostagent.calls import LibvirtRefused, LibvirtSilent
+from hostagent.domain import State
+from hostagent.driver import JobReading
 from hostagent.job import MigrationJob
 from hostagent.journal import Entry, Journal, check_migration_id
 from hostagent.statistics import final_statistics
@@ -24,6 +26,7 @@ COMMAND = MigrateCommand(
     target_address="10.0.0.2",
     options=MigrationOptions(downtime_limit_ms=250),
 )
+RUNS = State(power=PowerState.RUNNING, detail="booted")
 
 
 def stats(elapsed_ms: int, iteration: int, sent: int) -> dict[str, int]:
@@ -51,12 +54,14 @@ class ScriptedDriver:
         self.aborts: list[object] = []
         self.aborted = 0
 
-    async def job_statistics(self, server_id: str) -> object:
+    async def read_job(self, server_id: str) -> JobReading | None:
         assert server_id == "s1"
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        if answer is None or isinstance(answer, JobReading):
+            return answer
+        return JobReading(state=RUNS, statistics=answer)
 
     async def truth(self, server_id: str) -> GuestTruth:
         state = PowerState.RUNNING if self.stays else PowerState.ABSENT
@@ -84,6 +89,7 @@ def start(tmp_path, told):
         entry = Entry(
             command=COMMAND,
             job=Job(migration_id="m1", server_id="s1", state=JobState.STARTING),
+            downtime_limit_ms=250,
         )
         job = MigrationJob(entry, driver, Journal(tmp_path), publish=told.append)
         call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
