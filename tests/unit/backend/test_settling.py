@@ -55,8 +55,9 @@ async def test_a_server_that_a_person_paused_is_in_order(stage, settler):
 
 
 async def test_a_server_under_migration_is_left_to_it(stage, settler):
-    stage.put_server(RUNNING, phase=OwnerPhase.MIGRATING, migration_id="m1")
-    assert "migrates now (migration m1)" in await refused(settle(settler, "kvm-01"))
+    stage.put_server(RUNNING, phase=OwnerPhase.MIGRATING, migration_id="m2")
+    stage.put_migration(MigrationState.COPYING_MEMORY, migration_id="m2")
+    assert "migrates now (migration m2)" in await refused(settle(settler, "kvm-01"))
 
 
 @pytest.mark.parametrize("host", ["here", "there"])
@@ -127,8 +128,10 @@ async def test_a_server_that_no_host_has_is_defined_from_what_etcd_keeps(stage, 
     assert stage.there.commands["prepare"].files == ()
     assert stage.there.state is SHUT_OFF
     # its agent may not forget the record before libvirt has the server
-    assert phases == [OwnerPhase.LOST]
-    assert (stage.owner.host_id, stage.migration.notes[-1].by) == ("host-2", "alice")
+    assert phases == [OwnerPhase.MIGRATING]
+    owner = stage.owner
+    assert (owner.host_id, owner.phase, owner.migration_id) == ("host-2", OwnerPhase.SETTLED, "")
+    assert stage.migration.notes[-1].by == "alice"
 
 
 async def test_halves_of_a_lost_guest_are_ended_before_it_is_defined_again(stage, settler):
@@ -173,3 +176,19 @@ async def test_a_settling_that_broke_off_can_be_asked_for_again(stage, settler):
     stage.there.before.clear()
     await settle(settler, "kvm-01")
     assert (stage.here.state, stage.there.state) == (RUNNING, ABSENT)
+
+
+async def test_a_definition_that_broke_off_can_be_asked_for_again(stage, settler):
+    stage.put_server(RUNNING, phase=OwnerPhase.LOST)
+    both(stage, ABSENT, ABSENT)
+    stage.etcd.put(keys.DEFINITIONS + "id-web-1", b"<domain/>")
+
+    def away() -> None:
+        raise GodwitError(ErrorCode.AGENT_UNREACHABLE, "no answer")
+
+    stage.there.before["define"] = away
+    await refused(settle(settler, "kvm-02"), ErrorCode.AGENT_UNREACHABLE)
+    assert stage.owner.phase is OwnerPhase.MIGRATING
+    stage.there.before.clear()
+    await settle(settler, "kvm-02")
+    assert (stage.there.state, stage.owner.phase) == (SHUT_OFF, OwnerPhase.SETTLED)
