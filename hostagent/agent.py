@@ -6,6 +6,8 @@ from typing import NoReturn
 
 from hostagent.broadcast import Broadcast
 from hostagent.config import AgentConfig
+from hostagent.copies.desk import Copies
+from hostagent.copies.pulls import Pulls
 from hostagent.driver import LibvirtDriver, NoSuchServer
 from hostagent.events import (
     Change,
@@ -54,6 +56,14 @@ class Agent:
             Journal(config.state_dir),
             publish=self.broadcast.publish,
         )
+        self.copies = Copies(
+            config,
+            etcd,
+            self.driver,
+            self.inventory,
+            self.ownership,
+            publish=self.broadcast.publish,
+        )
         self._register = Register(etcd, self.inventory, self.ownership)
 
     def snapshot(self) -> AgentSnapshot:
@@ -71,13 +81,18 @@ class Agent:
         return AgentSnapshot(
             facts=facts,
             servers=tuple(server.facts for server in self.inventory.servers.values()),
-            jobs=self.jobs.all(),
+            jobs=(*self.jobs.all(), *self.copies.pulls.all()),
             meters=self._meters,
         )
 
     async def load(self) -> None:
         """Read what an earlier process left; before :meth:`run` and before the first call."""
         await self.jobs.load()
+        await self.copies.load()
+
+    def jobs_of(self, migration_id: str) -> Jobs | Pulls:
+        """Who has a job: a live migration away from here, or a copy to here."""
+        return self.copies.pulls if migration_id in self.copies.pulls else self.jobs
 
     async def run(self) -> NoReturn:
         """Follow libvirt and etcd until cancelled."""
@@ -88,6 +103,7 @@ class Agent:
                 tasks.create_task(self._register.run())
                 tasks.create_task(self._meter())
                 tasks.create_task(self.jobs.run())
+                tasks.create_task(self.copies.run())
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.stop()
@@ -116,6 +132,7 @@ class Agent:
         self.inventory.server_changed(event.server_id)
         match event.change:
             case Change.POWERED_ON:
+                self.copies.source.exports.server_started(event.server_id)
                 self._register.powered(event.server_id, on=True)
             case Change.POWERED_OFF:
                 self._register.powered(event.server_id, on=False)
@@ -134,6 +151,7 @@ class Agent:
 
             def on_held(epoch: int) -> None:
                 loop.call_soon_threadsafe(self._register.begin_epoch, epoch)
+                loop.call_soon_threadsafe(self.copies.epoch_began)
 
             self._heartbeat = Heartbeat(
                 self._etcd, facts.host_id, ttl_s=self._config.lease_ttl_s, on_held=on_held

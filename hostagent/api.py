@@ -9,6 +9,7 @@ from litestar.response import ServerSentEvent
 from litestar.types import BeforeRequestHookHandler
 
 from hostagent.agent import Agent
+from hostagent.copies.api import COPY_ROUTES
 from wire.agent import (
     AgentSnapshot,
     CpuComparison,
@@ -59,19 +60,19 @@ async def migrate(agent: Agent, data: MigrateCommand) -> Job:
 @get("/migrations/{migration_id:str}")
 async def migration(agent: Agent, migration_id: str) -> JobDetail:
     """One job with its curve."""
-    return agent.jobs.detail(migration_id)
+    return agent.jobs_of(migration_id).detail(migration_id)
 
 
 @post("/migrations/{migration_id:str}/cancel", status_code=200)
 async def cancel(agent: Agent, migration_id: str, data: JobCommand) -> Job:
     """Abort a job."""
-    return await agent.jobs.cancel(migration_id, data)
+    return await agent.jobs_of(migration_id).cancel(migration_id, data)
 
 
 @post("/migrations/{migration_id:str}/parameters", status_code=200)
 async def parameters(agent: Agent, migration_id: str, data: ParametersCommand) -> Job:
     """Change a job's cap or downtime limit while it runs."""
-    return await agent.jobs.change(migration_id, data)
+    return await agent.jobs_of(migration_id).change(migration_id, data)
 
 
 @post("/migrations/{migration_id:str}/postcopy", status_code=200)
@@ -108,7 +109,7 @@ def make_app(agent: Agent, *, token_sha256: str) -> Litestar:
     async def provide_agent() -> Agent:
         return agent
 
-    routes = [snapshot, events, server, resume, cpu_comparison, *_LIVE_ROUTES]
+    routes = [snapshot, events, server, resume, cpu_comparison, *_LIVE_ROUTES, *COPY_ROUTES]
     return Litestar(
         route_handlers=[Router("/v1", route_handlers=routes)],
         dependencies={"agent": Provide(provide_agent)},

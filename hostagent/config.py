@@ -23,8 +23,21 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Holds one small file for each migration, so that a restarted agent re-attaches."""
     lease_ttl_s: Annotated[int, msgspec.Meta(ge=2)] = 10
     libvirt_uri: str = "qemu:///system"
+    qemu_tls_dir: Path = Path("/etc/pki/qemu")
+    """QEMU's certificates: ``ca-cert.pem``, ``server-cert.pem``, ``server-key.pem``,
+    ``client-cert.pem``, ``client-key.pem``. Disks of stopped servers travel under them."""
+    nbd_ports: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,5}-[0-9]{1,5}$")] = "49300-49399"
+    """Ports on which other hosts read the disks of stopped servers: first and last."""
+    libvirt_log_dir: Path = Path("/var/log/libvirt/qemu")
+    """Where libvirt writes one log for each domain."""
     tls: TlsFiles
     etcd: EtcdConfig
+
+    @property
+    def nbd_port_range(self) -> range:
+        """The ports of :attr:`nbd_ports`."""
+        first, last = self.nbd_ports.split("-")
+        return range(int(first), int(last) + 1)
 
     @property
     def agent_url(self) -> str:

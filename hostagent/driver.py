@@ -9,7 +9,7 @@ import libvirt
 import msgspec
 
 from hostagent.bandwidth import Mirror
-from hostagent.calls import LibvirtRefused, in_thread
+from hostagent.calls import CALL_TIMEOUT_S, LibvirtRefused, in_thread
 from hostagent.config import AgentConfig
 from hostagent.connection import Connection
 from hostagent.cpu import compare_cpu
@@ -201,6 +201,16 @@ class LibvirtDriver:
             "limit the copy of a disk",
             lambda domain: limit_mirror(domain, device, bytes_per_s),
         )
+
+    async def call(
+        self,
+        what: str,
+        function: Callable[[libvirt.virConnect], ResultT],
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> ResultT:
+        """Ask what no other method asks: ``function`` gets a connection, in a thread."""
+        return await self._connection.call(what, function, timeout_s=timeout_s)
 
     async def _ask(
         self, server_id: str, what: str, question: Callable[[libvirt.virDomain], ResultT]

@@ -8,7 +8,7 @@ import msgspec
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd, EtcdUnreachable
 from wire.fleet import OwnerPhase, ServerRecord
-from wire.keys import SERVERS
+from wire.keys import DEFINITIONS, SERVERS
 
 _log = logging.getLogger(__name__)
 
@@ -116,4 +116,80 @@ class Ownership:
             raise GodwitError(
                 ErrorCode.CONFLICT,
                 f"{record.name!r} is held by {holder}, not by {migration_id}",
+            )
+
+    async def require_arrival(self, server_id: str, generation: int, *, migration_id: str) -> None:
+        """Refuse to make anything here for a migration that does not hold the server's record.
+
+        Raises:
+            GodwitError: ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, or ``CONFLICT`` naming who
+                holds it.
+        """
+        record = await self.record(server_id)
+        self._check_generation(server_id, generation)
+        if record is None or record.owner.phase is not OwnerPhase.MIGRATING:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"no migration holds the server {server_id}, and so not {migration_id}",
+            )
+        if record.owner.migration_id != migration_id:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"{record.name!r} is held by {record.owner.migration_id}, not by {migration_id}",
+            )
+
+    async def record(self, server_id: str) -> ServerRecord | None:
+        """The record now; None if there is none.
+
+        Raises:
+            GodwitError: ``ETCD_UNREACHABLE``, or it is no record.
+        """
+        record, _ = await asyncio.to_thread(read_record, self._etcd, server_id)
+        if record is not None:
+            self.saw(record)
+        return record
+
+    async def definition(self, server_id: str) -> str:
+        """The domain XML that the owner's agent stored; empty if there is none.
+
+        Raises:
+            EtcdUnreachable: nobody answers.
+        """
+        stored = await asyncio.to_thread(self._etcd.get, DEFINITIONS + server_id)
+        return "" if stored is None else stored.text
+
+    async def require_owner(self, server_id: str, generation: int, *, host_id: str) -> ServerRecord:
+        """Refuse what only a server's owner may do.
+
+        Raises:
+            GodwitError: ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, or ``CONFLICT`` naming the
+                owner.
+        """
+        record = await self.record(server_id)
+        self._check_generation(server_id, generation)
+        if record is None or record.owner.host_id != host_id:
+            owner = "nobody" if record is None else f"the host {record.owner.host_id}"
+            name = server_id if record is None else repr(record.name)
+            raise GodwitError(
+                ErrorCode.CONFLICT, f"{name} belongs to {owner}, and not to this host ({host_id})"
+            )
+        return record
+
+    async def require_gone(self, server_id: str, generation: int, *, host_id: str) -> None:
+        """Refuse to remove what this host still owns.
+
+        Raises:
+            GodwitError: ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, or ``CONFLICT``.
+        """
+        record = await self.record(server_id)
+        self._check_generation(server_id, generation)
+        if record is None:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"the server {server_id} has no record: nobody says that another host has it",
+            )
+        if record.owner.host_id == host_id:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"{record.name!r} belongs to this host ({host_id}): it is not removed from here",
             )

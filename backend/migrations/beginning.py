@@ -19,6 +19,8 @@ from wire.storage import FileRole, IncomingFile, PrepareCommand
 
 _log = logging.getLogger(__name__)
 
+_OF_DISKS = {FileRole.DISK, FileRole.BACKING}
+
 
 class _Ready(msgspec.Struct, frozen=True, kw_only=True):
     """What was found and made on both hosts before the start."""
@@ -85,19 +87,22 @@ async def _prepare(drive: Drive, migration: Migration) -> _Ready:
 
 
 async def _make_room(drive: Drive, migration: Migration, ready: _Ready) -> _Ready:
-    """Have the target make empty disks for the local ones of the source."""
+    """Have the target make empty disks for the local ones of the source.
+
+    What is to be kept after a failure has to be known there too, even without any disk.
+    """
     report = drive.fleet.reports.get(migration.source_host_id, {}).get(migration.server_id)
-    if report is None or not (carried(report.disks, "live") or report.nvram_path):
+    keep = migration.options.keep_dest_guest_on_failed
+    if not keep and (report is None or not carried(report.disks, "live")):
         return ready
     try:
         storage = await drive.source(migration).storage(migration.server_id)
-        local = [one for one in storage.files if not one.shared]
+        # libvirt takes the NVRAM along, and hosts may share the folder that it lies in
+        local = [one for one in storage.files if not one.shared and one.role in _OF_DISKS]
         disks = tuple(one for one in local if one.role is FileRole.DISK)
         ready = msgspec.structs.replace(
             ready, source_paths=tuple(one.path for one in local if one.owned)
         )
-        if not disks:
-            return ready
         incoming = await drive.target(migration).prepare(
             PrepareCommand(
                 migration_id=migration.migration_id,

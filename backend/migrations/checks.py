@@ -90,7 +90,7 @@ def check_movable(fleet: Fleet, record: ServerRecord, kind: Literal["live", "col
     if now.status in _MIGRATING:
         raise GodwitError(
             ErrorCode.CONFLICT,
-            f"{record.name} already migrates {now.reason} "
+            f"{record.name} already migrates{' ' if now.reason else ''}{now.reason} "
             f"(migration {record.owner.migration_id}); wait for its end or cancel it",
         )
     refusal = cannot_move(record.name, now.status, kind, now.reason)

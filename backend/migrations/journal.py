@@ -166,8 +166,7 @@ class Journal:
 
         Args:
             server_id: whose.
-            seen: the owner that the decision was made on; its agent may have found a lost
-                server since.
+            seen: the owner that the decision was made on.
             owner: the new one.
             migration: the record of its last migration with a note of this; None if there is none.
 
@@ -283,8 +282,9 @@ def _locked(record: ServerRecord, migration: Migration) -> bool:
 
 
 def _still(owner: Owner, seen: Owner) -> bool:
-    migrates = owner.phase is OwnerPhase.MIGRATING
-    return not migrates and owner.host_id == seen.host_id and owner.generation == seen.generation
+    """Whether nobody changed the owner; an agent that finds a lost server changes its phase only."""
+    same = (owner.host_id, owner.generation, owner.migration_id)
+    return same == (seen.host_id, seen.generation, seen.migration_id)
 
 
 def _unchanged(item: KeyValue) -> Condition:

@@ -171,7 +171,8 @@ class Runner:
         self, migration: Migration, final: Migration, own: Callable[[Owner], Owner]
     ) -> Migration:
         """Give the target what it now has, then let go of what the server leaves behind."""
-        if not migration.source_paths:
+        keep = migration.options.keep_dest_guest_on_failed
+        if not (migration.source_paths or keep):
             return final
         completing = msgspec.structs.replace(migration, state=MigrationState.COMPLETING)
 

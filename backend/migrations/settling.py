@@ -6,6 +6,7 @@ keeps it before any other copy is ended: an agent ends only what its host does n
 
 import asyncio
 import logging
+import secrets
 
 import msgspec
 
@@ -72,7 +73,7 @@ class Settler:
         check_acting(self._fleet, self._leadership)
         record = find_server(self._fleet, server)
         keep = find_host(self._fleet, keep_host)
-        if record.owner.phase is OwnerPhase.MIGRATING:
+        if self._migrates(record):
             raise _conflict(
                 f"{record.name} migrates now (migration {record.owner.migration_id}); its end will "
                 "say whether there is anything to settle"
@@ -91,6 +92,11 @@ class Settler:
         else:
             await self._define_again(case, requested_by)
         return self._fleet.records[record.server_id]
+
+    def _migrates(self, record: ServerRecord) -> bool:
+        """Whether a migration holds the server, and not what is left of a settling."""
+        moving = self._fleet.move_under_way(record)
+        return moving is not None and not moving.state.ended
 
     async def _looked_at(self, record: ServerRecord, keep: HostFacts) -> _Case:
         mine = [one for one in self._fleet.migrations.values() if _of(one, record)]
@@ -138,17 +144,18 @@ class Settler:
         server_id, keep_id = case.record.server_id, case.keep.host_id
         ended = [self._name(one) for one in case.others]
         rest = f", ended on {' and '.join(ended)}" if ended else ""
-        owner = self._next(case.record.owner, keep_id, OwnerPhase.SETTLED)
-        await self._write(case, owner, f"settled: kept on {case.keep.name}{rest}", by)
+        owner = self._next(case.record.owner, keep_id)
+        last = self._noted(case, f"settled: kept on {case.keep.name}{rest}", by)
+        await self._drive.journal.settle(server_id, case.record.owner, owner, last)
         await self._remove(case.others, server_id, owner)
         if case.sides[keep_id] is Side.HALTED:
             command = ServerCommand(generation=owner.generation)
             await self._agent(keep_id).resume(server_id, command)
 
     async def _define_again(self, case: _Case, by: str) -> None:
-        """Define a server that no host has whole.
+        """Define a server that no host has whole, under a lock like a migration's.
 
-        It counts as lost until the agent of its new host finds it.
+        If that breaks off, it is asked for again: the lock is nobody's then.
         """
         record, keep_id = case.record, case.keep.host_id
         definition = await self._drive.journal.definition(record.server_id)
@@ -157,24 +164,24 @@ class Settler:
                 f"no host has {record.name}, and etcd keeps no definition of it; define it by hand "
                 f"on {case.keep.name}"
             )
+        lock_id = secrets.token_hex(6)
         owner = record.owner
         if case.sides[keep_id] is not Side.ABSENT:
             # an agent ends only what its host does not own
             elsewhere = next(one for one in case.sides if one != keep_id)
-            owner = await self._hand(case, owner, elsewhere, OwnerPhase.LOST)
+            owner = await self._lock(case, owner, elsewhere, lock_id)
             await self._remove([keep_id], record.server_id, owner)
-        owner = await self._hand(case, owner, keep_id, OwnerPhase.LOST)
+        owner = await self._lock(case, owner, keep_id, lock_id)
         await self._remove(case.others, record.server_id, owner)
         await self._define(case, owner, definition)
-        if case.last is not None:
-            text = f"settled: defined again on {case.keep.name}, stopped"
-            await self._drive.note(case.last.migration_id, text, by=by)
+        last = self._noted(case, f"settled: defined again on {case.keep.name}, stopped", by)
+        settled = self._next(owner, keep_id)
+        await self._drive.journal.settle(record.server_id, owner, settled, last)
 
     async def _define(self, case: _Case, owner: Owner, definition: str) -> None:
         agent, server_id = self._agent(case.keep.host_id), case.record.server_id
-        migration_id = case.last.migration_id if case.last else f"settle-{owner.generation}"
         prepare = PrepareCommand(
-            migration_id=migration_id,
+            migration_id=owner.migration_id,
             server_id=server_id,
             server_name=case.record.name,
             generation=owner.generation,
@@ -185,30 +192,30 @@ class Settler:
         define = DefineCommand(
             server_id=server_id, generation=owner.generation, definition=definition
         )
-        await agent.define(migration_id, define)
-        await agent.complete(migration_id)
+        await agent.define(owner.migration_id, define)
+        await agent.complete(owner.migration_id)
 
     async def _remove(self, host_ids: list[str], server_id: str, owner: Owner) -> None:
         for host_id in host_ids:
             command = ServerCommand(generation=owner.generation)
             await self._agent(host_id).remove(server_id, command)
 
-    async def _hand(self, case: _Case, seen: Owner, host_id: str, phase: OwnerPhase) -> Owner:
-        owner = self._next(seen, host_id, phase)
+    async def _lock(self, case: _Case, seen: Owner, host_id: str, lock_id: str) -> Owner:
+        owner = msgspec.structs.replace(
+            self._next(seen, host_id), phase=OwnerPhase.MIGRATING, migration_id=lock_id
+        )
         await self._drive.journal.settle(case.record.server_id, seen, owner, None)
         return owner
 
-    async def _write(self, case: _Case, owner: Owner, text: str, by: str) -> None:
-        last = noted(case.last, text, by=by) if case.last else None
-        await self._drive.journal.settle(case.record.server_id, case.record.owner, owner, last)
+    def _noted(self, case: _Case, text: str, by: str) -> Migration | None:
+        return noted(case.last, text, by=by) if case.last else None
 
-    def _next(self, owner: Owner, host_id: str, phase: OwnerPhase) -> Owner:
+    def _next(self, owner: Owner, host_id: str) -> Owner:
         health = self._fleet.health.get(host_id)
         return Owner(
             host_id=host_id,
             epoch=health.epoch if health else 0,
             generation=owner.generation + 1,
-            phase=phase,
         )
 
     def _agent(self, host_id: str) -> AgentClient:

@@ -16,6 +16,7 @@ from backend.fleet.stalled import stalled_reason
 from backend.fleet.targets import Targets, host_states
 from backend.migrations.jobs import Jobs
 from backend.publish import Publisher
+from backend.scheduler.move import Move
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, HostPolicy, HostStatus, PowerState, ServerStatus
@@ -238,6 +239,41 @@ def test_a_stopped_server_goes_where_a_running_one_does_not(two, make_host, stat
     targets = Targets(COMPARISONS)
     targets.refresh(two.fleet, placement_changed=True)
     assert targets_of(two, targets) == names
+
+
+def test_tens_of_thousands_of_servers_share_few_answers(two, make_host, make_server, monkeypatch):
+    for number in range(3, 23):
+        host = make_host(number)
+        two.add_host(host)
+        two.report(host)
+    sizes = (1 << 30, 2 << 30)
+    states = (PowerState.RUNNING, PowerState.SHUT_OFF)
+    servers = [
+        make_server(
+            f"web-{number}",
+            memory_bytes=sizes[number % 2],
+            state=states[number // 2 % 2],
+            cpu_xml=f"<cpu><model>{number % 3}</model></cpu>",
+        )
+        for number in range(20_000)
+    ]
+    records = [two.add_record(server, two.hosts[0]) for server in servers]
+    two.report(two.hosts[0], *servers)
+    judged = 0
+    fit = Targets._fit
+
+    def counted(targets: Targets, move: Move):
+        nonlocal judged
+        judged += 1
+        return fit(targets, move)
+
+    monkeypatch.setattr(Targets, "_fit", counted)
+    targets = Targets(COMPARISONS)
+    targets.refresh(two.fleet, placement_changed=True)
+    for record in records:
+        assert len(targets.names(two.fleet, record)) == 21
+    # two sizes, of running servers with three CPUs each and of stopped ones with none
+    assert judged == 2 * 3 + 2
 
 
 def test_a_paused_server_goes_where_a_running_one_does(two):

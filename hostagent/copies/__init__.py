@@ -1,0 +1,1 @@
+"""A server's files, and their way to another host."""

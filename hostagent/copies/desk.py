@@ -1,0 +1,131 @@
+"""All that concerns servers' files on this host: what the API calls, and what goes on by itself."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import NoReturn
+
+import msgspec
+
+from hostagent.config import AgentConfig
+from hostagent.copies import domains
+from hostagent.copies.healing import Healing
+from hostagent.copies.pulls import Pulls
+from hostagent.copies.source import Source
+from hostagent.copies.target import Target
+from hostagent.driver import LibvirtDriver, NoSuchServer
+from hostagent.inventory import Inventory
+from hostagent.ownership import Ownership
+from wire.agent import GuestTruth, ServerCommand
+from wire.errors import ErrorCode, GodwitError
+from wire.etcd import Etcd
+from wire.fleet import PowerState
+
+_log = logging.getLogger(__name__)
+
+_HEAL_S = 30.0
+_RETRY_S = 5.0
+_START_TIMEOUT_S = 40.0
+
+
+class Copies:
+    """The desk; :meth:`run` is its life."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        etcd: Etcd,
+        driver: LibvirtDriver,
+        inventory: Inventory,
+        ownership: Ownership,
+        *,
+        publish: Callable[[msgspec.Struct], None],
+    ) -> None:
+        self._driver = driver
+        self._inventory = inventory
+        self._ownership = ownership
+        self.pulls = Pulls(config, publish=publish)
+        self.source = Source(config, driver, inventory, ownership)
+        self.target = Target(config, driver, inventory, ownership, self.pulls)
+        self._healing = Healing(etcd, ownership, self.source, self.target)
+        self._due = asyncio.Event()
+
+    async def load(self) -> None:
+        """Read what an earlier process left; before :meth:`run` and before the first call."""
+        await self.pulls.load()
+        await self.source.exports.load()
+
+    async def run(self) -> NoReturn:
+        """Carry copies out, and settle what is left of migrations that are over, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.pulls.run())
+            tasks.create_task(self._heal())
+        raise AssertionError  # the tasks above never end
+
+    def epoch_began(self) -> None:
+        """Etcd answers again: look what ended meanwhile."""
+        self._due.set()
+
+    async def _heal(self) -> NoReturn:
+        await self._due.wait()
+        while True:
+            self._due.clear()
+            facts = self._inventory.facts
+            done = facts is not None and self._driver.connected
+            if done and facts is not None:
+                done = await self._healing.run_once(facts.host_id)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEAL_S if done else _RETRY_S):
+                    await self._due.wait()
+
+    async def start(self, server_id: str, command: ServerCommand) -> GuestTruth:
+        """Start a stopped server that this host owns.
+
+        Raises:
+            GodwitError: ``NOT_FOUND``, ``CONFLICT`` naming the owner, ``STALE_GENERATION``,
+                ``ETCD_UNREACHABLE``, or ``LIBVIRT`` with its own text.
+        """
+        await self._require(server_id)
+        await self._ownership.require_owner(server_id, command.generation, host_id=self._host_id())
+        await self._driver.call(
+            "start a domain",
+            lambda handle: domains.start(handle, server_id),
+            timeout_s=_START_TIMEOUT_S,
+        )
+        return await self._driver.truth(server_id)
+
+    async def remove(self, server_id: str, command: ServerCommand) -> GuestTruth:
+        """End and undefine a copy of a server that another host owns; its files stay.
+
+        Raises:
+            GodwitError: ``CONFLICT`` if it belongs to this host or to nobody,
+                ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
+        """
+        await self._ownership.require_gone(server_id, command.generation, host_id=self._host_id())
+        truth = await self._driver.truth(server_id)
+        if truth.job_active:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"the server {server_id} has a migration under way here: cancel that first",
+            )
+        if truth.state is not PowerState.ABSENT:
+            await self._driver.call(
+                "end a domain",
+                lambda handle: domains.destroy(handle, server_id),
+                timeout_s=_START_TIMEOUT_S,
+            )
+            await self._driver.call(
+                "undefine a domain", lambda handle: domains.undefine(handle, server_id)
+            )
+            self._inventory.server_changed(server_id)
+        return await self._driver.truth(server_id)
+
+    async def _require(self, server_id: str) -> None:
+        if (await self._driver.truth(server_id)).state is PowerState.ABSENT:
+            raise NoSuchServer(server_id)
+
+    def _host_id(self) -> str:
+        if self._inventory.facts is None:
+            raise GodwitError(ErrorCode.LIBVIRT, "libvirtd has not answered yet on this host")
+        return self._inventory.facts.host_id
