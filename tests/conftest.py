@@ -1,5 +1,6 @@
 """A lab of real hosts for the tests that need one: ``lab``, ``add_server`` in it, and ``fleet``."""
 
+import fcntl
 import itertools
 import json
 import os
@@ -9,10 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -21,6 +23,7 @@ from lab.errors import LabError
 from lab.fleet import Lab
 from lab.localpool import is_limited
 from lab.node import init_process
+from lab.readiness import operator_client
 from lab.registry import all_resources
 from lab.server import ServerSpec, Workload
 from lab.state import CONTROLLER_NUMBER, LinkLimit
@@ -31,21 +34,47 @@ HOST_COUNT = 4
 _OWN_NAME = re.compile(r"test-(\d+)(-\d+)?")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real hosts take longest: they come first, and short ones fill up the end."""
+    items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+
+
 @pytest.fixture(scope="session")
-def running_lab() -> Iterator[Lab]:
-    """One lab for the whole run, whose name carries this run's pid."""
-    for other in all_resources():
-        named = _OWN_NAME.fullmatch(other.name)
-        if named and not Path(f"/proc/{named[1]}").exists():
-            Lab(other.name).down()
+def in_turn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[None]]:
+    """``with in_turn():`` the other processes of this run wait, if they want the same."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        with (folder / "turn").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return hold
+
+
+@pytest.fixture(scope="session")
+def running_lab(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Lab]:
+    """One lab for all tests of this process, whose name carries its pid."""
     lab = Lab(f"test-{os.getpid()}")
     try:
-        lab.up(host_count=HOST_COUNT, server_count=0)
-        lab.wait_until_ready()
+        with in_turn():  # labs that start side by side would each take too long
+            _end_labs_of_dead_runs()
+            lab.up(host_count=HOST_COUNT, server_count=0)
+            lab.wait_until_ready()
         yield lab
     finally:
         if lab.folders.root.exists():
             lab.down()
+
+
+def _end_labs_of_dead_runs() -> None:
+    for other in all_resources():
+        named = _OWN_NAME.fullmatch(other.name)
+        if named and not Path(f"/proc/{named[1]}").exists():
+            Lab(other.name).down()
 
 
 @pytest.fixture
@@ -105,7 +134,7 @@ def eventually(check: Callable[[], Any], *, within_s: float = 30.0, what: str = 
     while True:
         try:
             answer = check()
-        except (LabError, subprocess.CalledProcessError) as error:
+        except (LabError, httpx.HTTPError, subprocess.CalledProcessError) as error:
             answer, what = None, f"{what}: {error}"
         if answer:
             return answer
@@ -114,11 +143,14 @@ def eventually(check: Callable[[], Any], *, within_s: float = 30.0, what: str = 
 
 
 class Fleet:
-    """A lab with the command line on it."""
+    """A lab with the command line on it; what is asked again and again goes to the API itself."""
 
-    def __init__(self, lab: Lab, add_server: Callable[..., ServerSpec]) -> None:
+    def __init__(
+        self, lab: Lab, add_server: Callable[..., ServerSpec], client: httpx.Client
+    ) -> None:
         self.lab = lab
         self._add_server = add_server
+        self._client = client
 
     @property
     def hosts(self) -> list[str]:
@@ -147,6 +179,13 @@ class Fleet:
         done.check_returncode()
         return json.loads(done.stdout)
 
+    def _get(self, path: str) -> Any:
+        """The API's JSON answer; raises HTTPError when there is none."""
+        # a connection that is kept may be closed by the backend just when it is used again
+        answer = self._client.get(path, headers={"Connection": "close"}, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
     def add_server(
         self,
         host: str = "kvm-01",
@@ -160,8 +199,7 @@ class Fleet:
         workload = Workload(working_set_mb=working_set_mb, dirty_mb_per_s=dirty_mb_per_s)
         spec = self._add_server(host=host, memory_mb=memory_mb, workload=workload, **changes)
         name = spec.name
-        status = "ready" if spec.stopped else "running"
-        eventually(lambda: self.show(name)["status"] == status, what=f"{name} is {status}")
+        self.until_status(name, "ready" if spec.stopped else "running")
         if not spec.stopped:
             eventually(lambda: self.lab.guest_report(host, name).beats, what=f"{name} beats")
         return name
@@ -204,9 +242,8 @@ class Fleet:
         raise AssertionError(f"{node} does not run {program}")
 
     def migration(self, migration_id: str) -> dict[str, Any]:
-        """A migration's record as `godwit migration-show --json` tells it."""
-        shown: dict[str, Any] = self.ask("migration-show", migration_id)
-        return dict(shown.get("migration", shown))
+        """A migration's record as it is now."""
+        return dict(self._get(f"/v1/migrations/{migration_id}")["migration"])
 
     def start_migration(self, name: str, target: str) -> str:
         """Begin a live migration and return its id once memory is being copied."""
@@ -222,25 +259,33 @@ class Fleet:
         return migration_id
 
     def end_of(self, migration_id: str, *, within_s: float = 120.0) -> dict[str, Any]:
-        """Wait for a migration's end, whatever is down meanwhile; its final record."""
+        """Wait for a migration's end, whatever is down meanwhile.
+
+        Its final record as `godwit migration-show --json` tells it.
+        """
 
         def ended() -> dict[str, Any] | None:
-            record = self.migration(migration_id)
-            return record if record["state"] in {"succeeded", "failed", "cancelled"} else None
+            if self.migration(migration_id)["state"] not in {"succeeded", "failed", "cancelled"}:
+                return None
+            shown: dict[str, Any] = self.ask("migration-show", migration_id)
+            return dict(shown.get("migration", shown))
 
         return dict(eventually(ended, within_s=within_s, what=f"{migration_id} ended"))
 
     def until_status(self, name: str, status: str) -> None:
         """Wait until a server is shown with this status word."""
-        eventually(lambda: self.show(name)["status"] == status, what=f"{name} is {status}")
+
+        def shown() -> bool:
+            known = {one["name"]: one["status"] for one in self._get("/v1/servers")}
+            return known.get(name) == status
+
+        eventually(shown, what=f"{name} is {status}")
 
     def until_pool(self, host: str, holds: Callable[[Any], Any]) -> None:
         """Wait until a host's local pool is shown as it should be; None when it has none."""
 
         def shown() -> Any:
-            facts = next(
-                one["facts"] for one in self.ask("host-list") if one["facts"]["name"] == host
-            )
+            facts = self._host(host)["facts"]
             return next((pool for pool in facts["pools"] if pool["name"] == "local"), None)
 
         eventually(lambda: holds(shown()), within_s=60, what=f"local pool of {host}")
@@ -248,18 +293,19 @@ class Fleet:
     @contextmanager
     def maintenance(self, host: str) -> Iterator[None]:
         """Have a host emptied, as etcd tells the backend; nothing of ours writes it yet."""
-        listed = {one["facts"]["name"]: one["facts"]["host_id"] for one in self.ask("host-list")}
-        key = POLICIES + listed[host]
+        key = POLICIES + self._host(host)["facts"]["host_id"]
         self._etcdctl("put", key, msgspec.json.encode(HostPolicy(maintenance=True)).decode())
-        eventually(lambda: self._policy(host)["maintenance"], what=f"{host} in maintenance")
+        eventually(lambda: self._host(host)["policy"]["maintenance"], what=f"{host} in maintenance")
         try:
             yield
         finally:
             self._etcdctl("del", key)
-            eventually(lambda: not self._policy(host)["maintenance"], what=f"{host} in service")
+            eventually(
+                lambda: not self._host(host)["policy"]["maintenance"], what=f"{host} in service"
+            )
 
-    def _policy(self, host: str) -> Any:
-        return next(one["policy"] for one in self.ask("host-list") if one["facts"]["name"] == host)
+    def _host(self, name: str) -> Any:
+        return next(one for one in self._get("/v1/hosts") if one["facts"]["name"] == name)
 
     def _etcdctl(self, *arguments: str) -> None:
         url = f"https://{self.lab.state.address(CONTROLLER_NUMBER)}:{programs.ETCD_PORT}"
@@ -271,22 +317,32 @@ class Fleet:
     def wait_until_healthy(self) -> None:
         """Wait until every host is online again."""
         eventually(
-            lambda: all(host["status"] == "online" for host in self.ask("host-list")),
+            lambda: all(host["status"] == "online" for host in self._get("/v1/hosts")),
             within_s=60,
             what="every host online",
         )
 
 
 @pytest.fixture
-def fleet(lab: Lab, add_server: Callable[..., ServerSpec]) -> Iterator[Fleet]:
+def make_fleet() -> Iterator[Callable[[Lab, Callable[..., ServerSpec]], Fleet]]:
+    """Puts the command line on a lab."""
+    with ExitStack() as clients:
+
+        def make(lab: Lab, add_server: Callable[..., ServerSpec]) -> Fleet:
+            client = clients.enter_context(operator_client(lab.state, lab.folders))
+            return Fleet(lab, add_server, client)
+
+        yield make
+
+
+@pytest.fixture
+def fleet(
+    lab: Lab,
+    add_server: Callable[..., ServerSpec],
+    make_fleet: Callable[[Lab, Callable[..., ServerSpec]], Fleet],
+) -> Iterator[Fleet]:
     """The lab with no server on it; kvm-01 and kvm-02 are alike, 03 and 04 are not."""
-    fleet = Fleet(lab, add_server)
+    fleet = make_fleet(lab, add_server)
     yield fleet
     fleet.clear_links()
     fleet.wait_until_healthy()
-
-
-@pytest.fixture(scope="session")
-def make_fleet() -> type[Fleet]:
-    """Puts the command line on another lab."""
-    return Fleet

@@ -12,7 +12,10 @@ from lab.differences import MISSING_FEATURE, OTHER_KERNEL
 from lab.fleet import Lab
 from lab.server import ServerSpec
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.xdist_group("differences"),  # one lab of six hosts is enough
+]
 
 DEMANDING = f"""
 <cpu mode='custom' match='exact'>
@@ -24,11 +27,12 @@ PLAIN = "<cpu mode='custom' match='exact'><model>qemu64</model></cpu>"
 
 
 @pytest.fixture(scope="module")
-def lab():
+def lab(in_turn):
     lab = Lab(f"test-{os.getpid()}-6")
     try:
-        lab.up(host_count=6, server_count=0)
-        lab.wait_until_ready()
+        with in_turn():
+            lab.up(host_count=6, server_count=0)
+            lab.wait_until_ready()
         yield lab
     finally:
         if lab.folders.root.exists():

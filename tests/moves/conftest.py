@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from lab.server import ServerSpec
 
 
 @pytest.fixture(scope="module")
-def six_hosts_lab() -> Iterator[Lab]:
+def six_hosts_lab(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Lab]:
     lab = Lab(f"test-{os.getpid()}-6")
     try:
-        lab.up(host_count=6, server_count=0)
-        lab.wait_until_ready()
+        with in_turn():
+            lab.up(host_count=6, server_count=0)
+            lab.wait_until_ready()
         yield lab
     finally:
         if lab.folders.root.exists():

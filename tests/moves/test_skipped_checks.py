@@ -7,7 +7,11 @@ import pytest
 
 from lab.differences import MISSING_FEATURE
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.timeout(200),
+    pytest.mark.xdist_group("skipped checks"),  # one lab of six hosts is enough
+]
 
 SOURCE, TARGET = "kvm-01", "kvm-02"
 OTHER_MICROCODE, OTHER_KERNEL, FEWER_FEATURES = "kvm-03", "kvm-05", "kvm-06"
