@@ -197,6 +197,8 @@ class Fleet:
     ) -> str:
         """Add a server with a name of its own, and wait until Godwit shows it; the name."""
         workload = Workload(working_set_mb=working_set_mb, dirty_mb_per_s=dirty_mb_per_s)
+        if "data_mb" in changes:
+            changes = {"disk_mb": changes["data_mb"] + 16, **changes}
         spec = self._add_server(host=host, memory_mb=memory_mb, workload=workload, **changes)
         name = spec.name
         self.until_status(name, "ready" if spec.stopped else "running")
