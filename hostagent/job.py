@@ -15,9 +15,9 @@ from hostagent.driver import JobReading, LibvirtDriver
 from hostagent.journal import Entry, Journal
 from hostagent.ledger import Ledger
 from hostagent.permission import (
-    require_broken,
     require_cancellable,
     require_changeable,
+    require_in_postcopy,
     require_postcopy,
 )
 from hostagent.postcopy import is_half, observed_postcopy
@@ -169,17 +169,16 @@ class MigrationJob:
         self._wake.set()
 
     async def recover(self) -> None:
-        """Go on with a post-copy whose connection broke; while it is tried, it is not tried twice.
+        """Go on with a post-copy whose connection broke; one that goes on is left alone.
 
         Raises:
-            GodwitError: ``CONFLICT`` if nothing is broken, or ``LIBVIRT``.
+            GodwitError: ``CONFLICT`` if there is no post-copy, or ``LIBVIRT``.
         """
-        require_broken(self._ledger.entry)
-        if self._call is not None:
+        require_in_postcopy(self._ledger.entry)
+        if self.job.postcopy is not PostcopyState.PAUSED or self._call is not None:
             return
         await self._driver.break_off_postcopy(self.job.server_id)
         if self._call is None:
-            self._ledger.note("recovery of post-copy begun")
             self._await_call(
                 self._driver.migrate(departure_of(self._ledger.entry, resumes_postcopy=True))
             )
@@ -205,6 +204,7 @@ class MigrationJob:
                     if self.job.postcopy is PostcopyState.PAUSED:
                         self._ledger.note(f"post-copy not recovered: {error}")
                 else:
+                    self._see_arrival()
                     return ""
             try:
                 reading = await self._driver.read_job(self.job.server_id)
@@ -240,6 +240,12 @@ class MigrationJob:
             self._ledger.note(
                 f"the guest runs on {self._ledger.entry.command.target_host_name} by post-copy"
             )
+
+    def _see_arrival(self) -> None:
+        """A recovery may be over before anybody has looked at it."""
+        if self.job.postcopy is PostcopyState.PAUSED:
+            self._ledger.change(postcopy=PostcopyState.ACTIVE)
+            self._ledger.note("post-copy went on")
 
     async def _observe(self, reading: JobReading) -> None:
         entry, postcopy = self._ledger.entry, self.job.postcopy
