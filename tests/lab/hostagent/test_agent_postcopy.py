@@ -26,14 +26,15 @@ def ask(caller, command, act: str) -> Job:
 
 
 @pytest.fixture
-def restless(lab, new_server, alive, command, agents, copying):
+def restless(lab, new_server, alive, command, agents, copying, room):
     """A guest on its way by pre-copy over a slow link; its name and its command."""
 
-    def begin(*, postcopy: bool = True):
-        spec, server_id = new_server(memory_mb=96, workload=RESTLESS)
+    def begin(*, postcopy: bool = True, storage: str = "shared", **options: object):
+        spec, server_id = new_server(memory_mb=96, workload=RESTLESS, storage=storage)
         alive("kvm-01", spec.name, beats=1)
         lab.limit_link("kvm-01", LinkLimit(rate_bits_per_s=40_000_000))
-        order = command(server_id, "kvm-02", postcopy=postcopy)
+        disks = () if storage == "shared" else (room(spec.name),)
+        order = command(server_id, "kvm-02", postcopy=postcopy, disks=disks, **options)
         agents("kvm-01").post("/v1/migrations", order, Job)
         copying(agents("kvm-01"), order["migration_id"])
         return spec.name, order
@@ -64,7 +65,7 @@ def in_postcopy(until, agents):
 
 
 def test_a_guest_runs_on_by_post_copy(lab, agents, restless, in_postcopy, ended, runs_once, alive):
-    name, order = restless()
+    name, order = restless(storage="mixed")
     server_id, source, target = order["server_id"], agents("kvm-01"), agents("kvm-02")
     in_postcopy(order)
     ask(source, order, "postcopy")
@@ -106,7 +107,7 @@ def test_a_guest_runs_on_by_post_copy(lab, agents, restless, in_postcopy, ended,
     assert not detail.samples[0].postcopy
     runs_once(server_id, on="kvm-02", not_on="kvm-01")
     report = alive("kvm-02", name, beats=2)
-    assert (report.boots, report.memory_faults) == (1, 0)
+    assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)
 
 
 def test_a_migration_that_was_not_made_ready_cannot_switch(agents, restless, ended):
@@ -125,7 +126,7 @@ def test_a_migration_that_was_not_made_ready_cannot_switch(agents, restless, end
 def test_a_post_copy_that_was_cut_is_recovered_by_another_agent(
     lab, agents, restless, in_postcopy, until, ended, runs_once, alive
 ):
-    name, order = restless()
+    name, order = restless(enable_tls=True)
     server_id, source = order["server_id"], agents("kvm-01")
 
     def job() -> Job:
