@@ -16,23 +16,31 @@ PCI = "<source><address domain='0x0000' bus='0x3b' slot='0x0a' function='0x1'/><
             "network card, PCI device 0000:3b:0a.1",
         ),
         (
-            "<hostdev mode='subsystem' type='usb'><source><vendor id='0x046d'/>"
-            "<product id='0xc52b'/><address bus='1' device='4'/></source></hostdev>",
+            (
+                "<hostdev mode='subsystem' type='usb'><source><vendor id='0x046d'/>"
+                "<product id='0xc52b'/><address bus='1' device='4'/></source></hostdev>"
+            ),
             "USB device 046d:c52b",
         ),
         (
-            "<hostdev mode='subsystem' type='usb'><source><address bus='1' device='4'/>"
-            "</source></hostdev>",
+            (
+                "<hostdev mode='subsystem' type='usb'><source><address bus='1' device='4'/>"
+                "</source></hostdev>"
+            ),
             "USB device 1-4",
         ),
         (
-            "<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source>"
-            "<address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/></source></hostdev>",
+            (
+                "<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source>"
+                "<address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/></source></hostdev>"
+            ),
             "mediated device c2177883-f1bb-47f0-914d-32a22e3a8804",
         ),
         (
-            "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/>"
-            "</source></hostdev>",
+            (
+                "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/>"
+                "</source></hostdev>"
+            ),
             "SCSI device scsi_host0",
         ),
         (
@@ -40,8 +48,10 @@ PCI = "<source><address domain='0x0000' bus='0x3b' slot='0x0a' function='0x1'/><
             "vDPA network card /dev/vhost-vdpa-0",
         ),
         (
-            "<tpm model='tpm-tis'><backend type='passthrough'><device path='/dev/tpm0'/>"
-            "</backend></tpm>",
+            (
+                "<tpm model='tpm-tis'><backend type='passthrough'><device path='/dev/tpm0'/>"
+                "</backend></tpm>"
+            ),
             "TPM /dev/tpm0",
         ),
         ("<hostdev mode='subsystem' type='new'/>", "new device of the host"),
