@@ -24,7 +24,7 @@ from hostagent.postcopy import is_half, observed_postcopy
 from hostagent.steering import Steering
 from wire.agent import Job, JobDetail, JobSample, JobState
 from wire.errors import GodwitError
-from wire.migration import MigrationParameters, PostcopyState, Sample, Statistics
+from wire.migration import MigrationParameters, PostcopyState, Statistics
 
 _log = logging.getLogger(__name__)
 
@@ -60,12 +60,11 @@ class MigrationJob:
         self._driver = driver
         self._publish = publish
         self._curve = Curve(entry.log, origin=entry.origin)
-        self._steering = Steering(driver, entry)
+        self._steering = Steering(driver, self._ledger)
         self._call: asyncio.Future[None] | None = None
         self._statistics: Statistics | None = None
         self._completed = asyncio.Event()
         self._wake = asyncio.Event()
-        self._limiting = asyncio.Lock()
         self._aborting: asyncio.Task[None] | None = None
 
     @property
@@ -93,6 +92,7 @@ class MigrationJob:
             self._curve.take_up()
         else:
             self._await_call(call)
+            self._say_what_holds()
         if self._ledger.entry.job.cancel_requested:
             self._abort()
         error = await self._follow()
@@ -138,16 +138,18 @@ class MigrationJob:
         require_changeable(self._ledger.entry, parameters)
         limit_ms, cap = parameters.downtime_limit_ms, parameters.max_bandwidth_bytes_per_s
         if limit_ms is not None:
-            async with self._limiting:
-                await self._driver.limit_downtime(self.job.server_id, limit_ms)
-                self._ledger.put(downtime_limit_ms=limit_ms)
+            await self._steering.limit_downtime(limit_ms)
         if cap is not None:
             self._ledger.put(max_bandwidth_bytes_per_s=cap)
-            said = holding_text(cap)
-            if said:
-                self._ledger.note(said)
+            self._say_what_holds()
         await self._ledger.keep()
         self._wake.set()
+
+    def _say_what_holds(self) -> None:
+        cap = self._ledger.entry.max_bandwidth_bytes_per_s
+        said = "" if cap is None else holding_text(cap)
+        if said:
+            self._ledger.note(said)
 
     async def switch_to_postcopy(self) -> None:
         """Let the guest run on the target now; asked again, it stays as it is.
@@ -272,27 +274,7 @@ class MigrationJob:
             self._ledger.advance(JobState.COPYING_DISKS)
         elif not self._ledger.advance(JobState.COPYING_MEMORY) and new_pass:
             self._ledger.change()
-        await self._steer(sample, new_pass=new_pass)
-
-    async def _steer(self, sample: Sample, *, new_pass: bool) -> None:
-        """Hold the cap, and raise the downtime limit if that lets the migration finish."""
-        entry, cap = self._ledger.entry, self._ledger.entry.max_bandwidth_bytes_per_s
-        try:
-            if cap is not None:
-                await self._steering.hold_cap(cap, memory_copied=sample.pass_number > 0)
-            if new_pass and entry.command.options.quickly_finish:
-                await self._finish_quickly(sample)
-        except GodwitError as error:
-            _log.warning("%s: not steered: %s", self.job.migration_id, error.message)
-
-    async def _finish_quickly(self, sample: Sample) -> None:
-        async with self._limiting:
-            before_ms = self._ledger.entry.downtime_limit_ms
-            raised_ms = await self._steering.finish_quickly(self._ledger.entry, sample)
-            if raised_ms is None:
-                return
-            self._ledger.put(downtime_limit_ms=raised_ms)
-        self._ledger.note(f"downtime limit raised from {before_ms} to {raised_ms} ms")
+        await self._steering.steer(sample, new_pass=new_pass)
 
     def _abort(self) -> None:
         if self._aborting is None:

@@ -44,9 +44,7 @@ class Ledger:
         self._publish(job)
 
     def note(self, text: str) -> None:
-        """Add what was decided or happened; the same again is no news."""
-        if self.job.notes and self.job.notes[-1].text == text:
-            return
+        """Add what was decided or happened."""
         _log.info("%s: %s", self.job.migration_id, text)
         note = Note(at_ms=time.time_ns() // 1_000_000, text=text)
         self.change(notes=(*self.job.notes, note))
