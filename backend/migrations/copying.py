@@ -27,8 +27,6 @@ _log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
 _QUIET_S = 3.0
-_BROKEN_OFF = {ErrorCode.AGENT_UNREACHABLE, ErrorCode.NOT_FOUND}
-"""NOT_FOUND: the agent was started anew, and forgot what it had been told."""
 
 
 class _Broken(Exception):
@@ -63,8 +61,9 @@ class FilesCopy:
                 job = await self._pulled(export, wanted)
                 await self._compare(wanted, job)
             except GodwitError as error:
-                if error.code not in _BROKEN_OFF:
-                    raise NotBegun(error.message) from None
+                if error.code is not ErrorCode.NOT_FOUND:
+                    self._patience.check_error(error)
+                # else the agent was started anew, and forgot what it had been told
                 reason = error.message
             except _Broken as error:
                 reason = str(error)
