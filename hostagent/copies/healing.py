@@ -75,9 +75,9 @@ class Healing:
 
     async def _departure(self, migration_id: str, outgoing: Outgoing, host_id: str) -> None:
         server = await self._ownership.record(outgoing.server_id)
-        if await self._ended(migration_id, server) is None or server is None:
+        if await self._ended(migration_id, server) is None:
             return
-        if server.owner.host_id == host_id:
+        if server is None or server.owner.host_id == host_id:
             await self._source.forget(migration_id)
             return
         if server.owner.phase is OwnerPhase.SETTLED:

@@ -333,7 +333,11 @@ class Pull:
                 await self._require_source(now_s - since_s)
 
     def _waits_for_source(self) -> bool:
-        return any(share < 1 for share in self._under_way.values()) or not self._plans
+        return (
+            any(share < 1 for share in self._under_way.values())
+            or any(not connecting.done() for connecting in self._sources.values())
+            or len(self._plans) < len(self._record.command.files)
+        )
 
     async def _require_source(self, silent_s: float) -> None:
         """Refuse to wait on for a host that cannot be reached, or says nothing at all.

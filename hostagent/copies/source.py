@@ -15,7 +15,7 @@ from hostagent.inventory import Inventory
 from hostagent.journal import check_migration_id
 from hostagent.ownership import Ownership
 from hostagent.pools import holding_pool
-from wire.agent import GuestTruth
+from wire.agent import GuestTruth, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostFacts, PowerState
 from wire.storage import Export, ExportCommand, FileRole, ReleaseCommand, ServerStorage
@@ -55,8 +55,10 @@ class Source:
         if described is None:
             raise NoSuchServer(server_id)
         pools = self._facts().pools
+        nvram_dir = str(self._config.nvram_dir)
         looking = in_thread(
-            lambda: server_storage(described, server_id, pools), name=f"storage {server_id}"
+            lambda: server_storage(described, server_id, pools, nvram_dir=nvram_dir),
+            name=f"storage {server_id}",
         )
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT_S):
@@ -105,6 +107,16 @@ class Source:
         )
         self._outgoing.write(migration_id, outgoing)
 
+    async def note_departure(self, command: MigrateCommand) -> None:
+        """Remember which files a running server leaves behind, should this host be away then.
+
+        Raises:
+            GodwitError: ``NOT_FOUND`` or ``LIBVIRT``.
+        """
+        check_migration_id(command.migration_id)
+        storage = await self.storage(command.server_id)
+        await asyncio.to_thread(self._note, command.migration_id, storage)
+
     async def exported(self, migration_id: str) -> Export:
         """An export as it is now.
 
@@ -122,7 +134,11 @@ class Source:
         record = self.exports.find(migration_id)
         if record.export.port:
             truth = await self._driver.truth(record.command.server_id)
-            if truth.state is not PowerState.SHUT_OFF:
+            if truth.state is PowerState.ABSENT:
+                self.exports.mark_changed(
+                    migration_id, f"{record.server_name!r} was removed while it was copied"
+                )
+            elif truth.state is not PowerState.SHUT_OFF:
                 self.exports.server_started(record.command.server_id)
             await self.exports.check(migration_id)
         return await self.exports.close(migration_id)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,7 +59,8 @@ class Target:
         self._inventory = inventory
         self._ownership = ownership
         self._records = Records(config.state_dir / "incoming", IncomingRecord)
-        self._busy = asyncio.Lock()
+        self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By server id: each one's files are made and removed one after the other."""
         self._pulls = pulls
 
     async def prepare(self, command: PrepareCommand) -> Incoming:
@@ -71,15 +73,19 @@ class Target:
         await self._ownership.require_arrival(
             command.server_id, command.generation, migration_id=command.migration_id
         )
-        async with self._busy:
+        async with self._busy[command.server_id]:
             known = await self._read(command.migration_id)
             if known is not None:
-                return known.incoming
+                return (await self._with_digests(known)).incoming
             await self._clear_leftovers(command)
             await self._require_name_free(command)
             facts = self._facts()
             placed = await asyncio.to_thread(
-                place_files, command, facts.pools, host_name=facts.name
+                place_files,
+                command,
+                facts.pools,
+                host_name=facts.name,
+                nvram_dir=str(self._config.nvram_dir),
             )
             record = IncomingRecord(command=command, files=placed)
             await self._write(record)  # before anything is made: an agent that dies here clears it
@@ -87,9 +93,7 @@ class Target:
                 if command.kind == "live":
                     await asyncio.to_thread(make_empty, command, placed)
                 else:
-                    digested = [await asyncio.to_thread(with_present_digest, one) for one in placed]
-                    record = msgspec.structs.replace(record, files=tuple(digested))
-                    await self._write(record)
+                    record = await self._with_digests(record)
             except (Refused, OSError) as error:
                 await self._remove_files(record)
                 await asyncio.to_thread(self._records.remove, command.migration_id)
@@ -98,6 +102,15 @@ class Target:
                 raise Refused(f"{error.filename}: {error.strerror}") from None
             await self._refresh(record)
             return record.incoming
+
+    async def _with_digests(self, record: IncomingRecord) -> IncomingRecord:
+        """Know what is there already; also after an agent died while it read that."""
+        if all(one.made or one.file.present_digest for one in record.files):
+            return record
+        digested = [await asyncio.to_thread(with_present_digest, one) for one in record.files]
+        record = msgspec.structs.replace(record, files=tuple(digested))
+        await self._write(record)
+        return record
 
     async def _clear_leftovers(self, command: PrepareCommand) -> None:
         """Remove what earlier migrations of the same server left here; what is kept stays."""
@@ -157,14 +170,14 @@ class Target:
                 the definition is another server's, ``STALE_GENERATION``, ``ETCD_UNREACHABLE``,
                 ``LIBVIRT`` with its own text.
         """
-        record = await self._find(migration_id, command.server_id)
         _, defined_id = domain_xml.name_and_id(command.definition)
         if defined_id != command.server_id:
             raise GodwitError(
                 ErrorCode.BAD_REQUEST,
                 f"the definition is that of {defined_id}, and not of {command.server_id}",
             )
-        async with self._busy:
+        async with self._busy[command.server_id]:
+            record = await self._find(migration_id, command.server_id)
             if not record.defined:
                 await self._ownership.require_arrival(
                     command.server_id, command.generation, migration_id=migration_id
@@ -220,7 +233,7 @@ class Target:
                 ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
         """
         check_migration_id(migration_id)
-        async with self._busy:
+        async with self._busy[command.server_id]:
             record = await self._read(migration_id)
             if record is None:
                 return Discarded()
@@ -295,14 +308,13 @@ class Target:
             GodwitError: ``BAD_REQUEST``, or ``CONFLICT`` with the system's text.
         """
         check_migration_id(migration_id)
-        async with self._busy:
-            record = await self._read(migration_id)
-            if record is None or not record.kept:
-                return
-            await asyncio.to_thread(_remove, record.kept)
-            await asyncio.to_thread(_remove_folder, self._kept_folder(migration_id))
-            await asyncio.to_thread(self._records.remove, migration_id)
-            await self._refresh(record)
+        record = await self._read(migration_id)
+        if record is None or not record.kept:
+            return
+        await asyncio.to_thread(_remove, record.kept)
+        await asyncio.to_thread(_remove_folder, self._kept_folder(migration_id))
+        await asyncio.to_thread(self._records.remove, migration_id)
+        await self._refresh(record)
 
     async def all(self) -> dict[str, IncomingRecord]:
         """What came or comes here, by migration."""
