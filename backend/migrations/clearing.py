@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from backend.migrations.drive import ASK_AGAIN_S, Drive
+from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive
 from backend.migrations.guests import is_offline
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import Kept, Migration
@@ -90,8 +90,7 @@ async def complete_target(drive: Drive, migration: Migration) -> None:
 
 
 def _hopeless(drive: Drive, host_id: str, error: GodwitError, deadline_s: float) -> bool:
-    """A refusal stays one; an agent or a libvirtd that is started anew answers soon."""
-    if error.code not in {ErrorCode.AGENT_UNREACHABLE, ErrorCode.LIBVIRT}:
+    if error.code not in MAY_PASS:
         return True
     return is_offline(drive.fleet, host_id) or time.monotonic() > deadline_s
 

@@ -282,7 +282,7 @@ def _locked(record: ServerRecord, migration: Migration) -> bool:
 
 
 def _still(owner: Owner, seen: Owner) -> bool:
-    """Whether nobody changed the owner; an agent that finds a lost server changes its phase only."""
+    """Whether nobody changed the owner; an agent that finds a lost server changes the phase."""
     same = (owner.host_id, owner.generation, owner.migration_id)
     return same == (seen.host_id, seen.generation, seen.migration_id)
 
