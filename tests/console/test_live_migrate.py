@@ -34,7 +34,7 @@ async def pilot(open_console, settled):
 
 async def test_targets_that_fit_come_first_and_the_others_say_why_not(pilot):
     assert isinstance(pilot.app.screen, LiveDialog)
-    assert "web-2 moves away from kvm-02" in text_of(pilot, "#intention")
+    assert "web-2 leaves kvm-02 while it runs" in text_of(pilot, "#intention")
     rows = text_of(pilot, "#targets").splitlines()[1:]
     assert [row.split("  ")[0] for row in rows] == ["best: kvm-05", "kvm-05", "kvm-02", "kvm-03"]
     assert "2 reasons: microcode 0x42e on kvm-01" in rows[3]

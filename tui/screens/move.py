@@ -52,7 +52,7 @@ class MoveDialog(Dialog[Migration]):
     MoveDialog > #box { width: 120; height: 94%; max-height: 40; }
     MoveDialog #intention { height: 1; }
     MoveDialog #targets { height: 1fr; margin: 1 0 0 0; }
-    MoveDialog #verdicts { height: 40%; border-top: solid $rule; }
+    MoveDialog #verdicts { height: 34%; border-top: solid $rule; }
     MoveDialog #options { border-top: solid $rule; }
     MoveDialog.-low > #box { height: 100%; }
     MoveDialog.-low #targets { margin: 0; }
@@ -66,6 +66,7 @@ class MoveDialog(Dialog[Migration]):
         self._table: Table[candidates.Target] = Table(
             Listing(candidates.columns(desk.glyphs)), id="targets", sortable=False
         )
+        self._verdicts = Lines(id="verdicts")
         self._option_lines = Lines(id="options")
         self._said: list[Line] = []
         self._asking = False
@@ -76,7 +77,7 @@ class MoveDialog(Dialog[Migration]):
         """What for, the targets, the verdicts on the one under the cursor, and the options."""
         yield Lines(id="intention")
         yield self._table
-        yield Lines(id="verdicts")
+        yield self._verdicts
         yield self._option_lines
 
     def on_mount(self) -> None:
@@ -91,6 +92,7 @@ class MoveDialog(Dialog[Migration]):
         # the rule above takes a line
         self._option_lines.styles.height = options.option_rows(self.place, self.room) + 1
         self._show_options()
+        self.call_after_refresh(self._show_verdicts)
 
     def action_ask_again(self) -> None:
         """Ask for the candidates as they are now; not while a migration is being begun."""
@@ -213,9 +215,10 @@ class MoveDialog(Dialog[Migration]):
     def _show_verdicts(self) -> None:
         lines = list(self._said)
         target = self._table.cursor_row
+        height = self._verdicts.size.height - len(lines)
         if target is not None:
-            lines += candidates.verdict_lines(target, self.room, self.desk.glyphs)
-        self.query_one("#verdicts", Lines).show(lines)
+            lines += candidates.verdict_lines(target, self.room, height, self.desk.glyphs)
+        self._verdicts.show(lines)
 
 
 class LiveDialog(MoveDialog):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tui.listing import Column, natural
-from tui.paint import Line, Span, Tone, wrap
+from tui.paint import Line, Span, Tone, cut, line, pad, wrap
 from tui.views.glyphs import Glyphs
 from wire.fleet import Candidate, FilterVerdict
 
@@ -109,28 +109,53 @@ def _reason(target: Target) -> Span:
     return Span(f"{count}{reasons[0]}", Tone.DIM)
 
 
-def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
-    """Every filter's word on the target under the cursor: refusals, risk, then what passed."""
+def verdict_lines(target: Target, width: int, height: int, glyphs: Glyphs) -> list[Line]:
+    """Every filter's word on the target under the cursor: a line for each, if there is room."""
     if target.candidate is None:
         return wrap("No host passes every filter; the rows below say why.", width, Tone.WARN)
-    lines: list[Line] = []
-    for each in target.candidate.verdicts:
+    risk = target.candidate.risk
+    lines = wrap(f"{glyphs.warn} risk: {risk}", width, Tone.STRONG) if risk else []
+    verdicts = target.candidate.verdicts
+    if len(lines) + len(verdicts) + 1 <= height:
+        return [*lines, _title(width), *(_row(each, width, glyphs) for each in verdicts)]
+    for each in verdicts:
         if not each.passed:
             text = f"{glyphs.bad} {each.reason or each.filter}"
             lines += wrap(text, width, Tone.WARN)
     for each in target.skipped:
         lines += wrap(f"{glyphs.warn} skipped: {each.reason}", width, Tone.WARN)
-    if target.candidate.risk:
-        lines += wrap(f"{glyphs.warn} risk: {target.candidate.risk}", width, Tone.STRONG)
     skipped = {each.filter for each in target.skipped}
-    passed = [
-        _value(each)
-        for each in target.candidate.verdicts
-        if each.passed and each.filter not in skipped
-    ]
+    passed = [_value(each) for each in verdicts if each.passed and each.filter not in skipped]
     if passed:
         lines += wrap(f"{glyphs.fits} passed: {', '.join(passed)}", width, Tone.GOOD)
     return lines
+
+
+_NAME_WIDTH, _WORD_WIDTH = 16, 9
+
+
+def _title(width: int) -> Line:
+    each = (width - _NAME_WIDTH - _WORD_WIDTH) // 2
+    titles = [pad("  FILTER", _NAME_WIDTH), pad("VERDICT", _WORD_WIDTH), pad("WANTED", each)]
+    return line(Span(f"{''.join(titles)}FOUND", Tone.DIM))
+
+
+def _row(verdict: FilterVerdict, width: int, glyphs: Glyphs) -> Line:
+    """Filter, what is wanted and what was found; a sentence where it compares no values."""
+    if verdict.skipped and verdict.reason:
+        mark, word, tone = glyphs.warn, "skipped", Tone.WARN
+    elif verdict.passed:
+        mark, word, tone = glyphs.fits, "passed", Tone.GOOD
+    else:
+        mark, word, tone = glyphs.bad, "refused", Tone.WARN
+    name = f"{pad(f'{mark} {verdict.filter}', _NAME_WIDTH - 1)} {pad(word, _WORD_WIDTH)}"
+    room = width - _NAME_WIDTH - _WORD_WIDTH
+    if not verdict.wanted and not verdict.found:
+        return Span(name, tone), Span(cut(verdict.reason, room), tone)
+    each = room // 2
+    values = f"{pad(verdict.wanted, each - 1)} {cut(verdict.found, each)}"
+    plain = verdict.passed and not verdict.skipped
+    return Span(name, tone), Span(values, Tone.PLAIN if plain else tone)
 
 
 def _value(verdict: FilterVerdict) -> str:
