@@ -41,7 +41,7 @@ async def test_targets_that_fit_come_first_and_the_others_say_why_not(pilot):
 
 
 async def test_the_verdicts_are_those_of_the_target_under_the_cursor(pilot):
-    assert "passed: online" in text_of(pilot, "#verdicts")
+    assert "✔ online" in text_of(pilot, "#verdicts")
     await pilot.press("G")
     await pilot.pause()
     shown = text_of(pilot, "#verdicts")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tui.listing import Column, natural
-from tui.paint import Line, Span, Tone, cut, line, pad, wrap
+from tui.paint import Line, Span, Tone, cut, pad, wrap
 from tui.views.glyphs import Glyphs
 from wire.fleet import Candidate, FilterVerdict
 
@@ -109,59 +109,36 @@ def _reason(target: Target) -> Span:
     return Span(f"{count}{reasons[0]}", Tone.DIM)
 
 
-def verdict_lines(target: Target, width: int, height: int, glyphs: Glyphs) -> list[Line]:
-    """Every filter's word on the target under the cursor: a line for each, if there is room."""
+def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
+    """Every filter's word on the target under the cursor: refusals, risk, then what passed."""
     if target.candidate is None:
         return wrap("No host passes every filter; the rows below say why.", width, Tone.WARN)
-    risk = target.candidate.risk
-    lines = wrap(f"{glyphs.warn} risk: {risk}", width, Tone.STRONG) if risk else []
+    lines: list[Line] = []
     verdicts = target.candidate.verdicts
-    if len(lines) + len(verdicts) + 1 <= height:
-        return [*lines, _title(width), *(_row(each, width, glyphs) for each in verdicts)]
     for each in verdicts:
         if not each.passed:
-            text = f"{glyphs.bad} {each.reason or each.filter}"
-            lines += wrap(text, width, Tone.WARN)
+            lines += wrap(f"{glyphs.bad} {each.reason or each.filter}", width, Tone.WARN)
+    if target.candidate.risk:
+        lines += wrap(f"{glyphs.warn} risk: {target.candidate.risk}", width, Tone.STRONG)
     for each in target.skipped:
         lines += wrap(f"{glyphs.warn} skipped: {each.reason}", width, Tone.WARN)
     skipped = {each.filter for each in target.skipped}
-    passed = [_value(each) for each in verdicts if each.passed and each.filter not in skipped]
+    passed = [each for each in verdicts if each.passed and each.filter not in skipped]
     if passed:
-        lines += wrap(f"{glyphs.fits} passed: {', '.join(passed)}", width, Tone.GOOD)
+        lines.append(_columns("  PASSED", "WANTED", "FOUND", width, Tone.DIM))
+    for each in passed:
+        name = f"{glyphs.fits} {each.filter}"
+        lines.append(_columns(name, each.wanted, each.found, width, Tone.GOOD))
     return lines
 
 
-_NAME_WIDTH, _WORD_WIDTH = 16, 9
+_NAME_WIDTH = 20
 
 
-def _title(width: int) -> Line:
-    each = (width - _NAME_WIDTH - _WORD_WIDTH) // 2
-    titles = [pad("  FILTER", _NAME_WIDTH), pad("VERDICT", _WORD_WIDTH), pad("WANTED", each)]
-    return line(Span(f"{''.join(titles)}FOUND", Tone.DIM))
-
-
-def _row(verdict: FilterVerdict, width: int, glyphs: Glyphs) -> Line:
-    """Filter, what is wanted and what was found; a sentence where it compares no values."""
-    if verdict.skipped and verdict.reason:
-        mark, word, tone = glyphs.warn, "skipped", Tone.WARN
-    elif verdict.passed:
-        mark, word, tone = glyphs.fits, "passed", Tone.GOOD
-    else:
-        mark, word, tone = glyphs.bad, "refused", Tone.WARN
-    name = f"{pad(f'{mark} {verdict.filter}', _NAME_WIDTH - 1)} {pad(word, _WORD_WIDTH)}"
-    room = width - _NAME_WIDTH - _WORD_WIDTH
-    if not verdict.wanted and not verdict.found:
-        return Span(name, tone), Span(cut(verdict.reason, room), tone)
-    each = room // 2
-    values = f"{pad(verdict.wanted, each - 1)} {cut(verdict.found, each)}"
-    plain = verdict.passed and not verdict.skipped
-    return Span(name, tone), Span(values, Tone.PLAIN if plain else tone)
-
-
-def _value(verdict: FilterVerdict) -> str:
-    """A filter that passed, with the values that it compared: ``microcode (0x42e)``."""
-    if not verdict.wanted and not verdict.found:
-        return verdict.filter
-    if verdict.wanted == verdict.found or not verdict.found:
-        return f"{verdict.filter} ({verdict.wanted})"
-    return f"{verdict.filter} (wanted {verdict.wanted or '-'}, found {verdict.found})"
+def _columns(name: str, wanted: str, found: str, width: int, tone: Tone) -> Line:
+    """A filter that passed, and the values that it compared."""
+    half = (width - _NAME_WIDTH) // 2
+    values = f"{pad(wanted, half - 1)} {cut(found, half)}".rstrip()
+    return Span(pad(name, _NAME_WIDTH), tone), Span(
+        values, Tone.DIM if tone is Tone.DIM else Tone.PLAIN
+    )
