@@ -261,13 +261,7 @@ class Fleet:
         """Begin a live migration and return its id once memory is being copied."""
         begun = self.ask("server-live-migrate", "--prefer-host", target, name)
         migration_id = str(begun["migration_id"])
-
-        def copying() -> bool:
-            state = self.migration(migration_id)["state"]
-            assert state not in {"failed", "cancelled", "succeeded"}, f"already {state}"
-            return bool(state == "copying_memory")
-
-        eventually(copying, what="copying memory")
+        self.until_state(migration_id, "copying_memory")
         return migration_id
 
     def end_of(self, migration_id: str, *, within_s: float = 120.0) -> dict[str, Any]:
