@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 _SAMPLE_S = 0.25
 _LAST_EVENT_S = 1.0
 """How long libvirt's word about a finished job may come after the end of its call."""
+_ABORTED = "libvirt aborted the migration, as it was asked to"
+_UNEXPLAINED = "libvirt ended the migration while the host agent was away, without a reason"
+"""What an agent says of a job that it took up: the reason went to the call of the one before."""
 
 
 class MigrationJob:
@@ -291,7 +294,7 @@ class MigrationJob:
         if self._statistics is not None:
             error = ""
         elif stays and not error:
-            error = "libvirt ended the migration while the host agent was away, without a reason"
+            error = _ABORTED if self.job.cancel_requested else _UNEXPLAINED
         statistics = self._curve.final_statistics(self._statistics)
         if statistics is not None:
             self._curve.close(statistics)

@@ -15,8 +15,8 @@ FINISHED_PASSES = 3
 third tells what remains when passes are short."""
 MARGIN = 0.25
 """On a link of 400 Mbit/s real pauses were 4 to 25 % longer than what remained at the measured
-bandwidth: the last pass carries less (36 to 42 MiB/s after 44 to 46), and device state and the start
-on the other side come on top. With this margin none was longer than the limit."""
+bandwidth: the last pass carries less (36 to 42 MiB/s after 44 to 46), and device state and the
+start on the other side come on top. With this margin none was longer than the limit."""
 
 
 def raised_limit_ms(

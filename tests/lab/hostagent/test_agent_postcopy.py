@@ -104,6 +104,7 @@ def test_a_guest_runs_on_by_post_copy(lab, agents, restless, in_postcopy, ended,
     assert (detail.job.error, detail.job.postcopy) == ("", PostcopyState.ACTIVE)
     assert [note.text for note in detail.job.notes] == ["the guest runs on kvm-02 by post-copy"]
     assert any(sample.postcopy for sample in detail.samples)
+    assert detail.job.statistics.downtime_ms > 0
     assert not detail.samples[0].postcopy
     runs_once(server_id, on="kvm-02", not_on="kvm-01")
     report = alive("kvm-02", name, beats=2)
