@@ -8,7 +8,6 @@ from collections.abc import Callable
 import msgspec
 
 from hostagent import repeated
-from hostagent.bandwidth import holding_text
 from hostagent.curve import Curve
 from hostagent.departure import departure_of
 from hostagent.driver import JobReading, LibvirtDriver
@@ -95,7 +94,7 @@ class MigrationJob:
             self._curve.take_up()
         else:
             self._await_call(call)
-            self._say_what_holds()
+            self._steering.say_what_holds()
         if self._ledger.entry.job.cancel_requested:
             self._abort()
         error = await self._follow()
@@ -143,16 +142,9 @@ class MigrationJob:
         if limit_ms is not None:
             await self._steering.limit_downtime(limit_ms)
         if cap is not None:
-            self._ledger.put(max_bandwidth_bytes_per_s=cap)
-            self._say_what_holds()
+            self._steering.cap(cap)
         await self._ledger.keep()
         self._wake.set()
-
-    def _say_what_holds(self) -> None:
-        cap = self._ledger.entry.max_bandwidth_bytes_per_s
-        said = "" if cap is None else holding_text(cap)
-        if said:
-            self._ledger.note(said)
 
     async def switch_to_postcopy(self) -> None:
         """Let the guest run on the target now; asked again, it stays as it is.
