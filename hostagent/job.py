@@ -8,7 +8,6 @@ from collections.abc import Callable
 import msgspec
 
 from hostagent import repeated
-from hostagent.bandwidth import holding_text
 from hostagent.curve import Curve
 from hostagent.departure import departure_of
 from hostagent.driver import JobReading, LibvirtDriver
@@ -31,6 +30,9 @@ _log = logging.getLogger(__name__)
 _SAMPLE_S = 0.25
 _LAST_EVENT_S = 1.0
 """How long libvirt's word about a finished job may come after the end of its call."""
+_ABORTED = "libvirt aborted the migration, as it was asked to"
+_UNEXPLAINED = "libvirt ended the migration while the host agent was away, without a reason"
+"""What an agent says of a job that it took up: the reason went to the call of the one before."""
 
 
 class MigrationJob:
@@ -92,7 +94,7 @@ class MigrationJob:
             self._curve.take_up()
         else:
             self._await_call(call)
-            self._say_what_holds()
+            self._steering.say_what_holds()
         if self._ledger.entry.job.cancel_requested:
             self._abort()
         error = await self._follow()
@@ -140,16 +142,9 @@ class MigrationJob:
         if limit_ms is not None:
             await self._steering.limit_downtime(limit_ms)
         if cap is not None:
-            self._ledger.put(max_bandwidth_bytes_per_s=cap)
-            self._say_what_holds()
+            self._steering.cap(cap)
         await self._ledger.keep()
         self._wake.set()
-
-    def _say_what_holds(self) -> None:
-        cap = self._ledger.entry.max_bandwidth_bytes_per_s
-        said = "" if cap is None else holding_text(cap)
-        if said:
-            self._ledger.note(said)
 
     async def switch_to_postcopy(self) -> None:
         """Let the guest run on the target now; asked again, it stays as it is.
@@ -291,7 +286,7 @@ class MigrationJob:
         if self._statistics is not None:
             error = ""
         elif stays and not error:
-            error = "libvirt ended the migration while the host agent was away, without a reason"
+            error = _ABORTED if self.job.cancel_requested else _UNEXPLAINED
         statistics = self._curve.final_statistics(self._statistics)
         if statistics is not None:
             self._curve.close(statistics)

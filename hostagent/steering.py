@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from hostagent.bandwidth import Mirror, divided
+from hostagent.bandwidth import Mirror, divided, holding_text
 from hostagent.driver import LibvirtDriver
 from hostagent.ledger import Ledger
 from hostagent.quick_finish import raised_limit_ms
@@ -49,6 +49,18 @@ class Steering:
                 await self._finish_quickly(sample)
         except GodwitError as error:
             _log.warning("%s: not steered: %s", entry.job.migration_id, error.message)
+
+    def cap(self, total_bytes_per_s: int) -> None:
+        """Hold another cap from the next look on."""
+        self._ledger.put(max_bandwidth_bytes_per_s=total_bytes_per_s)
+        self.say_what_holds()
+
+    def say_what_holds(self) -> None:
+        """Note it if libvirt cannot hold the cap exactly."""
+        total_bytes_per_s = self._ledger.entry.max_bandwidth_bytes_per_s
+        said = "" if total_bytes_per_s is None else holding_text(total_bytes_per_s)
+        if said:
+            self._ledger.note(said)
 
     async def limit_downtime(self, limit_ms: int) -> None:
         """Set the longest pause that QEMU may plan, because a person wants it.

@@ -1,5 +1,7 @@
 """What an agent publishes is what its host is."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -22,6 +24,8 @@ def test_facts_are_the_hosts_own(lab, agents, etcd):
         assert facts.libvirt_cpu_model in lab.virsh(host, "capabilities")
         assert "qemu" in facts.virt_types
         assert "pc" in facts.machine_types
+        # QEMU runs as root on the lab's hosts
+        assert facts.postcopy is Path("/proc/sys/vm/unprivileged_userfaultfd").exists()
         assert {pool.name: pool.shared for pool in facts.pools} == {"shared": True, "local": False}
         stored = etcd.get(FACTS + facts.host_id)
         published = msgspec.json.decode(stored.value, type=HostFacts)

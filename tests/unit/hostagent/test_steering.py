@@ -173,3 +173,15 @@ async def test_no_pause_is_limited_in_post_copy(libvirt, steered):
     await steering.steer(SAMPLE, new_pass=True)
     assert libvirt.told == []
     assert ledger.job.notes == ()
+
+
+async def test_a_cap_that_libvirt_cannot_hold_is_noted(libvirt, steered):
+    steering, ledger = steered(disks=False)
+    steering.say_what_holds()
+    steering.cap(5 * MIB)
+    assert ledger.job.notes == ()
+    steering.cap(MIB // 2)
+    (note,) = ledger.job.notes
+    assert note.text.startswith("memory may take 1.0 MiB/s although the cap is 0.5 MiB/s")
+    await steering.steer(SAMPLE, new_pass=False)
+    assert libvirt.told == [("memory", MIB), ("postcopy", MIB)]
