@@ -9,11 +9,12 @@ import logging
 
 import msgspec
 
+from hostagent.copies.clearing import Clearing
 from hostagent.copies.incoming import IncomingRecord
 from hostagent.copies.leaving import Outgoing
+from hostagent.copies.room import Room
 from hostagent.copies.source import Source
 from hostagent.copies.target import Target
-from hostagent.ownership import Ownership
 from wire.errors import GodwitError
 from wire.etcd import Etcd
 from wire.fleet import OwnerPhase, ServerRecord
@@ -27,16 +28,20 @@ _log = logging.getLogger(__name__)
 class Healing:
     """Settles what is left of migrations that are over."""
 
-    def __init__(self, etcd: Etcd, ownership: Ownership, source: Source, target: Target) -> None:
+    def __init__(
+        self, etcd: Etcd, room: Room, *, source: Source, target: Target, clearing: Clearing
+    ) -> None:
         self._etcd = etcd
-        self._ownership = ownership
+        self._room = room
+        self._ownership = room.ownership
         self._source = source
         self._target = target
+        self._clearing = clearing
 
     async def run_once(self, host_id: str) -> bool:
         """Look at everything once; False if something could not be settled yet."""
         done = True
-        for migration_id, record in (await self._target.all()).items():
+        for migration_id, record in (await self._room.all()).items():
             if not record.kept:
                 done &= await self._tried(self._arrival(migration_id, record, host_id))
         for migration_id, outgoing in (await self._source.outgoing()).items():
@@ -71,7 +76,7 @@ class Healing:
             keep=keep,
             job_record=msgspec.json.encode(migration).decode() if keep else "",
         )
-        await self._target.discard(migration_id, command)
+        await self._clearing.discard(migration_id, command)
 
     async def _departure(self, migration_id: str, outgoing: Outgoing, host_id: str) -> None:
         server = await self._ownership.record(outgoing.server_id)
