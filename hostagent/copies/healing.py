@@ -6,6 +6,8 @@ nobody can say how it ended, is left alone.
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
@@ -48,11 +50,11 @@ class Healing:
             done &= await self._tried(self._departure(migration_id, outgoing, host_id))
         return done
 
-    async def _tried(self, settling: "asyncio.Future[None] | object") -> bool:
+    async def _tried(self, settling: Coroutine[Any, Any, None]) -> bool:
         try:
-            await settling  # type: ignore[misc]  # a coroutine of this class
-        except GodwitError as error:
-            _log.warning("not settled yet: %s", error.message)
+            await settling
+        except (GodwitError, OSError) as error:
+            _log.warning("not settled yet: %s", error)
             return False
         return True
 
@@ -61,15 +63,13 @@ class Healing:
         migration = await self._ended(migration_id, server)
         if migration is None:
             return
-        if server is not None and server.owner.host_id == host_id:
-            _log.info("%s: %r has come here", migration_id, server.name)
+        came = server is not None and server.owner.host_id == host_id
+        if came or migration.state is MigrationState.SUCCEEDED:
+            _log.info("%s: %r has come here", migration_id, record.command.server_name)
             await self._target.complete(migration_id)
             return
         _log.info("%s: %r has not come", migration_id, record.command.server_name)
-        keep = (
-            migration.state is not MigrationState.SUCCEEDED
-            and migration.options.keep_dest_guest_on_failed
-        )
+        keep = migration.options.keep_dest_guest_on_failed
         command = DiscardCommand(
             server_id=record.command.server_id,
             generation=record.command.generation if server is None else server.owner.generation,
@@ -117,5 +117,5 @@ def _forgotten(migration_id: str, server: ServerRecord | None) -> Migration:
         server_name="" if server is None else server.name,
         source_host_id="",
         source_host_name="",
-        state=MigrationState.SUCCEEDED,
+        state=MigrationState.FAILED,
     )
