@@ -20,7 +20,7 @@ class Leadership:
 
     def __init__(self, etcd: Etcd, name: str) -> None:
         self._etcd = etcd
-        self._name = name
+        self.name = name
         self._turns: asyncio.Queue[bool] = asyncio.Queue()
         self._fence = 0
         self.leading = False
@@ -46,7 +46,7 @@ class Leadership:
             self._etcd,
             keys.LEADER,
             ttl_s=TTL_S,
-            value=self._name.encode,
+            value=self.name.encode,
             only_if_absent=True,
             on_held=lambda: turn(leads=True),
             on_lost=lambda: turn(leads=False),
@@ -67,7 +67,7 @@ class Leadership:
                 await _end(term)
                 term = None
                 if self.leading and not leads:
-                    _log.warning("%s no longer leads", self._name)
+                    _log.warning("%s no longer leads", self.name)
                 self.leading = False
                 if leads:
                     term = asyncio.create_task(self._lead(duty, on_change), name="leader")
@@ -91,7 +91,7 @@ class Leadership:
     ) -> None:
         self._fence = await self._our_revision()
         self.leading = True
-        _log.info("%s leads", self._name)
+        _log.info("%s leads", self.name)
         on_change()
         await duty()
 
@@ -101,9 +101,9 @@ class Leadership:
             try:
                 item = await asyncio.to_thread(self._etcd.get, keys.LEADER)
             except EtcdUnreachable as error:
-                _log.warning("%s does not lead yet: %s", self._name, error.message)
+                _log.warning("%s does not lead yet: %s", self.name, error.message)
             else:
-                if item is not None and item.value.decode() == self._name:
+                if item is not None and item.value.decode() == self.name:
                     return item.mod_revision
             await asyncio.sleep(_RETRY_S)
 

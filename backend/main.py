@@ -13,14 +13,18 @@ from backend.api.app import make_app
 from backend.api.context import Context
 from backend.config import BackendConfig
 from backend.events import Broadcaster
+from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from backend.follow.streams import Streams
 from backend.leader import Leadership
+from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
+from backend.migrations.leading import Leader
+from backend.migrations.settling import Settler
 from backend.publish import Publisher
 from backend.tokens import load_tokens
 from wire.config import ConfigError, load_config, read_token
@@ -45,7 +49,8 @@ async def run(config: BackendConfig) -> None:
         context=client_context(config.tls),
         token=read_token(config.agent_token_file),
     )
-    publisher = Publisher(fleet, jobs, broadcaster)
+    comparisons = Comparisons(agents)
+    publisher = Publisher(fleet, jobs, broadcaster, comparisons)
 
     def on_sample(migration_id: str, sample: Sample) -> None:
         broadcaster.publish("sample", MigrationSample(migration_id=migration_id, sample=sample))
@@ -55,8 +60,14 @@ async def run(config: BackendConfig) -> None:
         fleet.changes.wake.set()
 
     leadership = Leadership(etcd, config.name)
-    drive = Drive(fleet=fleet, agents=agents, jobs=jobs, journal=Journal(etcd, leadership, fleet))
-    desk = Desk(drive, leadership, name=config.name)
+    drive = Drive(
+        fleet=fleet,
+        agents=agents,
+        jobs=jobs,
+        journal=Journal(etcd, leadership, fleet),
+        comparisons=comparisons,
+    )
+    wake = asyncio.Event()
     context = Context(
         version=version("godwit"),
         fleet=fleet,
@@ -64,7 +75,10 @@ async def run(config: BackendConfig) -> None:
         jobs=jobs,
         publisher=publisher,
         broadcaster=broadcaster,
-        desk=desk,
+        comparisons=comparisons,
+        desk=Desk(drive, leadership, wake),
+        acts=Acts(drive, leadership),
+        settler=Settler(drive, leadership),
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)
@@ -75,7 +89,7 @@ async def run(config: BackendConfig) -> None:
                 group.create_task(follower.run()),
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
-                group.create_task(leadership.run(desk.lead, on_leadership)),
+                group.create_task(leadership.run(Leader(drive, wake).lead, on_leadership)),
             ]
             await serve(
                 make_app(context, tokens),

@@ -6,6 +6,7 @@ import contextlib
 import msgspec
 
 from backend.events import Broadcaster
+from backend.fleet.cpus import Comparisons
 from backend.fleet.host_view import host_view
 from backend.fleet.known import Fleet
 from backend.fleet.server_view import server_view
@@ -27,11 +28,13 @@ _AGE_S = 5.0
 class Publisher:
     """Holds the views as last told; API answers and events come from the same."""
 
-    def __init__(self, fleet: Fleet, jobs: Jobs, broadcaster: Broadcaster) -> None:
+    def __init__(
+        self, fleet: Fleet, jobs: Jobs, broadcaster: Broadcaster, comparisons: Comparisons
+    ) -> None:
         self._fleet = fleet
         self._jobs = jobs
         self._broadcaster = broadcaster
-        self._targets = Targets()
+        self._targets = Targets(comparisons)
         self._stalled: set[str] = set()
         self.hosts: dict[str, HostView] = {}
         self.servers: dict[str, ServerView] = {}

@@ -1,5 +1,6 @@
 """What this host is: read from ``/proc`` and from libvirt's capabilities."""
 
+import hashlib
 import importlib.metadata
 import os
 import re
@@ -46,6 +47,10 @@ def read_facts(handle: libvirt.virConnect, config: AgentConfig) -> HostFacts:
         ),
         machine_types=_machine_types(capabilities, architecture),
         virt_types=_virt_types(capabilities, architecture),
+        guest_cpus=tuple(
+            f"{virt_type}:{_guest_cpu(handle, architecture, virt_type)}"
+            for virt_type in _virt_types(capabilities, architecture)
+        ),
         qemu_version=dotted_version(handle.getVersion()),
         libvirt_version=dotted_version(handle.getLibVersion()),
         agent_version=importlib.metadata.version("godwit"),
@@ -134,3 +139,13 @@ def _virt_types(capabilities: ET.Element, architecture: str) -> tuple[str, ...]:
             }
         )
     )
+
+
+def _guest_cpu(handle: libvirt.virConnect, architecture: str, virt_type: str) -> str:
+    """Digest of the best CPU that a guest gets here (``virConnectGetDomainCapabilities``)."""
+    try:
+        xml = handle.getDomainCapabilities(None, architecture, None, virt_type)
+    except libvirt.libvirtError:
+        return "none"  # offered, but libvirt cannot run it here
+    mode = ET.fromstring(xml).find("cpu/mode[@name='host-model']")  # noqa: S314 - libvirtd's own
+    return "none" if mode is None else hashlib.sha256(ET.tostring(mode)).hexdigest()[:16]

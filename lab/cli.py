@@ -16,7 +16,7 @@ from rich.console import Console
 from lab import network, programs
 from lab.errors import LabError
 from lab.fleet import Lab
-from lab.server import ServerSpec, Storage, Workload
+from lab.server import LOCAL_DISK_MB, ImageFormat, Medium, ServerSpec, Storage, Workload
 from lab.state import LinkLimit
 from lab.status import status_table
 
@@ -171,6 +171,21 @@ def link(name: str, host: str, rate: str | None, delay: str | None, *, clear: bo
     Lab(name).limit_link(host, limit)
 
 
+@main.command()
+@lab_command
+@click.argument("host")
+@click.option("--leave-mb", type=int, help="How much of its local storage stays free.")
+@click.option("--clear", is_flag=True, help="Give the host its space back.")
+def fill(name: str, host: str, leave_mb: int | None, *, clear: bool) -> None:
+    """Let a host's local storage run full, or give its space back.
+
+    The pool has to be empty when it is filled for the first time.
+    """
+    if clear == (leave_mb is not None):
+        raise click.UsageError("give --leave-mb, or --clear alone")
+    Lab(name).limit_pool(host, leave_mb)
+
+
 @main.command("exec", context_settings={"ignore_unknown_options": True})
 @lab_command
 @click.argument("host")
@@ -179,6 +194,9 @@ def execute(name: str, host: str, command: tuple[str, ...]) -> None:
     """Run a command inside a host: godwit-lab exec kvm-01 -- virsh list."""
     argv = Lab(name).exec_argv(host, command, folder=str(Path.cwd()))
     os.execvp(argv[0], argv)  # noqa: S606  (the terminal and the exit status are the command's own)
+
+
+_MEDIUM = click.Choice(["shared", "local"])
 
 
 @main.command("add-server")
@@ -194,7 +212,36 @@ def execute(name: str, host: str, command: tuple[str, ...]) -> None:
     default="shared",
     show_default=True,
 )
+@click.option(
+    "--format",
+    "image_format",
+    type=click.Choice(["raw", "qcow2"]),
+    default="raw",
+    show_default=True,
+    help="Of its disks' images.",
+)
+@click.option(
+    "--disk-mb",
+    default=LOCAL_DISK_MB,
+    show_default=True,
+    help="Virtual size of its local disk, whose image is sparse.",
+)
+@click.option(
+    "--data-mb",
+    default=0,
+    show_default=True,
+    help="How much of the local disk holds random data.",
+)
+@click.option(
+    "--chain", is_flag=True, help="Local disk: an overlay of a snapshot of a cached image (qcow2)."
+)
+@click.option("--cdrom", type=_MEDIUM, help="A CD-ROM whose image lies there.")
+@click.option("--floppy", type=_MEDIUM, help="A floppy whose image lies there.")
+@click.option("--passthrough", is_flag=True, help="Wants a PCI device; only with --stopped.")
+@click.option("--cpu-feature", default="", help="Such as aes: it does not run without it.")
+@click.option("--uefi", is_flag=True, help="UEFI with its variables in a file; boots nothing.")
 @click.option("--stopped", is_flag=True, help="Define it without starting it.")
+@click.option("--paused", is_flag=True, help="Suspend it once it has begun to run.")
 def add_server(  # noqa: PLR0917  (click passes its arguments by name)
     name: str,
     server: str,
@@ -203,8 +250,13 @@ def add_server(  # noqa: PLR0917  (click passes its arguments by name)
     working_set_mb: int,
     dirty_mb_per_s: float,
     storage: Storage,
-    *,
-    stopped: bool,
+    image_format: ImageFormat,
+    disk_mb: int,
+    data_mb: int,
+    cdrom: Medium | None,
+    floppy: Medium | None,
+    cpu_feature: str,
+    **flags: bool,
 ) -> None:
     """Define a server on a host, and start it."""
     spec = ServerSpec(
@@ -213,7 +265,13 @@ def add_server(  # noqa: PLR0917  (click passes its arguments by name)
         memory_mb=memory_mb,
         workload=Workload(working_set_mb=working_set_mb, dirty_mb_per_s=dirty_mb_per_s),
         storage=storage,
-        stopped=stopped,
+        format=image_format,
+        disk_mb=disk_mb,
+        data_mb=data_mb,
+        cdrom=cdrom or "",
+        floppy=floppy or "",
+        cpu_feature=cpu_feature,
+        **flags,
     )
     Lab(name).add_server(spec)
 

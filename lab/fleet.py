@@ -2,64 +2,44 @@
 
 import shutil
 import signal
-import subprocess
 import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
 from lab import (
     acceleration,
-    guest,
-    hypervisor,
+    localpool,
     network,
     node,
     processes,
-    programs,
     readiness,
-    report,
+    servers,
 )
 from lab.errors import LabError
-from lab.folders import LabFolders
 from lab.preparation import boot_spec, prepare
-from lab.processes import ProcessId
 from lab.registry import (
     claim,
     labs_root,
     locked,
     read_resources,
-    read_state,
     unknown_lab,
     write_state,
 )
-from lab.report import GuestReport
 from lab.server import ServerSpec, check_spec
 from lab.state import CONTROLLER, LabState, LinkLimit, Node, ServerEntry
+from lab.view import LabView
 
 MOST_HOSTS = 32
 
 
-class Lab:
+class Lab(LabView):
     """One lab by its name. Every change holds the lab's folder against other commands."""
 
     def __init__(self, name: str, *, say: Callable[[str], None] = lambda _line: None) -> None:
-        self.name = name
-        self.folders = LabFolders.of(name)
+        super().__init__(name)
         self._say = say
-
-    @property
-    def state(self) -> LabState:
-        """What is recorded now.
-
-        Raises:
-            LabError: there is no such lab.
-        """
-        state = read_state(self.name)
-        if state is None:
-            raise unknown_lab(self.name)
-        return state
 
     def _locked(self) -> AbstractContextManager[None]:
         if not self.folders.root.exists():
@@ -154,14 +134,6 @@ class Lab:
         spec = boot_spec(self.state, self.folders, each)
         node.start(self.state, each, spec, self.folders.node(each.name), self._replace_node)
 
-    def init(self, name: str) -> ProcessId:
-        """PID 1 of a node that is on.
-
-        Raises:
-            LabError: there is no such node, or it is off.
-        """
-        return node.require_init(self.state, name)
-
     # ------------------------------------------------------------------ servers
 
     def _choose_virt_type(self) -> None:
@@ -194,45 +166,21 @@ class Lab:
             return entry.server_id
 
     def _make_missing_servers(self) -> None:
-        """Make each server that is recorded and was not made yet."""
-        state = self.state
-        missing = [entry for entry in state.servers if not entry.made]
-        inits = {entry.spec.host: self.init(entry.spec.host) for entry in missing}
-
-        def make(entry: ServerEntry) -> None:
-            init = inits[entry.spec.host]
-            guest.create(entry.spec, entry.server_id, self.folders, init, state.virt_type)
-
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(make, missing))
-        self._write(servers=tuple(replace(entry, made=True) for entry in state.servers))
+        missing = servers.make_missing(self.state, self.folders)
+        self._write(servers=tuple(replace(entry, made=True) for entry in self.state.servers))
         if missing:
             placed = (f"{entry.spec.name} on {entry.spec.host}" for entry in missing)
             self._say("servers   " + ", ".join(placed))
 
     def remove_server(self, name: str) -> None:
-        """End a server wherever it runs, and remove its domain, its disks and its console's log.
+        """End a server wherever it runs, and remove its domain, its files and its console's log.
 
         Raises:
             LabError: the lab has no such server, or libvirt refuses.
         """
         with self._locked():
             state = self.state
-            entry = next((each for each in state.servers if each.spec.name == name), None)
-            if entry is None:
-                raise LabError(f"lab {self.name} has no server {name!r}")
-            hosts = [host.name for host in state.hosts]
-            inits = filter(None, (node.init_process(host) for host in state.hosts))
-            guest.remove(name, hosts, list(inits), self.folders)
-            self._write(servers=tuple(each for each in state.servers if each is not entry))
-
-    def guest_report(self, host: str, server: str) -> GuestReport:
-        """What a guest on this host says of itself, read from its memory."""
-        return report.read_guest_report(self.init(host), server)
-
-    def memory_losses(self, host: str, server: str) -> list[str]:
-        """Compare every byte of a running guest's working set; empty when it is whole."""
-        return report.check_memory(self.init(host), self.folders, host, server)
+            write_state(servers.remove(state, self.folders, servers.find(state, name)))
 
     # ------------------------------------------------------------------ faults and links
 
@@ -274,6 +222,20 @@ class Lab:
             network.set_limit(self.state, each, self.init(name).pid, limit)
             self._replace_node(replace(each, limit=limit))
 
+    def limit_pool(self, name: str, free_mb: int | None) -> None:
+        """Leave only so much free space in a host's local pool; None gives all of it back.
+
+        Raises:
+            LabError: the host is off, its pool holds images that would be hidden, or the figure
+                cannot be.
+        """
+        with self._locked():
+            init = self.init(name)
+            if free_mb is None:
+                localpool.clear(init, self.folders, name)
+            else:
+                localpool.limit(init, self.folders, name, free_mb)
+
     def signal_program(self, name: str, program: str, number: signal.Signals) -> None:
         """Send a signal to a program: etcd or backend (controller), libvirtd or hostagent (hosts).
 
@@ -281,34 +243,3 @@ class Lab:
             LabError: the node is off, or the program does not run now.
         """
         node.signal_program(self.init(name), program, number)
-
-    # ------------------------------------------------------------------ inside a host
-
-    def environment(self, role: str = "operator") -> dict[str, str]:
-        """Environment variables with which ``godwit`` finds this lab, as operator or viewer."""
-        return programs.console_environment(self.state, self.folders, role)
-
-    def exec_argv(self, name: str, command: Sequence[str], *, folder: str = "/") -> list[str]:
-        """The command line that runs a command inside a host, in a folder of the host."""
-        return node.enter_argv(self.init(name), command, folder=folder)
-
-    def execute(
-        self, name: str, *command: str, timeout_s: float = 60.0
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside a host and return its status and output."""
-        return subprocess.run(
-            self.exec_argv(name, command),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-
-    def virsh(self, name: str, *commands: str, timeout_s: float = 60.0) -> str:
-        """Run virsh commands on a host and return their output.
-
-        Raises:
-            LabError: one failed, with virsh's words.
-        """
-        return hypervisor.virsh(self.init(name), *commands, timeout_s=timeout_s)

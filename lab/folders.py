@@ -6,11 +6,19 @@ import msgspec
 
 from lab.registry import lab_folder
 
-SHARED_PATH = Path("/var/lib/libvirt/shared")
+LIBVIRT_PATH = Path("/var/lib/libvirt")
+"""What each host has of its own, apart from the folders that are shared."""
+SHARED_PATH = LIBVIRT_PATH / "shared"
 """Path of the shared pool in every host."""
-LOCAL_PATH = Path("/var/lib/libvirt/images")
+LOCAL_PATH = LIBVIRT_PATH / "images"
 """Path of the local pool in every host."""
-CONSOLES_PATH = Path("/var/lib/libvirt/consoles")
+LOCAL_DISK_PATH = LIBVIRT_PATH / "local-disk"
+"""Where a host has the disk of its local pool mounted while its space is limited."""
+IMAGE_CACHE_PATH = LIBVIRT_PATH / "image-cache"
+"""Path of the pool of base images in a host; each host has its own."""
+NVRAM_PATH = LIBVIRT_PATH / "qemu" / "nvram"
+"""Where libvirt keeps the variables of UEFI guests on a host."""
+CONSOLES_PATH = LIBVIRT_PATH / "consoles"
 """Path of the guests' serial output in every host; shared, so that it follows a guest."""
 
 
@@ -54,3 +62,7 @@ class LabFolders(msgspec.Struct, frozen=True, kw_only=True):
     def local(self, name: str) -> Path:
         """Volumes of a host's local pool."""
         return self.root / name / "libvirt" / "images"
+
+    def local_disk(self, name: str) -> Path:
+        """Disk of a host's local pool while its space is limited (:mod:`lab.localpool`)."""
+        return self.root / name / "local-disk.ext4"

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from lab import processes
 from lab.errors import LabError
-from lab.folders import LOCAL_PATH, SHARED_PATH
-from lab.node import enter_argv
+from lab.folders import IMAGE_CACHE_PATH, LOCAL_PATH, SHARED_PATH
+from lab.node import enter_argv, inside
 from lab.processes import ProcessId
 from lab.state import LabState, Node
 
-_SOCKET = "run/libvirt/libvirt-sock"
+_SOCKET = Path("/run/libvirt/libvirt-sock")
 
 _LIBVIRTD_CONF = """\
 listen_tls = 1
@@ -40,6 +40,8 @@ _POOL_XML = """\
   </target>
 </pool>
 """
+
+_IMAGE_CACHE = "image-cache"
 
 
 def host_id(state: LabState, node: Node) -> str:
@@ -72,7 +74,7 @@ def write_configuration(etc: Path, state: LabState, node: Node) -> None:
 
 def answers(init: ProcessId) -> bool:
     """Whether the libvirtd of this host takes connections."""
-    return Path(f"/proc/{init.pid}/root/{_SOCKET}").exists()
+    return inside(init, _SOCKET).exists()
 
 
 def virsh(init: ProcessId, *commands: str, timeout_s: float = 30.0) -> str:
@@ -83,6 +85,23 @@ def virsh(init: ProcessId, *commands: str, timeout_s: float = 30.0) -> str:
     """
     argv = enter_argv(init, ["virsh", "--quiet", "--connect", "qemu:///system", ";".join(commands)])
     return processes.run(argv, timeout_s=timeout_s)
+
+
+def add_image_cache(init: ProcessId) -> None:
+    """Give a host the pool ``image-cache`` unless it has it."""
+    if _IMAGE_CACHE in virsh(init, "pool-list --all --name").split():
+        return
+    define = f"pool-define-as {_IMAGE_CACHE} dir --target {IMAGE_CACHE_PATH}"
+    actions = (f"pool-{action} {_IMAGE_CACHE}" for action in ("build", "start", "autostart"))
+    virsh(init, define, *actions)
+
+
+def remove_image_cache(init: ProcessId) -> None:
+    """Take the pool ``image-cache`` from a host that has it."""
+    if _IMAGE_CACHE in virsh(init, "pool-list --name").split():
+        virsh(init, f"pool-destroy {_IMAGE_CACHE}")
+    if _IMAGE_CACHE in virsh(init, "pool-list --all --name").split():
+        virsh(init, f"pool-undefine {_IMAGE_CACHE}")
 
 
 def defined_names(init: ProcessId) -> set[str]:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lab import filesystem
 from lab.processes import spawn
 
 FIRST_DELAY_S = 0.5
@@ -122,6 +123,8 @@ def _make_world(spec: dict[str, Any]) -> None:
         folder.mkdir()
     for source, target in spec["binds"]:
         _command("mount", "--bind", source, target)
+    for image, disk, folder in spec["disks"]:
+        filesystem.mount(Path(image), Path(disk), Path(folder))
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
+
 from lab.errors import LabError
 from lab.processes import run
 from lab.state import LinkLimit, Node, Resources
@@ -11,6 +13,14 @@ from lab.state import LinkLimit, Node, Resources
 _LATENCY_MS = 50
 _DISABLED, _FORWARDING = "0", "3"
 """States of a bridge's port (``BR_STATE_DISABLED``, ``BR_STATE_FORWARDING``)."""
+
+
+class LinkBytes(msgspec.Struct, frozen=True, kw_only=True):
+    """What has passed a host's link since the host was started, Ethernet's headers included."""
+
+    received_bytes: int
+    """By the host."""
+    sent_bytes: int
 
 
 def _links() -> dict[str, str]:
@@ -65,6 +75,14 @@ def connect(lab: Resources, node: Node, pid: int) -> None:
     far = ["name", "eth0", "netns", str(pid)]
     run(["ip", "link", "add", *near, "type", "veth", "peer", *far])
     run(["ip", "link", "set", port, "master", lab.bridge, "up"])
+
+
+def link_bytes(lab: Resources, node: Node) -> LinkBytes:
+    """Read the counters of the bridge's port that leads to a node that is on."""
+    counters = Path(f"/sys/class/net/{lab.port(node.number)}/statistics")
+    # what the port sends, the node receives
+    received, sent = (int((counters / name).read_bytes()) for name in ("tx_bytes", "rx_bytes"))
+    return LinkBytes(received_bytes=received, sent_bytes=sent)
 
 
 def set_partition(lab: Resources, node: Node, *, cut: bool) -> None:

@@ -27,6 +27,8 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """With its prefix length."""
     binds: list[tuple[str, str]]
     """Source and target of each bind mount, in their order."""
+    disks: list[tuple[str, str, str]]
+    """Image, mount point and folder over which its content is bound, in turn after the binds."""
     programs: dict[str, list[str]]
     logs: str
 
@@ -119,12 +121,17 @@ def signal_program(init: ProcessId, name: str, number: signal.Signals) -> None:
     Raises:
         LabError: the node has no such program, or it does not run now.
     """
-    path = Path(f"/proc/{init.pid}/root") / PID_FOLDER.relative_to("/") / name
+    path = inside(init, PID_FOLDER / name)
     try:
         pid = path.read_text(encoding="ascii")
     except FileNotFoundError:
         raise LabError(f"{name} does not run there now") from None
     processes.run(enter_argv(init, ["kill", f"-{number.value}", pid]))
+
+
+def inside(init: ProcessId, path: Path) -> Path:
+    """A path of a node that is on, as this machine reaches it."""
+    return Path(f"/proc/{init.pid}/root") / path.relative_to("/")
 
 
 def enter_argv(init: ProcessId, argv: Sequence[str], *, folder: str = "/") -> list[str]:

@@ -3,7 +3,7 @@
 import uuid
 from pathlib import Path
 
-from lab import cpuinfo, etc, guest, hypervisor, programs
+from lab import cpuinfo, differences, etc, guest, hypervisor, localpool, programs
 from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
 from lab.folders import LabFolders
 from lab.node import NodeSpec
@@ -45,9 +45,14 @@ def _prepare_host(state: LabState, folders: LabFolders, node: Node, agent_token:
     programs.write_agent(
         folders.etc(node.name), state, node, token=agent_token, state_dir=folder / "godwit"
     )
-    cpu = cpuinfo.cpu_of_host(state.hosts.index(node), len(state.hosts))
+    place = (state.hosts.index(node), len(state.hosts))
+    cpu = cpuinfo.cpu_of_host(*place)
     machine = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     (folder / "cpuinfo").write_text(cpuinfo.fabricate(machine, cpu), encoding="utf-8")
+    if kernel := differences.kernel_of_host(*place):
+        (folder / "osrelease").write_text(f"{kernel}\n", encoding="ascii")
+    if feature := differences.missing_feature_of_host(*place):
+        differences.write_emulator(folder / "emulator", feature)
     # mount points have to be there before /var/lib/libvirt is bound over the machine's
     for inner in ("images", "shared", "consoles"):
         (folder / "libvirt" / inner).mkdir(parents=True, exist_ok=True)
@@ -68,15 +73,18 @@ def boot_spec(state: LabState, folders: LabFolders, node: Node) -> NodeSpec:
         (folders.etc(node.name), Path("/etc")),
         (boot_id, Path("/proc/sys/kernel/random/boot_id")),
     ]
+    disks: list[tuple[Path, Path, Path]] = []
     if node.name == CONTROLLER:
         started = programs.controller_programs(state, folder / "etcd")
     else:
         started = programs.host_programs()
+        disks = localpool.disks(folders, node.name)
         binds += _host_binds(folders, folder)
     return NodeSpec(
         hostname=node.name,
         address=f"{state.address(node.number)}/24",
         binds=[(str(source), str(target)) for source, target in binds],
+        disks=[(str(image), str(disk), str(folder)) for image, disk, folder in disks],
         programs=started,
         logs=str(folders.log(node.name)),
     )
@@ -84,7 +92,7 @@ def boot_spec(state: LabState, folders: LabFolders, node: Node) -> NodeSpec:
 
 def _host_binds(folders: LabFolders, folder: Path) -> list[tuple[Path, Path]]:
     libvirt = Path("/var/lib/libvirt")
-    return [
+    binds = [
         (folder / "libvirt", libvirt),
         (folders.shared, libvirt / "shared"),
         (folders.consoles, libvirt / "consoles"),
@@ -92,3 +100,7 @@ def _host_binds(folders: LabFolders, folder: Path) -> list[tuple[Path, Path]]:
         (folder / "libvirt-cache", Path("/var/cache/libvirt")),
         (folder / "cpuinfo", Path("/proc/cpuinfo")),
     ]
+    osrelease = folder / "osrelease"
+    if osrelease.exists():
+        binds.append((osrelease, Path("/proc/sys/kernel/osrelease")))
+    return binds + differences.emulator_binds(folder / "emulator")

@@ -135,23 +135,26 @@ def _page_content(address: int, latest: int, cells_ahead: int) -> bytes:
 
 
 def check_memory(init: ProcessId, folders: LabFolders, host: str, name: str) -> list[str]:
-    """Pause a running guest for a moment, compare its whole working set, and let it run again.
+    """Compare a guest's whole working set; one that runs is paused for that moment.
 
     Returns what :func:`memory_losses` does.
 
     Raises:
-        LabError: the host has no such guest, or it does not run.
+        LabError: the host has no such guest, or it neither runs nor is paused.
     """
     dump = _DUMP.format(name=name)
     outside = folders.node(host) / "libvirt" / Path(dump).name
     report = read_guest_report(init, name)
     region = f"{WORKING_SET_ADDRESS:#x} {report.pages * PAGE_BYTES:#x}"
     save = f"qemu-monitor-command {name} --hmp 'pmemsave {region} \"{dump}\"'"
-    hypervisor.virsh(init, f"suspend {name}")
-    try:
+    if hypervisor.virsh(init, f"domstate {name}").strip() == "paused":
         hypervisor.virsh(init, save)
-    finally:
-        hypervisor.virsh(init, f"resume {name}")
+    else:
+        hypervisor.virsh(init, f"suspend {name}")
+        try:
+            hypervisor.virsh(init, save)
+        finally:
+            hypervisor.virsh(init, f"resume {name}")
     memory = outside.read_bytes()
     outside.unlink()
     if len(memory) != report.pages * PAGE_BYTES:

@@ -16,7 +16,14 @@ FIRMWARE_MB = 8
 FASTEST_DIRTY_MB_PER_S = 10_000
 """More than any memory could take, and what the guest's 32-bit parameter holds."""
 
+LOCAL_DISK_MB = 32
+OWN_MB = 1
+"""What the guest itself uses of a disk: its program and its record, at the front."""
+
 Storage = Literal["shared", "local", "mixed"]
+ImageFormat = Literal["raw", "qcow2"]
+Medium = Literal["", "shared", "local"]
+"""Where the image in a drive lies; empty for no drive."""
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +52,25 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload = Workload()
     storage: Storage = "shared"
     """Where its disks are; ``mixed`` is a boot disk on shared and a second one on local storage."""
+    format: ImageFormat = "raw"
+    """Of its disks' images."""
+    disk_mb: int = LOCAL_DISK_MB
+    """Virtual size of its local disk; the image is sparse."""
+    data_mb: int = 0
+    """How much of the local disk holds data that the guest leaves alone (:mod:`lab.disks`)."""
+    chain: bool = False
+    """Whether the local disk lies over a snapshot over a base image in the image cache (qcow2)."""
+    cdrom: Medium = ""
+    floppy: Medium = ""
+    passthrough: bool = False
+    """Whether it wants a PCI device of its host; there is none, so it can only be stopped."""
+    cpu_feature: str = ""
+    """A CPU feature, by libvirt's name, without which it must not run."""
+    uefi: bool = False
+    """UEFI with its variables in a file of the host; it cannot boot the guest's program."""
     stopped: bool = False
+    paused: bool = False
+    """Whether it is suspended once it has begun to run."""
 
 
 def check_spec(spec: ServerSpec) -> None:
@@ -74,6 +99,32 @@ def check_spec(spec: ServerSpec) -> None:
         raise LabError(
             f"{spec.memory_mb} MB of memory cannot hold a working set of "
             f"{workload.working_set_mb} MB: give at least {workload.working_set_mb + FIRMWARE_MB}"
+        )
+    _check_local_disk(spec)
+    if not re.fullmatch(r"[a-z0-9_.-]*", spec.cpu_feature):
+        raise LabError(f"{spec.cpu_feature!r} names no CPU feature: give one such as 'aes'")
+    if spec.passthrough and not spec.stopped:
+        raise LabError(f"{spec.name} cannot start, since its PCI device is not there: stop it too")
+    if spec.paused and spec.stopped:
+        raise LabError(f"{spec.name} cannot be both paused and stopped: choose one")
+
+
+def _check_local_disk(spec: ServerSpec) -> None:
+    if spec.storage == "shared":
+        if spec.chain or spec.data_mb or spec.disk_mb != LOCAL_DISK_MB:
+            raise LabError(
+                f"{spec.name} has no local disk to have a size, data or a chain: "
+                "give local or mixed storage"
+            )
+        return
+    if spec.disk_mb <= OWN_MB:
+        raise LabError(
+            f"a local disk of {spec.disk_mb} MB cannot hold the guest: give at least {OWN_MB + 1}"
+        )
+    if not 0 <= spec.data_mb <= spec.disk_mb - OWN_MB:
+        raise LabError(
+            f"a disk of {spec.disk_mb} MB cannot hold {spec.data_mb} MB of data: "
+            f"give 0 to {spec.disk_mb - OWN_MB}"
         )
 
 

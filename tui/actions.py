@@ -14,10 +14,16 @@ class Place(StrEnum):
     SERVERS = "servers"
     MIGRATIONS = "migrations"
     MIGRATION = "migration"
-    TARGETS = "targets"
-    """The live-migrate dialog."""
+    LIVE = "live migration"
+    """The dialog before a live migration: targets and options."""
+    COLD = "cold migration"
+    """The same before a cold one."""
+    SETTLE = "settling"
+    """The dialog that asks which copy of a server stays."""
     QUESTION = "question"
     """A question with yes and no."""
+    ENTRY = "entry"
+    """A dialog in which a number or a name is typed."""
     PAGE = "page"
     """A page of text: help."""
 
@@ -49,16 +55,18 @@ class Action(msgspec.Struct, frozen=True):
 
 _LISTS = (Place.HOSTS, Place.SERVERS, Place.MIGRATIONS)
 _VIEWS = (*_LISTS, Place.MIGRATION)
-_SCROLLING = (*_VIEWS, Place.TARGETS, Place.PAGE)
+_DIALOGS = (Place.LIVE, Place.COLD)
+_SCROLLING = (*_VIEWS, *_DIALOGS, Place.SETTLE, Place.QUESTION, Place.PAGE)
+_OPTION = "option('"
 
 ACTIONS: tuple[Action, ...] = (
     # What acts
     Action(
-        "live_migrate",
+        "migrate",
         "M",
         (Place.SERVERS,),
-        "Live-migrate",
-        "Move this running server; targets and a question come first.",
+        "Migrate",
+        "Move this server: live if it is on, cold if it is stopped; targets come first.",
         footer=1,
         dangerous=True,
     ),
@@ -68,6 +76,60 @@ ACTIONS: tuple[Action, ...] = (
         (Place.SERVERS, Place.MIGRATIONS, Place.MIGRATION),
         "Abort",
         "Abort this migration; the server stays. A question comes first.",
+        footer=3,
+        dangerous=True,
+    ),
+    Action(
+        "settle",
+        "S",
+        (Place.SERVERS, Place.MIGRATION),
+        "Settle",
+        "Decide which copy of a server in doubt stays.",
+        footer=2,
+        dangerous=True,
+    ),
+    Action(
+        "recover",
+        "R",
+        (Place.MIGRATION,),
+        "Recover",
+        "Go on with a post-copy whose link broke.",
+        footer=1,
+        dangerous=True,
+    ),
+    Action(
+        "cap",
+        "B",
+        (Place.MIGRATION,),
+        "Bandwidth",
+        "Cap what this migration sends.",
+        footer=4,
+        dangerous=True,
+    ),
+    Action(
+        "limit",
+        "L",
+        (Place.MIGRATION,),
+        "Limit",
+        "Change the pause that it may plan for the end.",
+        footer=5,
+        dangerous=True,
+    ),
+    Action(
+        "postcopy",
+        "P",
+        (Place.MIGRATION,),
+        "Post-copy",
+        "Run the guest on the target now; it fetches its memory there.",
+        footer=6,
+        dangerous=True,
+    ),
+    Action(
+        "remove_kept",
+        "D",
+        (Place.MIGRATION,),
+        "Delete kept",
+        "Delete what a failed migration left on its target on request.",
         footer=3,
         dangerous=True,
     ),
@@ -92,15 +154,86 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "choose",
         "enter",
-        (Place.TARGETS,),
+        _DIALOGS,
         "Choose",
         "Choose this host as the target; a question follows.",
         footer=1,
     ),
     Action(
+        "choose",
+        "enter",
+        (Place.SETTLE,),
+        "Keep here",
+        "Keep the copy on this host; the server's name must be typed then.",
+        footer=1,
+    ),
+    Action(
+        "option('skip_cpu_check')",
+        "c",
+        (Place.LIVE,),
+        "skip CPU check",
+        "Let through hosts of another CPU model, microcode or fewer CPU features.",
+    ),
+    Action(
+        "option('skip_kernel_check')",
+        "n",
+        (Place.LIVE,),
+        "skip kernel check",
+        "Let through hosts of another kernel.",
+    ),
+    Action(
+        "option('enable_tls')",
+        "t",
+        (Place.LIVE,),
+        "encrypt (TLS)",
+        "Encrypt memory and disks on their way, each side proving its certificate.",
+    ),
+    Action(
+        "option('quickly_finish')",
+        "f",
+        (Place.LIVE,),
+        "quickly finish",
+        "After a few passes raise the downtime limit to what the pass at hand needs.",
+    ),
+    Action(
+        "option('downtime_limit_ms')",
+        "l",
+        (Place.LIVE,),
+        "downtime",
+        "Type the pause to aim at.",
+    ),
+    Action(
+        "option('downtime_bound_ms')",
+        "u",
+        (Place.LIVE,),
+        "bound",
+        "Type the highest limit that quickly finish may set.",
+    ),
+    Action(
+        "option('keep_dest_guest_on_failed')",
+        "d",
+        (Place.LIVE,),
+        "keep for debug",
+        "Keep what a failed migration left on the target.",
+    ),
+    Action(
+        "option('auto_start')",
+        "s",
+        (Place.COLD,),
+        "start on arrival",
+        "Start the server once it has arrived.",
+    ),
+    Action(
+        "option('max_bandwidth_bytes_per_s')",
+        "b",
+        _DIALOGS,
+        "cap",
+        "Type the most that is sent, memory and disks together; nothing for no cap.",
+    ),
+    Action(
         "ask_again",
         "r",
-        (Place.TARGETS,),
+        _DIALOGS,
         "Ask again",
         "Ask the backend again which hosts fit.",
         footer=2,
@@ -114,6 +247,8 @@ ACTIONS: tuple[Action, ...] = (
         "Do nothing: so do enter and esc.",
         footer=2,
     ),
+    Action("accept", "enter", (Place.ENTRY,), "Do it", "Do what stands below.", footer=1),
+    Action("drop", "escape", (Place.ENTRY,), "Nothing", "Change nothing.", shown="esc", footer=2),
     Action(
         "filter",
         "/",
@@ -177,13 +312,13 @@ ACTIONS: tuple[Action, ...] = (
         ":",
         _VIEWS,
         "Go to",
-        "Go to a view by name: :servers, :server web-1; tab completes.",
+        "Go or act by name: :servers, :server web-1, :migrate web-1; tab.",
         footer=7,
     ),
     Action(
         "back",
         "escape",
-        (Place.TARGETS,),
+        (*_DIALOGS, Place.SETTLE),
         "Close",
         "Close the dialog; nothing is begun.",
         shown="esc",
@@ -205,7 +340,9 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "app.theme", "T", _VIEWS, "Theme", "Next theme: dark, light, high contrast, colour-blind."
     ),
-    Action("app.help", "?", (*_VIEWS, Place.TARGETS), "Keys", "Show these keys.", footer=10),
+    Action(
+        "app.help", "?", (*_VIEWS, *_DIALOGS, Place.SETTLE), "Keys", "Show these keys.", footer=10
+    ),
     Action(
         "app.leave",
         "q",
@@ -229,6 +366,15 @@ def footer_actions(place: Place, *, writable: bool) -> list[Action]:
     """List the footer's actions in their order."""
     shown = [each for each in actions_at(place, writable=writable) if each.footer]
     return sorted(shown, key=lambda each: each.footer)
+
+
+def options_at(place: Place) -> list[tuple[str, Action]]:
+    """List the keys that change an option of a migration, each with the option's field."""
+    return [
+        (action.run.removeprefix(_OPTION).removesuffix("')"), action)
+        for action in actions_at(place, writable=True)
+        if action.run.startswith(_OPTION)
+    ]
 
 
 def bindings(place: Place) -> list[Binding]:

@@ -14,27 +14,32 @@ from textual.binding import BindingType
 from textual.geometry import Size
 from textual.screen import Screen
 
+from tui.acts import MAKERS, Act, TypedAct, Wanted
 from tui.calls import Refusal, ask
 from tui.client import Client
 from tui.desk import Desk
-from tui.destinations import UnknownDestinationError, destination
-from tui.messages import AbortAnswered, CurveAnswered, FromStream
+from tui.destinations import Destination, UnknownDestinationError, destination
+from tui.messages import ActAnswered, CurveAnswered, FromStream
 from tui.plot import GraphStyle
 from tui.repaint import CellUpdate
 from tui.screens.dialog import Dialog, Question
+from tui.screens.entry import Entry
 from tui.screens.frame import Frame
 from tui.screens.help import HelpScreen
 from tui.screens.hosts import HostsScreen
 from tui.screens.listing import ListView
 from tui.screens.migration import MigrationScreen
 from tui.screens.migrations import MigrationsScreen
+from tui.screens.move import ColdDialog, LiveDialog, MoveDialog
 from tui.screens.servers import ServersScreen
-from tui.screens.targets import TargetsDialog
+from tui.screens.settle import SettleDialog
 from tui.screens.too_small import TooSmallScreen, too_small
 from tui.settings import Settings
 from tui.themes import THEMES, next_theme
-from tui.views.sentences import abort_answer, abort_question, leave_question
+from tui.views import plan, settling
+from tui.views.leaving import leave_question
 from wire.config import ConfigError
+from wire.fleet import HostView
 from wire.migration import Migration
 
 TICK_S = 0.5
@@ -49,7 +54,7 @@ class Console(App[None], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     .-ascii Dialog > #box { border: ascii $primary; }
-    .-ascii #details, .-ascii #verdicts { border-top: ascii $rule; }
+    .-ascii #details, .-ascii #verdicts, .-ascii #options { border-top: ascii $rule; }
     .-ascii .-wide #details, .-ascii .-wide #report { border-top: none; border-left: ascii $rule; }
     .-ascii .-zoomed #details { border: none; }
     .-ascii .-bare #report { border: none; }
@@ -78,7 +83,7 @@ class Console(App[None], inherit_bindings=False):
     async def on_event(self, event: events.Event) -> None:
         """Carry keys out one after the other; while something is typed, letters are no keys."""
         screen = self.screen_stack[-1] if self.screen_stack else None
-        if isinstance(event, events.Key) and isinstance(screen, Frame):
+        if isinstance(event, events.Key) and isinstance(screen, Frame | Dialog):
             screen.hush()
             if screen.typing and event.key not in {"ctrl+c", "ctrl+q"}:
                 await screen.type_key(event)
@@ -104,7 +109,7 @@ class Console(App[None], inherit_bindings=False):
         store.apply(message.item)
         if store.snapshots != snapshots:
             for screen in self.screen_stack:
-                if isinstance(screen, TargetsDialog):
+                if isinstance(screen, MoveDialog):
                     screen.action_ask_again()
         if store.complete and not complete:
             self.show_changes()
@@ -148,10 +153,32 @@ class Console(App[None], inherit_bindings=False):
         await self.push_screen(MigrationScreen(self.desk, migration_id))
 
     async def show_targets(self, server_id: str) -> None:
-        """Open the live-migrate dialog; a migration that begins is shown at once."""
+        """Open the dialog before a migration; one that begins is shown at once."""
         server = self.desk.store.servers.get(server_id)
-        if server is not None:
-            await self.push_screen(TargetsDialog(self.desk, server), self._started)
+        if server is None:
+            return
+        kind = plan.kind_for(server)
+        if kind is None:
+            self.tell(plan.why_no_move(server))
+            return
+        dialog = LiveDialog if kind == "live" else ColdDialog
+        await self.push_screen(dialog(self.desk, server), self._started)
+
+    async def show_settling(self, server_id: str) -> None:
+        """Ask which copy of a server stays, then for its name."""
+        server = self.desk.store.servers.get(server_id)
+        if server is None:
+            return
+        moves = self.desk.store.migrations_of(server_id)
+        if not settling.in_doubt(server, moves[0] if moves else None):
+            self.tell(f"{server.name} is {server.status}: there is nothing to settle")
+            return
+
+        async def chosen(host: HostView | None) -> None:
+            if host is not None:
+                await self.act(settling.settle(server, host))
+
+        await self.push_screen(SettleDialog(self.desk, server), chosen)
 
     async def _started(self, migration: Migration | None) -> None:
         if migration is not None:
@@ -159,32 +186,37 @@ class Console(App[None], inherit_bindings=False):
             self.desk.store.put(migration)
             await self.show_migration(migration.migration_id)
 
-    async def ask_abort(self, migration_id: str) -> None:
-        """Ask before aborting."""
-        migration = self.desk.store.migrations.get(migration_id)
-        if migration is None or migration.state.ended:
-            self.tell("this migration has ended: nothing to abort")
-            return
-
-        def answered(yes: bool | None) -> None:  # noqa: FBT001 - Textual's callback
-            if yes:
-                self.run_worker(self._abort(migration_id))
-
-        sentence, remark = abort_question(migration)
-        await self.push_screen(Question(self.desk, sentence, remark=remark), answered)
-
-    async def _abort(self, migration_id: str) -> None:
-        self.post_message(AbortAnswered(await ask(self.desk.client.cancel(migration_id))))
-
-    @on(AbortAnswered)
-    def show_abort(self, message: AbortAnswered) -> None:
-        """Say that the end was asked for, or why not."""
-        if isinstance(message.answer, Refusal):
-            self.tell(message.answer.sentence)
+    async def act(self, wanted: Wanted) -> None:
+        """Ask what stands before an act, and do it; or say why it makes no sense now."""
+        if isinstance(wanted, str):
+            self.tell(wanted)
+        elif isinstance(wanted, TypedAct):
+            entry = Entry(self.desk, wanted.title, wanted.label, read=wanted.read, text=wanted.text)
+            await self.push_screen(entry, self._do)
         else:
-            self.desk.store.put(message.answer)
+            question = Question(self.desk, wanted.question, facts=wanted.facts)
+            await self.push_screen(question, lambda yes: self._do(wanted if yes else None))
+
+    def _do(self, act: Act | None) -> None:
+        if act is not None:
+            self.run_worker(self._call(act))
+
+    async def _call(self, act: Act) -> None:
+        self.post_message(ActAnswered(act, await ask(act.call(self.desk.client))))
+
+    @on(ActAnswered)
+    def show_act(self, message: ActAnswered) -> None:
+        """Say what became of an act, or why the backend refused."""
+        answer = message.answer
+        if isinstance(answer, Refusal):
+            self.tell(answer.sentence)
+            return
+        known = None
+        if isinstance(answer, Migration):
+            self.desk.store.put(answer)
+            known = self.desk.store.migrations[answer.migration_id]
             self.show_changes()
-            self.tell(abort_answer(self.desk.store.migrations[message.answer.migration_id]))
+        self.tell(message.act.done(known))
 
     def fetch_curve(self, migration_id: str) -> None:
         """Fetch the samples so far."""
@@ -203,13 +235,15 @@ class Console(App[None], inherit_bindings=False):
             self.show_changes()
 
     async def command(self, text: str) -> None:
-        """Go where a command leads."""
+        """Go where a command leads, or ask what stands before the act that it names."""
         try:
-            place = destination(text, self.desk.store)
+            place = destination(text, self.desk.store, writable=self.desk.writable)
         except UnknownDestinationError as error:
             self.tell(str(error))
             return
-        if place.view == "quit":
+        if place.act:
+            await self._begin_act(place)
+        elif place.view == "quit":
             await self.action_leave()
         elif place.view == "help":
             await self.action_help()
@@ -219,6 +253,18 @@ class Console(App[None], inherit_bindings=False):
             await self.action_view(place.view)
             if place.row_id and isinstance(self.screen, ListView):
                 self.screen.find(place.row_id)
+
+    async def _begin_act(self, place: Destination) -> None:
+        """Open what the key of an act would open on this server."""
+        store, server_id = self.desk.store, place.row_id
+        if place.act == "migrate":
+            await self.show_targets(server_id)
+        elif place.act == "settle":
+            await self.show_settling(server_id)
+        elif moves := store.migrations_of(server_id):
+            await self.act(MAKERS[place.act](store, moves[0]))
+        else:
+            self.tell(f"{store.servers[server_id].name} has not been migrated yet")
 
     # Keys that work in every view
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from tui.commands import candidates, hosts, live_migrate, migrations, servers
+from tui.commands import (
+    candidates,
+    hosts,
+    in_flight,
+    leftovers,
+    live_migrate,
+    migrate,
+    migrations,
+    servers,
+)
 from tui.commands.output import narrate, terminal_width
 from tui.commands.session import current_settings
 from tui.errors import BackendUnreachable
@@ -64,12 +73,20 @@ def godwit(
 
 for _command in (
     hosts.host_list,
+    hosts.host_show,
     servers.server_list,
-    live_migrate.server_live_migrate,
-    migrations.server_cancel_live_migrate,
+    servers.server_show,
     candidates.server_migrate_forecast,
+    live_migrate.server_live_migrate,
+    migrate.server_migrate,
+    in_flight.server_cancel_live_migrate,
+    in_flight.server_set_live_migrate_params,
+    in_flight.server_switch_to_postcopy,
+    in_flight.server_recover_postcopy,
+    leftovers.server_settle,
     migrations.migration_list,
     migrations.migration_show,
+    leftovers.migration_remove_kept,
 ):
     godwit.add_command(_command)
 

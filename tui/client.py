@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self, TypeVar, cast
-from urllib.parse import quote
+from typing import Literal, Self, TypeVar, cast
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
@@ -19,11 +19,12 @@ from wire.console import (
     HostGone,
     MigrationSample,
     ServerRemoved,
+    SettleRequest,
 )
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, HostView, ServerView
 from wire.http import explain, raise_for_error
-from wire.migration import Migration, MigrationDetail, MigrationOptions
+from wire.migration import Migration, MigrationDetail, MigrationOptions, MigrationParameters
 from wire.stream import StreamDown, StreamEvent, StreamUp, follow
 from wire.tls import client_context
 
@@ -34,6 +35,7 @@ __all__ = [
     "ConsoleEvent",
     "Disconnected",
     "Event",
+    "Kind",
 ]
 
 TIMEOUT = httpx.Timeout(15.0, connect=5.0)
@@ -52,6 +54,9 @@ ConsoleEvent = (
 """Every payload of the backend's stream."""
 
 AnswerT = TypeVar("AnswerT")
+
+Kind = Literal["live", "cold"]
+"""The two kinds of migration, as :attr:`wire.migration.Migration.kind`."""
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -123,6 +128,10 @@ class Client:
         """List every host."""
         return await self._get("/v1/hosts", list[HostView])
 
+    async def host(self, name_or_id: str) -> HostView:
+        """Fetch one host."""
+        return await self._get(_path("host", name_or_id), HostView)
+
     async def servers(self) -> list[ServerView]:
         """List every server."""
         return await self._get("/v1/servers", list[ServerView])
@@ -131,18 +140,51 @@ class Client:
         """Fetch one server."""
         return await self._get(_path("server", name_or_id), ServerView)
 
-    async def candidates(self, server: str) -> list[Candidate]:
-        """List every host with each filter's verdict on a live migration of this server."""
-        return await self._get(_path("server", server) + "/candidates", list[Candidate])
+    async def candidates(
+        self, server: str, kind: Kind, options: MigrationOptions
+    ) -> list[Candidate]:
+        """List every host with each filter's verdict on such a migration of this server.
 
-    async def live_migrate(self, server: str, options: MigrationOptions) -> Migration:
-        """Begin a live migration; it goes on in the backend whatever happens to us."""
-        path = _path("server", server) + "/live-migrate"
+        Of the options only the skipped checks matter.
+        """
+        asked = {
+            "kind": kind,
+            "skip_cpu_check": str(options.skip_cpu_check).lower(),
+            "skip_kernel_check": str(options.skip_kernel_check).lower(),
+        }
+        path = f"{_path('server', server)}/candidates?{urlencode(asked)}"
+        return await self._get(path, list[Candidate])
+
+    async def migrate(self, server: str, kind: Kind, options: MigrationOptions) -> Migration:
+        """Begin a migration; it goes on in the backend whatever happens to us."""
+        verb = "live-migrate" if kind == "live" else "migrate"
+        path = f"{_path('server', server)}/{verb}"
         return await self._post(path, Migration, msgspec.json.encode(options))
+
+    async def settle(self, server: str, keep_host: str) -> ServerView:
+        """Leave exactly one copy of a server that a failed migration left in doubt."""
+        body = msgspec.json.encode(SettleRequest(keep_host=keep_host))
+        return await self._post(_path("server", server) + "/settle", ServerView, body)
 
     async def cancel(self, migration_id: str) -> Migration:
         """Ask for a migration's end; the guest stays where it is."""
-        return await self._post(_path("migration", migration_id) + "/cancel", Migration, b"")
+        return await self._act(migration_id, "cancel")
+
+    async def set_parameters(self, migration_id: str, changed: MigrationParameters) -> Migration:
+        """Change the cap or the downtime limit of a migration under way."""
+        return await self._act(migration_id, "parameters", msgspec.json.encode(changed))
+
+    async def switch_to_postcopy(self, migration_id: str) -> Migration:
+        """Let the guest run on the target now, and fetch the rest of its memory there."""
+        return await self._act(migration_id, "postcopy")
+
+    async def recover_postcopy(self, migration_id: str) -> Migration:
+        """Go on with a post-copy migration whose link broke."""
+        return await self._act(migration_id, "recover")
+
+    async def remove_kept(self, migration_id: str) -> Migration:
+        """Remove what a failed migration left on its target because that was asked for."""
+        return await self._act(migration_id, "remove-kept")
 
     async def migrations(self) -> list[Migration]:
         """List migrations, newest first."""
@@ -174,6 +216,9 @@ class Client:
             return Disconnected(reason=str(error))
         return Event(name=item.name, payload=cast("ConsoleEvent", payload))
 
+    async def _act(self, migration_id: str, act: str, body: bytes = b"") -> Migration:
+        return await self._post(f"{_path('migration', migration_id)}/{act}", Migration, body)
+
     async def _get(self, path: str, kind: type[AnswerT]) -> AnswerT:
         return self._decode(await self._send("GET", path, None), kind)
 
@@ -202,8 +247,8 @@ def _path(kind: str, name: str) -> str:
     """Put a name from a person into a URL path.
 
     Raises:
-        GodwitError: NOT_FOUND for what no server or migration can be called: empty, with a slash,
-            or undecodable bytes.
+        GodwitError: NOT_FOUND for what no host, server or migration can be called: empty, with a
+            slash, or undecodable bytes.
     """
     if not name or "/" in name or name in {".", ".."} or not name.isprintable():
         raise GodwitError(ErrorCode.NOT_FOUND, f"no {kind} is called {name!r}")

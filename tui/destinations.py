@@ -1,6 +1,6 @@
-"""What ``:`` understands: named views with aliases, and completion."""
+"""What ``:`` understands: named views and acts with aliases, and completion."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -11,10 +11,12 @@ from tui.store import Store
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """Where a command leads."""
 
-    view: str
+    view: str = ""
     """``hosts``, ``servers``, ``migrations``, ``migration``, ``help`` or ``quit``."""
+    act: str = ""
+    """What is to be done to a server, after the same question as before its key."""
     row_id: str = ""
-    """The row to put the cursor on, or the migration to open."""
+    """The row to put the cursor on, the migration to open, or the server to act on."""
 
 
 class UnknownDestinationError(Exception):
@@ -28,20 +30,34 @@ _ALIASES = {
     "help": ("h", "?"),
     "quit": ("q", "q!", "exit"),
 }
+_ACTS = {
+    "migrate": ("live-migrate", "move"),
+    "abort": ("cancel",),
+    "cap": ("bandwidth",),
+    "limit": ("downtime",),
+    "postcopy": ("post-copy",),
+    "recover": (),
+    "settle": (),
+}
+"""What can be done to a server or its migration; not there in read-only mode."""
 _SPOKEN = "hosts, servers, migrations, host NAME, server NAME, migration NAME, help, quit"
 
 
-def destination(command: str, store: Store) -> Destination:
-    """Understand a command such as ``servers`` or ``server web-1``.
+def destination(command: str, store: Store, *, writable: bool) -> Destination:
+    """Understand a command such as ``servers``, ``server web-1`` or ``migrate web-1``.
 
     Raises:
         UnknownDestinationError: the word, or the name after it, is not known.
     """
     word, _, name = command.strip().partition(" ")
-    view = _view(word)
-    if view is None:
-        raise UnknownDestinationError(f"no view is called {word!r}; there are {_SPOKEN}")
     name = name.strip()
+    act = _found(word, _ACTS) if writable else None
+    if act is not None:
+        return _act_on(act, word, name, store)
+    view = _found(word, _ALIASES)
+    if view is None:
+        spoken = f"{_SPOKEN}, {', '.join(_ACTS)} NAME" if writable else _SPOKEN
+        raise UnknownDestinationError(f"no view is called {word!r}; there are {spoken}")
     if not name:
         return Destination(view=view)
     if view == "migrations":
@@ -52,27 +68,34 @@ def destination(command: str, store: Store) -> Destination:
     return Destination(view=view, row_id=row_id)
 
 
-def completion(command: str, store: Store) -> str | None:
+def completion(command: str, store: Store, *, writable: bool) -> str | None:
     """Complete a command that was begun; None if nothing known begins so."""
     word, blank, name = command.partition(" ")
     if not blank:
-        return _first(sorted(_words(), key=len), word)
-    view = _view(word)
+        return _first(sorted(_words(writable=writable), key=len), word)
+    view = "servers" if writable and _found(word, _ACTS) else _found(word, _ALIASES)
     if view is None:
         return None
     found = _first(sorted(_names(view, store), key=natural), name)
     return f"{word} {found}" if found else None
 
 
-def _view(word: str) -> str | None:
-    for view, aliases in _ALIASES.items():
-        if word in (view, *aliases):
-            return view
-    return None
+def _act_on(act: str, word: str, name: str, store: Store) -> Destination:
+    if not name:
+        raise UnknownDestinationError(f"{word} needs the name of a server: :{word} NAME")
+    row_id = _names("servers", store).get(name)
+    if row_id is None:
+        raise UnknownDestinationError(f"{word}: none of the servers is called {name!r}")
+    return Destination(act=act, row_id=row_id)
 
 
-def _words() -> list[str]:
-    return [*_ALIASES, "host", "server", "migration"]
+def _found(word: str, names: Mapping[str, Sequence[str]]) -> str | None:
+    return next((name for name, aliases in names.items() if word in (name, *aliases)), None)
+
+
+def _words(*, writable: bool) -> list[str]:
+    acts = [*_ACTS, "live-migrate"] if writable else []
+    return [*_ALIASES, "host", "server", "migration", *acts]
 
 
 def _first(candidates: Iterable[str], begun: str) -> str | None:

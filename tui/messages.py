@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from tui.acts import Act
 from tui.calls import Refusal
 from tui.client import Connected, Disconnected, Event
+from wire.fleet import ServerView
 from wire.migration import Migration, MigrationDetail
 
 
@@ -24,7 +26,8 @@ class CurveAnswered(Message):
 
 
 @dataclass
-class AbortAnswered(Message):
-    """The migration whose end was asked for, or why not."""
+class ActAnswered(Message):
+    """What the backend said to an act, or why it refused."""
 
-    answer: Migration | Refusal
+    act: Act
+    answer: Migration | ServerView | Refusal

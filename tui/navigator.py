@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from tui.acts import Wanted
+
 
 class Navigator(Protocol):
     """The way from one screen to another.
@@ -20,10 +22,13 @@ class Navigator(Protocol):
         """Show one migration."""
 
     async def show_targets(self, server_id: str) -> None:
-        """Open the live-migrate dialog of a server."""
+        """Open the dialog before a migration, of the kind that the server's state allows."""
 
-    async def ask_abort(self, migration_id: str) -> None:
-        """Ask whether to abort a migration."""
+    async def show_settling(self, server_id: str) -> None:
+        """Open the dialog that asks which copy of a server stays."""
+
+    async def act(self, wanted: Wanted) -> None:
+        """Ask what stands before an act, and do it; or say why it makes no sense now."""
 
     async def command(self, text: str) -> None:
         """Go where a command leads that was typed after ``:``."""

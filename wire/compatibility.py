@@ -25,6 +25,11 @@ _COMPARED: tuple[tuple[str, str, str], ...] = (
 )
 
 
+def value_of(facts: HostFacts, field: str) -> str:
+    """What one host has of a fact that is compared."""
+    return next(str(getattr(facts, attribute)) for name, _, attribute in _COMPARED if name == field)
+
+
 def differences(here: HostFacts, there: HostFacts) -> tuple[Difference, ...]:
     """Say in which facts two hosts differ, in the order in which the rule compares them.
 

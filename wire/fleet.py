@@ -74,6 +74,9 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     libvirt_version: str
     agent_version: str
     pools: tuple[StoragePool, ...]
+    guest_cpus: tuple[str, ...] = ()
+    """``qemu:<digest>``: for each kind of virtualization the CPU that libvirt gives to guests at
+    most (``host-model`` of the domain capabilities). Equal ones judge a guest's CPU alike."""
     postcopy: bool = False
     """Whether QEMU on this host may fetch memory by post-copy (userfaultfd)."""
 

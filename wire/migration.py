@@ -176,6 +176,10 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     options: MigrationOptions = MigrationOptions()
     generation: int = 0
     """The server's owner generation when it began; commands to agents carry it."""
+    paused: bool = False
+    """The guest was paused (suspend) when it began, and nobody lets it run on its account."""
+    source_paths: tuple[str, ...] = ()
+    """Files on the source that only this server uses: deleted there once it has moved."""
     requested_by: str = ""
     """Name of the token that asked."""
     created_at_ms: int = 0

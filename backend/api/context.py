@@ -5,10 +5,13 @@ from litestar.di import NamedDependency
 
 from backend.agents import Agents
 from backend.events import Broadcaster
+from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.leader import Leadership
+from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from backend.migrations.jobs import Jobs
+from backend.migrations.settling import Settler
 from backend.publish import Publisher
 from backend.tokens import Token
 from wire.console import BackendStatus, FleetSnapshot
@@ -23,7 +26,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Jobs
     publisher: Publisher
     broadcaster: Broadcaster
+    comparisons: Comparisons
     desk: Desk
+    acts: Acts
+    settler: Settler
     leadership: Leadership
 
     def status(self, caller: Token) -> BackendStatus:

@@ -1,13 +1,14 @@
-"""Routes that show the fleet."""
+"""Routes that show the fleet, and the one that sets a server right."""
 
-from litestar import get
-from litestar.params import FromPath
+from litestar import get, post
+from litestar.params import FromPath, JSONBody
 
-from backend.api.access import CallerRequest
+from backend.api.access import CallerRequest, operators_only
 from backend.api.context import Injected
+from backend.api.questions import question
 from backend.fleet.names import find_host, find_server
 from backend.migrations.choice import all_candidates
-from wire.console import BackendStatus
+from wire.console import BackendStatus, SettleRequest
 from wire.fleet import Candidate, HostView, ServerView
 
 
@@ -46,9 +47,25 @@ async def server(server: FromPath[str], context: Injected) -> ServerView:
 
 
 @get("/servers/{server:str}/candidates")
-async def candidates(server: FromPath[str], context: Injected) -> tuple[Candidate, ...]:
-    """Show every host with every filter's verdict on a live migration of this server."""
-    return all_candidates(context.fleet, find_server(context.fleet, server))
+async def candidates(
+    server: FromPath[str], request: CallerRequest, context: Injected
+) -> tuple[Candidate, ...]:
+    """Show every host with every filter's verdict on a migration of this server."""
+    asked = question(request.query_params)
+    record = find_server(context.fleet, server)
+    return await all_candidates(
+        context.fleet, context.comparisons, record, asked.kind, asked.options
+    )
 
 
-ROUTES = [status, hosts, host, servers, server, candidates]
+@post("/servers/{server:str}/settle", status_code=200, guards=[operators_only])
+async def settle(
+    server: FromPath[str], request: CallerRequest, context: Injected, data: JSONBody[SettleRequest]
+) -> ServerView:
+    """Leave exactly one copy of a server that a failed migration left double, halted or nowhere."""
+    record = await context.settler.settle(server, data.keep_host, requested_by=request.user.name)
+    context.publisher.flush()
+    return context.publisher.servers[record.server_id]
+
+
+ROUTES = [status, hosts, host, servers, server, candidates, settle]

@@ -1,4 +1,4 @@
-"""Routes that begin, show and cancel migrations."""
+"""Routes that begin and show migrations, and those that act on one under way."""
 
 from litestar import get, post
 from litestar.params import FromPath, JSONBody
@@ -6,7 +6,13 @@ from litestar.params import FromPath, JSONBody
 from backend.api.access import CallerRequest, operators_only
 from backend.api.context import Context, Injected
 from wire.errors import ErrorCode, GodwitError
-from wire.migration import Migration, MigrationDetail, MigrationOptions, Sample
+from wire.migration import (
+    Migration,
+    MigrationDetail,
+    MigrationOptions,
+    MigrationParameters,
+    Sample,
+)
 
 
 @post("/servers/{server:str}/live-migrate", status_code=202, guards=[operators_only])
@@ -18,7 +24,19 @@ async def live_migrate(
 ) -> Migration:
     """Begin a live migration, without a body by the default options; it needs no one to wait."""
     options = data or MigrationOptions()
-    return await context.desk.live_migrate(server, options, requested_by=request.user.name)
+    return await context.desk.migrate("live", server, options, requested_by=request.user.name)
+
+
+@post("/servers/{server:str}/migrate", status_code=202, guards=[operators_only])
+async def migrate(
+    server: FromPath[str],
+    request: CallerRequest,
+    context: Injected,
+    data: JSONBody[MigrationOptions | None] = None,
+) -> Migration:
+    """Begin a cold migration, without a body by the default options; it needs no one to wait."""
+    options = data or MigrationOptions()
+    return await context.desk.migrate("cold", server, options, requested_by=request.user.name)
 
 
 @get("/migrations")
@@ -42,17 +60,68 @@ async def migration(migration: FromPath[str], context: Injected) -> MigrationDet
 @post("/migrations/{migration:str}/cancel", status_code=202, guards=[operators_only])
 async def cancel(migration: FromPath[str], request: CallerRequest, context: Injected) -> Migration:
     """Ask for a migration's end; the guest stays where it is."""
-    cancelled = await context.desk.cancel(migration, requested_by=request.user.name)
-    return context.publisher.migration_view(cancelled)
+    changed = await context.acts.cancel(migration, requested_by=request.user.name)
+    return context.publisher.migration_view(changed)
+
+
+@post("/migrations/{migration:str}/parameters", status_code=202, guards=[operators_only])
+async def parameters(
+    migration: FromPath[str],
+    request: CallerRequest,
+    context: Injected,
+    data: JSONBody[MigrationParameters],
+) -> Migration:
+    """Change the bandwidth cap or the downtime limit of a migration under way."""
+    changed = await context.acts.set_parameters(migration, data, requested_by=request.user.name)
+    return context.publisher.migration_view(changed)
+
+
+@post("/migrations/{migration:str}/postcopy", status_code=202, guards=[operators_only])
+async def postcopy(
+    migration: FromPath[str], request: CallerRequest, context: Injected
+) -> Migration:
+    """Switch a live migration to post-copy."""
+    changed = await context.acts.postcopy(migration, requested_by=request.user.name)
+    return context.publisher.migration_view(changed)
+
+
+@post("/migrations/{migration:str}/recover", status_code=202, guards=[operators_only])
+async def recover(migration: FromPath[str], request: CallerRequest, context: Injected) -> Migration:
+    """Have a paused post-copy go on."""
+    changed = await context.acts.recover(migration, requested_by=request.user.name)
+    return context.publisher.migration_view(changed)
+
+
+@post("/migrations/{migration:str}/remove-kept", status_code=202, guards=[operators_only])
+async def remove_kept(
+    migration: FromPath[str], request: CallerRequest, context: Injected
+) -> Migration:
+    """Remove what a failed migration left on its target on request."""
+    changed = await context.acts.remove_kept(migration, requested_by=request.user.name)
+    return context.publisher.migration_view(changed)
 
 
 async def _remembered(context: Context, migration: Migration) -> tuple[Sample, ...]:
-    """The curve as the source's agent remembers it; empty if it does not, or does not answer."""
+    """The curve as the job's agent remembers it; empty if it does not, or does not answer."""
+    cold = migration.kind == "cold"
+    host_id = migration.target_host_id if cold else migration.source_host_id
     try:
-        agent = context.agents.of(migration.source_host_id, migration.source_host_name)
+        agent = context.agents.of(
+            host_id, migration.target_host_name if cold else migration.source_host_name
+        )
         return (await agent.job(migration.migration_id)).samples
     except GodwitError:
         return ()
 
 
-ROUTES = [live_migrate, migrations, migration, cancel]
+ROUTES = [
+    live_migrate,
+    migrate,
+    migrations,
+    migration,
+    cancel,
+    parameters,
+    postcopy,
+    recover,
+    remove_kept,
+]

@@ -95,6 +95,8 @@ def _migrating(fleet: Fleet, migration: Migration) -> Standing:
     reason = "; ".join(part for part in (to, stalled_reason(fleet, migration)) if part)
     if migration.state.rank <= MigrationState.PREPARING.rank:
         return Standing(status=ServerStatus.START_MIGRATE, reason=reason)
+    if migration.kind == "cold":
+        return Standing(status=ServerStatus.MIGRATING, reason=reason)
     return Standing(status=ServerStatus.LIVE_MIGRATING, reason=reason)
 
 

@@ -1,28 +1,37 @@
-"""Why nothing is heard of a migration under way: its source does not answer."""
+"""Why nothing is heard of a migration under way: a host of it does not answer."""
 
 import time
 
 from backend.fleet.host_view import host_status
 from backend.fleet.known import Fleet
 from wire.fleet import HostStatus
-from wire.migration import Migration
+from wire.migration import Migration, PostcopyState
 
 _MINUTES_FROM_S = 120
 
 
 def stalled_reason(fleet: Fleet, migration: Migration) -> str:
-    """Say that the source of a migration under way does not answer, and since when.
+    """Say that a host which has to work on a migration under way does not answer, since when.
 
-    Empty when it does, or when the migration has ended. The answer changes as time passes.
+    Of a live migration that is the source, in post-copy the target too; of a cold one both. Empty
+    when they do, or when the migration has ended. The answer changes as time passes.
     """
     if migration.state.ended:
         return ""
-    name = migration.source_host_name
-    facts = fleet.facts.get(migration.source_host_id)
+    reason = _silence(fleet, migration.source_host_id, migration.source_host_name)
+    both = migration.kind == "cold" or migration.postcopy is not PostcopyState.NOT
+    if both and migration.target_host_id:
+        there = _silence(fleet, migration.target_host_id, migration.target_host_name)
+        reason = "; ".join(part for part in (reason, there) if part)
+    return reason
+
+
+def _silence(fleet: Fleet, host_id: str, name: str) -> str:
+    facts = fleet.facts.get(host_id)
     if facts is None:
         return f"{name} is not known any more"
     status, _ = host_status(fleet, facts)
-    link = fleet.link(migration.source_host_id)
+    link = fleet.link(host_id)
     if status is not HostStatus.OFFLINE and link.connected:
         return ""
     fault = "is offline" if status is HostStatus.OFFLINE else "does not answer"

@@ -118,8 +118,9 @@ class Streams:
             case Job():
                 self._take_job(payload)
             case JobSample(migration_id=migration_id, sample=sample):
-                self._jobs.put_sample(migration_id, sample)
-                self._on_sample(migration_id, sample)
+                placed = self._jobs.put_sample(migration_id, sample)
+                if placed is not None:
+                    self._on_sample(migration_id, placed)
 
     async def _take_snapshot(
         self, host_id: str, client: AgentClient, snapshot: AgentSnapshot

@@ -1,4 +1,4 @@
-"""A migration's first steps: choose the target, check both hosts, tell the source to start."""
+"""A live migration's first steps: check both hosts, make room, tell the source to start."""
 
 import asyncio
 import logging
@@ -6,20 +6,28 @@ import time
 
 import msgspec
 
-from backend.migrations import ending
-from backend.migrations.choice import choose
-from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun
+from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive, NotBegun, Occupied
 from backend.migrations.guests import is_offline
+from backend.migrations.notes import now_ms
 from backend.migrations.outcome import Side, side_of
+from backend.migrations.scheduling import SETTLE_S, schedule
+from backend.scheduler.storage import carried
 from wire.agent import GuestTruth, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HostFacts
 from wire.migration import Migration, MigrationState
+from wire.storage import FileRole, IncomingFile, PrepareCommand
 
 _log = logging.getLogger(__name__)
 
-_SETTLE_S = 10.0
-"""Agents that restart, or that a new leader has not reached yet, get this long to answer."""
+_OF_DISKS = {FileRole.DISK, FileRole.BACKING}
+
+
+class _Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found and made on both hosts before the start."""
+
+    paused: bool
+    disks: tuple[IncomingFile, ...] = ()
+    source_paths: tuple[str, ...] = ()
 
 
 async def begin(drive: Drive, migration: Migration) -> None:
@@ -33,9 +41,10 @@ async def begin(drive: Drive, migration: Migration) -> None:
     """
     if await _is_begun(drive, migration):
         return
-    migration = await _schedule(drive, migration)
-    migration = await _prepare(drive, migration)
-    await _start(drive, migration)
+    migration = await schedule(drive, migration)
+    migration = await drive.advance(migration.migration_id, MigrationState.PREPARING)
+    ready = await _prepare(drive, migration)
+    await _start(drive, migration, ready)
 
 
 async def _is_begun(drive: Drive, migration: Migration) -> bool:
@@ -53,78 +62,98 @@ async def _is_begun(drive: Drive, migration: Migration) -> bool:
     return True
 
 
-async def _schedule(drive: Drive, migration: Migration) -> Migration:
-    """Choose the target, and write it into journal and ownership in one transaction."""
-    migration = await drive.advance(migration.migration_id, MigrationState.SCHEDULING)
-    if migration.target_host_id:
-        return migration
-    deadline_s = time.monotonic() + _SETTLE_S
-    while True:
-        _stop_if_cancelled(drive, migration)
-        try:
-            target = choose(drive.fleet, migration)
-            break
-        except GodwitError as error:
-            settling = any(not link.connected for link in drive.fleet.links.values())
-            if not settling or time.monotonic() > deadline_s:
-                raise NotBegun(error.message) from None
-        await asyncio.sleep(ASK_AGAIN_S)
-    scheduled = msgspec.structs.replace(
-        migration, target_host_id=target.host_id, target_host_name=target.host_name
-    )
-    return await drive.journal.advance_with_owner(
-        scheduled,
-        lambda owner: msgspec.structs.replace(owner, target_host_id=target.host_id),
-    )
-
-
-async def _prepare(drive: Drive, migration: Migration) -> Migration:
-    """Check on both hosts that the guest can start to move.
+async def _prepare(drive: Drive, migration: Migration) -> _Ready:
+    """Check on both hosts that the guest can start to move, and make room for its local disks.
 
     A leftover definition on the target that does not run is none of our business: libvirt
     replaces it.
     """
-    migration = await drive.advance(migration.migration_id, MigrationState.PREPARING)
     name, source, target = (
         migration.server_name,
         migration.source_host_name,
         migration.target_host_name,
     )
-    there, here = await _truths(drive, migration)
+    there, here = await truths(drive, migration)
     if side_of(there) not in {Side.ABSENT, Side.SHUT_OFF}:
-        raise NotBegun(f"{target} already holds {name} ({there.state})")
+        raise Occupied(f"{target} already holds {name} ({there.state})")
     if here.job_active:
         raise NotBegun(f"libvirt on {source} already has a job on {name}")
-    if side_of(here) is not Side.RUNNING:
-        raise NotBegun(f"{name} is {here.state} on {source}, and a live migration needs it running")
-    return migration
+    if side_of(here) not in {Side.RUNNING, Side.SUSPENDED}:
+        raise NotBegun(
+            f"{name} is {here.state} on {source}, and a live migration needs it running or paused"
+        )
+    ready = _Ready(paused=side_of(here) is Side.SUSPENDED)
+    return await _make_room(drive, migration, ready)
 
 
-async def _truths(drive: Drive, migration: Migration) -> tuple[GuestTruth, GuestTruth]:
-    """What target and source know of the guest; an agent that restarts is asked again."""
-    deadline_s = time.monotonic() + _SETTLE_S
+async def _make_room(drive: Drive, migration: Migration, ready: _Ready) -> _Ready:
+    """Have the target make empty disks for the local ones of the source.
+
+    What is to be kept after a failure has to be known there too, even without any disk.
+    """
+    report = drive.fleet.reports.get(migration.source_host_id, {}).get(migration.server_id)
+    keep = migration.options.keep_dest_guest_on_failed
+    if not keep and (report is None or not carried(report.disks, "live")):
+        return ready
+    try:
+        storage = await drive.source(migration).storage(migration.server_id)
+        # libvirt takes the NVRAM along, and hosts may share the folder that it lies in
+        local = [one for one in storage.files if not one.shared and one.role in _OF_DISKS]
+        disks = tuple(one for one in local if one.role is FileRole.DISK)
+        ready = msgspec.structs.replace(
+            ready, source_paths=tuple(one.path for one in local if one.owned)
+        )
+        incoming = await drive.target(migration).prepare(
+            PrepareCommand(
+                migration_id=migration.migration_id,
+                server_id=migration.server_id,
+                server_name=migration.server_name,
+                generation=migration.generation,
+                kind="live",
+                files=disks,
+            )
+        )
+    except GodwitError as error:
+        raise NotBegun(error.message) from None
+    return msgspec.structs.replace(ready, disks=incoming.files)
+
+
+async def truths(drive: Drive, migration: Migration) -> tuple[GuestTruth, GuestTruth]:
+    """What target and source know of the guest; a program that restarts is asked again.
+
+    Raises:
+        NotBegun: one of them does not say, or the migration was cancelled.
+    """
+    deadline_s = time.monotonic() + SETTLE_S
     while True:
-        _stop_if_cancelled(drive, migration)
+        drive.stop_if_cancelled(migration.migration_id)
         try:
             there = await drive.target(migration).truth(migration.server_id)
             return there, await drive.source(migration).truth(migration.server_id)
         except GodwitError as error:
-            if error.code is not ErrorCode.AGENT_UNREACHABLE or time.monotonic() > deadline_s:
+            if error.code not in MAY_PASS or time.monotonic() > deadline_s:
                 raise NotBegun(error.message) from None
         await asyncio.sleep(ASK_AGAIN_S)
 
 
-async def _start(drive: Drive, migration: Migration) -> None:
+async def _start(drive: Drive, migration: Migration, ready: _Ready) -> None:
     """Tell the source's agent, after writing down that it may have been told."""
     migration_id = migration.migration_id
-    _stop_if_cancelled(drive, migration)
-    target = drive.fleet.facts.get(migration.target_host_id)
-    if target is None:
-        raise NotBegun(f"{migration.target_host_name} was removed from the fleet")
-    await drive.journal.advance(migration_id, _with_start)
+    drive.stop_if_cancelled(migration_id)
+
+    def told(known: Migration) -> Migration:
+        return msgspec.structs.replace(
+            known,
+            started_at_ms=known.started_at_ms or now_ms(),
+            paused=ready.paused,
+            source_paths=ready.source_paths,
+        )
+
+    migration = await drive.journal.advance(migration_id, told)
+    command = _command(drive, migration, ready)
     _log.info("%s: %s is told to start", migration_id, migration.source_host_name)
     try:
-        drive.jobs.put(await drive.source(migration).migrate(_command(migration, target)))
+        drive.jobs.put(await drive.source(migration).migrate(command))
     except GodwitError as error:
         if error.code is not ErrorCode.AGENT_UNREACHABLE:
             raise NotBegun(error.message) from None
@@ -132,7 +161,11 @@ async def _start(drive: Drive, migration: Migration) -> None:
             raise NotBegun(error.message) from None
 
 
-def _command(migration: Migration, target: HostFacts) -> MigrateCommand:
+def _command(drive: Drive, migration: Migration, ready: _Ready) -> MigrateCommand:
+    source = drive.fleet.facts.get(migration.source_host_id)
+    target = drive.fleet.facts.get(migration.target_host_id)
+    if target is None:
+        raise NotBegun(f"{migration.target_host_name} was removed from the fleet")
     return MigrateCommand(
         migration_id=migration.migration_id,
         server_id=migration.server_id,
@@ -141,17 +174,11 @@ def _command(migration: Migration, target: HostFacts) -> MigrateCommand:
         target_host_name=target.name,
         target_libvirt_uri=f"qemu+tls://{target.name}/system",
         target_address=target.address,
-        options=migration.options,
+        options=msgspec.structs.replace(
+            migration.options,
+            max_bandwidth_bytes_per_s=migration.max_bandwidth_bytes_per_s,
+            downtime_limit_ms=migration.downtime_limit_ms,
+        ),
+        disks=ready.disks,
+        postcopy=source is not None and source.postcopy and target.postcopy,
     )
-
-
-def _with_start(known: Migration) -> Migration:
-    if known.started_at_ms:
-        return known
-    return msgspec.structs.replace(known, started_at_ms=ending.now_ms())
-
-
-def _stop_if_cancelled(drive: Drive, migration: Migration) -> None:
-    known = drive.fleet.migrations.get(migration.migration_id)
-    if known is not None and known.cancel_requested_by:
-        raise NotBegun

@@ -1,29 +1,48 @@
-"""Choosing the target of a live migration, or saying in one sentence why there is none."""
+"""Choosing the target of a migration, or saying in one sentence why there is none."""
+
+from typing import Literal
 
 import msgspec
 
+from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.fleet.names import find_host
 from backend.fleet.server_view import of_power, owner_report
 from backend.fleet.targets import host_states, move_of
 from backend.scheduler.candidates import candidates
+from backend.scheduler.move import Move, Skips
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, ServerRecord
-from wire.migration import Migration
+from wire.migration import Migration, MigrationOptions
 
 _REASONS_TOLD = 4
 
 
-def all_candidates(fleet: Fleet, record: ServerRecord) -> tuple[Candidate, ...]:
-    """Judge every host for a live migration of this server.
+def skips_of(options: MigrationOptions) -> Skips:
+    """The checks that these options lift."""
+    return Skips(cpu=options.skip_cpu_check, kernel=options.skip_kernel_check)
+
+
+async def all_candidates(
+    fleet: Fleet,
+    comparisons: Comparisons,
+    record: ServerRecord,
+    kind: Literal["live", "cold"],
+    options: MigrationOptions,
+) -> tuple[Candidate, ...]:
+    """Judge every host for a migration of this server.
 
     Raises:
         GodwitError: AGENT_UNREACHABLE, its host does not report it now.
     """
-    move = move_of(fleet, record)
+    move = move_of(fleet, record, kind=kind, auto_start=options.auto_start, skips=skips_of(options))
     if move is None:
         raise GodwitError(ErrorCode.AGENT_UNREACHABLE, unreported(fleet, record))
-    return candidates(move, host_states(fleet))
+    return await _judged(fleet, comparisons, move)
+
+
+async def _judged(fleet: Fleet, comparisons: Comparisons, move: Move) -> tuple[Candidate, ...]:
+    return candidates(move, await comparisons.asked_states(move, host_states(fleet)))
 
 
 def unreported(fleet: Fleet, record: ServerRecord) -> str:
@@ -44,20 +63,31 @@ def pick(name: str, judged: tuple[Candidate, ...], prefer_host_id: str) -> Candi
     if fitting:
         return fitting[0]
     if prefer_host_id:
-        reasons = "; ".join(wanted[0].reasons) if wanted else "no such host"
-        sentence = f"{name} cannot go to {wanted[0].host_name if wanted else prefer_host_id}: "
-        raise GodwitError(ErrorCode.NO_TARGET, sentence + reasons, candidates=judged)
+        raise GodwitError(
+            ErrorCode.NO_TARGET, _not_there(name, wanted, prefer_host_id), candidates=judged
+        )
     raise GodwitError(ErrorCode.NO_TARGET, _no_target(name, judged), candidates=judged)
 
 
-def choose(fleet: Fleet, migration: Migration) -> Candidate:
+async def choose(fleet: Fleet, comparisons: Comparisons, migration: Migration) -> Candidate:
     """Pick the target of a journaled migration, whose server counts as migrating already.
 
     Raises:
         GodwitError: NO_TARGET, or CONFLICT when the source does not report the server.
     """
     record = fleet.records.get(migration.server_id)
-    move = move_of(fleet, record) if record else None
+    options = migration.options
+    move = (
+        move_of(
+            fleet,
+            record,
+            kind=migration.kind,
+            auto_start=options.auto_start,
+            skips=skips_of(options),
+        )
+        if record
+        else None
+    )
     report = owner_report(fleet, record) if record else None
     if record is None or move is None or report is None:
         raise GodwitError(
@@ -65,9 +95,19 @@ def choose(fleet: Fleet, migration: Migration) -> Candidate:
             f"{migration.source_host_name} does not say now how {migration.server_name} stands",
         )
     as_reported = msgspec.structs.replace(move, status=of_power(report.state), status_reason="")
-    prefer = migration.options.prefer_host
-    prefer_host_id = find_host(fleet, prefer).host_id if prefer else ""
-    return pick(record.name, candidates(as_reported, host_states(fleet)), prefer_host_id)
+    prefer_host_id = find_host(fleet, options.prefer_host).host_id if options.prefer_host else ""
+    return pick(record.name, await _judged(fleet, comparisons, as_reported), prefer_host_id)
+
+
+def _not_there(name: str, wanted: list[Candidate], prefer_host_id: str) -> str:
+    if not wanted:
+        return f"{name} cannot go to {prefer_host_id}: there is no such host"
+    if _is_source(wanted[0]):
+        return (
+            f"{name} is on {wanted[0].host_name} already; name another host, or none to have one "
+            "chosen"
+        )
+    return f"{name} cannot go to {wanted[0].host_name}: {'; '.join(wanted[0].reasons)}"
 
 
 def _no_target(name: str, judged: tuple[Candidate, ...]) -> str:

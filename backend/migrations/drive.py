@@ -3,27 +3,36 @@
 import msgspec
 
 from backend.agents import AgentClient, Agents
+from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
+from backend.migrations.notes import noted
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import Migration, MigrationState
 
 ASK_AGAIN_S = 0.5
 """Between two questions to the same host."""
+MAY_PASS = frozenset({ErrorCode.AGENT_UNREACHABLE, ErrorCode.LIBVIRT})
+"""An agent or a libvirtd that was started anew answers soon; the latter's refusals look alike."""
 
 
 class NotBegun(Exception):
-    """The migration ends before any guest was touched; without a text it was cancelled."""
+    """The migration ends with the server as it was; without a text it was cancelled."""
+
+
+class Occupied(NotBegun):
+    """The target has a guest of this id that no migration of ours left there."""
 
 
 class Drive(msgspec.Struct, frozen=True, kw_only=True):
-    """Fleet model, agents, jobs and journal."""
+    """Fleet model, agents, jobs, journal, and what libvirt says of CPUs."""
 
     fleet: Fleet
     agents: Agents
     jobs: Jobs
     journal: Journal
+    comparisons: Comparisons
 
     async def reread(self, migration_id: str) -> Migration:
         """The record as last written: the fleet model has every write of ours at once.
@@ -46,6 +55,10 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
             migration_id, lambda known: msgspec.structs.replace(known, state=state)
         )
 
+    async def note(self, migration_id: str, text: str, *, by: str = "") -> Migration:
+        """Journal that something was decided or happened."""
+        return await self.journal.advance(migration_id, lambda known: noted(known, text, by=by))
+
     def source(self, migration: Migration) -> AgentClient:
         """The agent of the host that the server leaves.
 
@@ -58,16 +71,30 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
         """The agent of the host that the server goes to."""
         return self.agents.of(migration.target_host_id, migration.target_host_name)
 
+    def worker(self, migration: Migration) -> AgentClient:
+        """The agent that runs the job: of a cold migration the target's, which pulls."""
+        return self.target(migration) if migration.kind == "cold" else self.source(migration)
+
     async def ask_for_job(self, migration: Migration) -> bool:
-        """Ask the source's agent for the job with its curve; whether it knows one.
+        """Ask the agent that runs it for the job with its curve; whether it knows one.
 
         Raises:
             GodwitError: the agent does not answer.
         """
         try:
-            self.jobs.put_detail(await self.source(migration).job(migration.migration_id))
+            self.jobs.put_detail(await self.worker(migration).job(migration.migration_id))
         except GodwitError as error:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
             return False
         return True
+
+    def stop_if_cancelled(self, migration_id: str) -> None:
+        """End a migration that was cancelled before its point of no return.
+
+        Raises:
+            NotBegun: it was.
+        """
+        known = self.fleet.migrations.get(migration_id)
+        if known is not None and known.cancel_requested_by:
+            raise NotBegun

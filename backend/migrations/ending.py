@@ -1,12 +1,10 @@
 """The final record: outcome, error and advice in sentences; figures from whoever has them."""
 
-import time
-
 import msgspec
 
 from backend.migrations.advice import advice_for
+from backend.migrations.notes import now_ms
 from backend.migrations.outcome import Judgement, Side, Verdict
-from wire import keys
 from wire.agent import GuestTruth, Job
 from wire.fleet import Owner, OwnerPhase
 from wire.migration import Migration, MigrationState, Sample, Statistics
@@ -18,6 +16,7 @@ _REST = {
     Side.INCOMING: "is paused on",
     Side.SHUT_OFF: "is stopped on",
 }
+_HALVES = {Side.POSTCOPY, Side.POSTCOPY_FAILED}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,11 +32,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def job_active(self) -> bool:
         """Whether libvirt on the source still shows a job."""
         return self.source_truth is not None and self.source_truth.job_active
-
-
-def now_ms() -> int:
-    """Unix time in ms."""
-    return time.time_ns() // 1_000_000
 
 
 def not_begun(migration: Migration, error: str, advice: str = "") -> Migration:
@@ -82,7 +76,10 @@ def ended(
         outcome=outcome_sentence(migration, finding),
     )
     if state is MigrationState.SUCCEEDED:
-        return final
+        left = finding.judgement.leftover
+        return msgspec.structs.replace(
+            final, advice=_advice(migration, finding, state, "") if left else ""
+        )
     text = (job.error if job else "") or _unexplained(migration, finding)
     return msgspec.structs.replace(
         final,
@@ -100,9 +97,7 @@ def owner_after(owner: Owner, migration: Migration, judgement: Judgement, epoch:
         judgement: what both hosts said.
         epoch: the target's present epoch.
     """
-    settled = msgspec.structs.replace(
-        owner, phase=OwnerPhase.SETTLED, target_host_id="", migration_id=""
-    )
+    settled = unlocked(owner)
     if judgement.verdict is Verdict.LOST:
         return msgspec.structs.replace(settled, phase=OwnerPhase.LOST)
     if judgement.verdict is not Verdict.MOVED:
@@ -125,6 +120,11 @@ def outcome_sentence(migration: Migration, finding: Finding) -> str:
     match finding.judgement.verdict:
         case Verdict.DOUBLE:
             return f"{name} runs on both {source} and {target}"
+        case Verdict.LOST if finding.source in _HALVES or finding.target in _HALVES:
+            return (
+                f"{name} is lost: it ran in post-copy with half of its memory on each of {source} "
+                f"and {target}, and one half is gone"
+            )
         case Verdict.LOST:
             return f"neither {source} nor {target} knows {name}"
         case Verdict.MOVED:
@@ -136,6 +136,30 @@ def outcome_sentence(migration: Migration, finding: Finding) -> str:
     if finding.judgement.leftover:
         sentence += f"; {other} still holds a paused copy"
     return sentence
+
+
+def at_rest(name: str, side: Side, host_name: str) -> str:
+    """Say where a server is that does not move any more, by what that host says."""
+    told = _REST.get(side)
+    if told:
+        return f"{name} {told} {host_name}"
+    if side is Side.GONE:
+        return f"{name} stays on {host_name}, which is offline"
+    if side is Side.ABSENT:
+        return f"{host_name} no longer has {name}"
+    return f"{name} stays on {host_name}, which does not say how it is"
+
+
+def unlocked(owner: Owner) -> Owner:
+    """The same owner, no longer migrating."""
+    return msgspec.structs.replace(
+        owner, phase=OwnerPhase.SETTLED, target_host_id="", migration_id=""
+    )
+
+
+def settle_command(migration: Migration, host_name: str = "HOST") -> str:
+    """The command that leaves exactly one copy of a migration's server."""
+    return f"godwit server-settle --keep-host {host_name} {migration.server_name}"
 
 
 def statistics(job: Job | None, finding: Finding, samples: tuple[Sample, ...]) -> Statistics:
@@ -176,7 +200,8 @@ def statistics(job: Job | None, finding: Finding, samples: tuple[Sample, ...]) -
 def _state(migration: Migration, finding: Finding) -> MigrationState:
     if finding.judgement.verdict is Verdict.MOVED:
         return MigrationState.SUCCEEDED
-    clean = finding.judgement.verdict is Verdict.STAYED and finding.source is Side.RUNNING
+    as_it_was = Side.SUSPENDED if migration.paused else Side.RUNNING
+    clean = finding.judgement.verdict is Verdict.STAYED and finding.source is as_it_was
     if migration.cancel_requested_by and clean:
         return MigrationState.CANCELLED
     return MigrationState.FAILED
@@ -201,17 +226,23 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
     )
     judgement = finding.judgement
     if judgement.verdict is Verdict.DOUBLE:
-        return f"Stop one of the two at once (virsh destroy {name}) and check the guest's disks."
+        return (
+            f"End one of the two at once: {settle_command(migration)} keeps the copy on HOST; then "
+            "check the guest's disks."
+        )
     if judgement.verdict is Verdict.LOST:
         return (
-            f"Look at libvirt's logs on {source} and {target}; the definition is kept in etcd "
-            f"under {keys.DEFINITIONS}{migration.server_id}."
+            f"Look at libvirt's logs on {source} and {target}; {settle_command(migration)} defines "
+            f"{name} again on HOST, stopped, from the definition that is kept."
         )
     if judgement.leftover:
-        loser = source if judgement.verdict is Verdict.MOVED else target
-        return f"Remove the paused copy on {loser} (virsh destroy {name} there)."
+        winner, loser = (target, source) if judgement.verdict is Verdict.MOVED else (source, target)
+        return f"{settle_command(migration, winner)} ends the paused copy on {loser}."
     if finding.source is Side.HALTED:
-        return f"Make sure that {target} does not run {name}, then virsh resume {name} on {source}."
+        return (
+            f"Once {target} answers again, {settle_command(migration, source)} lets {name} run on "
+            f"if {target} does not run it."
+        )
     if state is MigrationState.CANCELLED:
         return ""
     return advice_for(error)

@@ -17,12 +17,15 @@ async def ask(agents: Agents, fleet: Fleet, migration: Migration, *, patient: bo
     A host that does not answer counts as gone only while etcd shows no health key of it.
     """
     server_id = migration.server_id
-    target, target_truth = await _side(
+    target, target_truth = await side_on(
         agents, fleet, server_id, migration.target_host_id, migration.target_host_name
     )
-    source, source_truth = await _side(
+    source, source_truth = await side_on(
         agents, fleet, server_id, migration.source_host_id, migration.source_host_name
     )
+    if migration.paused and source is Side.HALTED:
+        # a person paused it before: whatever the migration did, it must not run on its account
+        source = Side.SUSPENDED
     job_active = source_truth is not None and source_truth.job_active
     return Finding(
         source=source,
@@ -33,9 +36,10 @@ async def ask(agents: Agents, fleet: Fleet, migration: Migration, *, patient: bo
     )
 
 
-async def _side(
+async def side_on(
     agents: Agents, fleet: Fleet, server_id: str, host_id: str, host_name: str
 ) -> tuple[Side, GuestTruth | None]:
+    """Ask one host now; without an answer the truth is None."""
     try:
         truth = await agents.of(host_id, host_name).truth(server_id)
     except GodwitError:

@@ -8,13 +8,34 @@ from collections.abc import Iterable
 
 import msgspec
 
+from backend.migrations.notes import merged
 from wire.agent import Job, JobDetail, JobState
-from wire.migration import Migration, Pass, Sample, Statistics
+from wire.migration import Migration, Pass, PostcopyState, Sample, Statistics
 
 CURVES_KEPT = 20
 """Curves of so many migrations are kept in memory; older ones are let go."""
 SAMPLES_KEPT = 4_000
 """A longer curve is thinned to half, so that a day-long migration stays small."""
+
+
+class _Clock:
+    """Time along a curve, for a copy that goes on after a break with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.began_anew = False
+        self._last_ms = 0
+        self._before_ms = 0
+
+    def on_curve(self, sample: Sample) -> Sample:
+        """The sample with the time of the copies before added."""
+        if self.began_anew and sample.elapsed_ms < self._last_ms:
+            self._before_ms += self._last_ms
+            self._last_ms = 0
+        self.began_anew = False
+        self._last_ms = max(self._last_ms, sample.elapsed_ms)
+        if not self._before_ms:
+            return sample
+        return msgspec.structs.replace(sample, elapsed_ms=self._before_ms + sample.elapsed_ms)
 
 
 class Jobs:
@@ -25,6 +46,7 @@ class Jobs:
         self._curves: OrderedDict[str, list[Sample]] = OrderedDict()
         self._watchers: dict[str, asyncio.Event] = {}
         self._heard_s: dict[str, float] = {}
+        self._clocks: dict[str, _Clock] = {}
 
     def latest(self, migration_id: str) -> Job | None:
         """What an agent last said of a job."""
@@ -34,7 +56,8 @@ class Jobs:
         """Note a job's present state; passes that an agent forgot over a restart stay."""
         known = self._jobs.get(job.migration_id)
         if known is not None:
-            if known.state is JobState.ENDED and job.state is not JobState.ENDED:
+            goes_on = job.postcopy is not PostcopyState.NOT
+            if known.state is JobState.ENDED and job.state is not JobState.ENDED and not goes_on:
                 return
             passes = merged_passes(known.passes, job.passes)
             job = msgspec.structs.replace(job, passes=passes)
@@ -42,22 +65,26 @@ class Jobs:
         self._heard_s[job.migration_id] = time.monotonic()
         self.wake(job.migration_id)
 
-    def put_sample(self, migration_id: str, sample: Sample) -> None:
-        """Add a point to a curve."""
+    def put_sample(self, migration_id: str, sample: Sample) -> Sample | None:
+        """Add a point to a curve, and answer it as it is there; None if it adds nothing."""
         self._heard_s[migration_id] = time.monotonic()
+        sample = self._clock(migration_id).on_curve(sample)
         curve = self._curve(migration_id)
         if curve and sample.elapsed_ms <= curve[-1].elapsed_ms:
-            return
+            return None
         curve.append(sample)
         if len(curve) > SAMPLES_KEPT:
             del curve[1:-1:2]
+        return sample
 
     def put_detail(self, detail: JobDetail) -> None:
         """Take over a job with the whole curve that its agent remembers."""
         self.put(detail.job)
         migration_id = detail.job.migration_id
         known = {sample.elapsed_ms: sample for sample in self._curve(migration_id)}
-        known.update((sample.elapsed_ms, sample) for sample in detail.samples)
+        clock = self._clock(migration_id)
+        placed = [clock.on_curve(sample) for sample in detail.samples]
+        known.update((sample.elapsed_ms, sample) for sample in placed)
         self._curves[migration_id] = [known[elapsed_ms] for elapsed_ms in sorted(known)]
 
     def samples(self, migration_id: str) -> tuple[Sample, ...]:
@@ -69,6 +96,13 @@ class Jobs:
         self._jobs.pop(migration_id, None)
         self._watchers.pop(migration_id, None)
         self._heard_s.pop(migration_id, None)
+        self._clocks.pop(migration_id, None)
+
+    def restart(self, migration_id: str) -> None:
+        """Let go of a job that is begun again; its curve goes on."""
+        self._jobs.pop(migration_id, None)
+        self._heard_s[migration_id] = time.monotonic()
+        self._clock(migration_id).began_anew = True
 
     def quiet_s(self, migration_id: str) -> float:
         """How long nothing was heard of a job; infinite if it was never heard of."""
@@ -94,8 +128,15 @@ class Jobs:
         if migration.state.ended or job is None:
             return migration
         return msgspec.structs.replace(
-            migration, passes=job.passes, statistics=job.statistics or Statistics()
+            migration,
+            passes=job.passes,
+            statistics=job.statistics or Statistics(),
+            postcopy=migration.postcopy if job.postcopy is PostcopyState.NOT else job.postcopy,
+            notes=merged(migration.notes, job.notes),
         )
+
+    def _clock(self, migration_id: str) -> "_Clock":
+        return self._clocks.setdefault(migration_id, _Clock())
 
     def _curve(self, migration_id: str) -> list[Sample]:
         curve = self._curves.setdefault(migration_id, [])

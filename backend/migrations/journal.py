@@ -14,6 +14,7 @@ import msgspec
 
 from backend.fleet.known import Fleet
 from backend.leader import Leadership
+from backend.migrations.notes import merged
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
@@ -132,15 +133,18 @@ class Journal:
     ) -> Migration:
         """Write a migration's record and its server's owner in one transaction.
 
-        A server that no longer has a record, or that belongs to another migration, is left as it
-        is.
+        What persons asked for meanwhile stays in the record. A server that no longer has a record,
+        or that belongs to another migration, is left as it is.
         """
         while True:
             item, known = await _persist(self._migration, migration.migration_id)
             if item is None or known is None or known.state.ended:
                 return known or migration
             wanted = msgspec.structs.replace(
-                migration, cancel_requested_by=known.cancel_requested_by
+                migration,
+                cancel_requested_by=known.cancel_requested_by,
+                parameters=known.parameters,
+                notes=merged(migration.notes, known.notes),
             )
             when, then = [_unchanged(item)], [_put(wanted)]
             server, record = await _persist(self._server, migration.server_id)
@@ -155,17 +159,67 @@ class Journal:
                 return wanted
             await self._check_leading()
 
+    async def settle(
+        self, server_id: str, seen: Owner, owner: Owner, migration: Migration | None
+    ) -> None:
+        """Change a server's owner outside of any migration, and the record that tells of it.
+
+        Args:
+            server_id: whose.
+            seen: the owner that the decision was made on.
+            owner: the new one.
+            migration: the record of its last migration with a note of this; None if there is none.
+
+        Raises:
+            GodwitError: CONFLICT, the owner is another one by now; NOT_LEADING; ETCD_UNREACHABLE.
+        """
+        for _ in range(_BEGIN_TRIES):
+            item, record = await self._server(server_id)
+            if item is None or record is None or not _still(record.owner, seen):
+                raise GodwitError(
+                    ErrorCode.CONFLICT,
+                    f"the server {server_id} has just changed hands; look again, then ask again",
+                )
+            then = [_put_owner(item, record, owner), *([_put(migration)] if migration else ())]
+            done = await self._transact([_unchanged(item)], then)
+            if done:
+                self._tell(migration, record, owner, revision=done)
+                return
+            await self._check_leading()
+        raise GodwitError(
+            ErrorCode.CONFLICT, f"the server {server_id} keeps changing in etcd; try again"
+        )
+
+    async def definition(self, server_id: str) -> str:
+        """Read the definition that etcd keeps of a server; empty if it keeps none."""
+        item = await asyncio.to_thread(self._etcd.get, keys.DEFINITIONS + server_id)
+        return item.text if item else ""
+
+    async def trim(self, migrations: list[Migration]) -> None:
+        """Delete ended records; the fleet model follows.
+
+        Raises:
+            GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
+        """
+        writes = [Write(key=_key(one), value=None) for one in migrations]
+        if not await self._transact([], writes):
+            raise NotLeadingAnyMore
+        for one in migrations:
+            self._fleet.written.pop(_key(one), None)
+            self._fleet.put_migration(one.migration_id, None)
+
     def _tell(
         self,
-        migration: Migration,
+        migration: Migration | None,
         record: ServerRecord | None,
         owner: Owner | None,
         *,
         revision: int,
     ) -> None:
         """Put into the fleet model what etcd has taken, ahead of the watch."""
-        self._fleet.written[_key(migration)] = revision
-        self._fleet.put_migration(migration.migration_id, migration)
+        if migration is not None:
+            self._fleet.written[_key(migration)] = revision
+            self._fleet.put_migration(migration.migration_id, migration)
         if record is not None and owner is not None:
             told = msgspec.structs.replace(record, owner=owner)
             self._fleet.written[keys.SERVERS + record.server_id] = revision
@@ -206,7 +260,8 @@ def _check_settled(record: ServerRecord, migration: Migration) -> None:
     if record.owner.phase is OwnerPhase.LOST:
         raise GodwitError(
             ErrorCode.CONFLICT,
-            f"{record.name} was lost by a migration: no host has it, so it cannot move",
+            f"{record.name} was lost by a migration: no host has it, so it cannot move; "
+            f"godwit server-settle --keep-host HOST {record.name} defines it again",
         )
     if record.owner.phase is not OwnerPhase.SETTLED:
         raise GodwitError(
@@ -224,6 +279,12 @@ def _check_settled(record: ServerRecord, migration: Migration) -> None:
 def _locked(record: ServerRecord, migration: Migration) -> bool:
     owner = record.owner
     return owner.phase is OwnerPhase.MIGRATING and owner.migration_id == migration.migration_id
+
+
+def _still(owner: Owner, seen: Owner) -> bool:
+    """Whether nobody changed the owner; an agent that finds a lost server changes the phase."""
+    same = (owner.host_id, owner.generation, owner.migration_id)
+    return same == (seen.host_id, seen.generation, seen.migration_id)
 
 
 def _unchanged(item: KeyValue) -> Condition:

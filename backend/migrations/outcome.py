@@ -22,6 +22,10 @@ class Side(StrEnum):
     """Paused for another reason: by a person, or by an I/O error."""
     INCOMING = "incoming"
     """Paused as the receiving side of a migration."""
+    POSTCOPY = "post-copy"
+    """One half of a guest whose memory is still on two hosts; the other half is needed."""
+    POSTCOPY_FAILED = "post-copy failed"
+    """The same, standing still because the link between the halves broke."""
     SHUT_OFF = "shut_off"
     ABSENT = "absent"
     GONE = "gone"
@@ -42,7 +46,7 @@ class Verdict(StrEnum):
     RESUME = "resume"
     """The guest is paused on the source by the failed migration and must run again there."""
     LOST = "lost"
-    """Neither host has the guest."""
+    """Neither host has the guest, or half of it is gone with the other host."""
     DOUBLE = "double"
     """Both hosts run the guest."""
 
@@ -59,12 +63,18 @@ _HERE = {Side.HALTED, Side.SUSPENDED}
 _AWAY = {Side.SHUT_OFF, Side.ABSENT, Side.GONE}
 _COPY = {Side.INCOMING, Side.HALTED, Side.SUSPENDED}
 
+_HALF = {Side.POSTCOPY, Side.POSTCOPY_FAILED}
+
+_POSTCOPY = "post-copy"
 _BY_MIGRATION = ("migrat", "unknown", "starting")
 """How libvirt words a pause that a migration caused (``virDomainPausedReason``)."""
 
 
 def side_of(truth: GuestTruth) -> Side:
     """Sort what a hypervisor says into one of the sides."""
+    detail = truth.state_detail.lower()
+    if truth.state in {PowerState.RUNNING, PowerState.PAUSED} and detail.startswith(_POSTCOPY):
+        return Side.POSTCOPY_FAILED if "fail" in detail else Side.POSTCOPY
     match truth.state:
         case PowerState.RUNNING:
             return Side.RUNNING
@@ -74,7 +84,6 @@ def side_of(truth: GuestTruth) -> Side:
             return Side.ABSENT
     if truth.incoming:
         return Side.INCOMING
-    detail = truth.state_detail.lower()
     by_migration = not detail or detail.startswith(_BY_MIGRATION)
     return Side.HALTED if by_migration else Side.SUSPENDED
 
@@ -90,16 +99,37 @@ def judge(source: Side, target: Side, *, job_active: bool, patient: bool = True)
     """
     if job_active or Side.SILENT in {source, target}:
         return Judgement(verdict=Verdict.WAIT)
+    if source in _HALF or target in _HALF:
+        return _in_postcopy(source, target, patient=patient)
     if target is Side.RUNNING:
-        if source is Side.RUNNING:
-            return Judgement(verdict=Verdict.DOUBLE, leftover=True)
-        return Judgement(verdict=Verdict.MOVED, leftover=source in _COPY)
+        double = source is Side.RUNNING
+        verdict = Verdict.DOUBLE if double else Verdict.MOVED
+        return Judgement(verdict=verdict, leftover=double or source in _COPY)
     if source in {Side.RUNNING, Side.SUSPENDED}:
         return _stayed(target, patient=patient)
     if source in {Side.HALTED, Side.INCOMING}:
         resumable = Verdict.STAYED if target is Side.GONE else Verdict.RESUME
         return Judgement(verdict=resumable, leftover=target in _COPY)
     return _source_without_guest(source, target, patient=patient)
+
+
+def _in_postcopy(source: Side, target: Side, *, patient: bool) -> Judgement:
+    """At least one host holds half of a guest, which is nothing without the other half.
+
+    Two halves can still become one, so they are waited for without end. A host that is gone took
+    its half with it. A target that runs beside no half has fetched all of it.
+    """
+    if (source in _HALF and target in _HALF) or patient:
+        return Judgement(verdict=Verdict.WAIT)
+    if target in {Side.RUNNING, Side.SUSPENDED}:
+        return Judgement(verdict=Verdict.MOVED, leftover=True)
+    if source in _HERE | {Side.RUNNING, Side.INCOMING}:
+        return Judgement(verdict=Verdict.WAIT)
+    if source is Side.ABSENT and target is Side.POSTCOPY:
+        return Judgement(verdict=Verdict.MOVED)
+    if source in _HALF and target in _COPY:
+        return Judgement(verdict=Verdict.WAIT)
+    return Judgement(verdict=Verdict.LOST, leftover=True)
 
 
 def _stayed(target: Side, *, patient: bool) -> Judgement:

@@ -1,4 +1,4 @@
-"""One migration from its journal record to its end, wherever the record stands when we begin."""
+"""One live migration from its journal record to its end, wherever the record stands at first."""
 
 import asyncio
 import logging
@@ -9,13 +9,15 @@ import msgspec
 
 from backend.migrations import ending
 from backend.migrations.beginning import begin
-from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun
+from backend.migrations.clearing import clear_target, complete_target, release_source
+from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun, Occupied
 from backend.migrations.guests import ask, is_offline
-from backend.migrations.outcome import Verdict
+from backend.migrations.notes import merged, noted
+from backend.migrations.outcome import Side, Verdict
 from wire.agent import Job, JobCommand, JobState, ServerCommand
 from wire.errors import GodwitError
 from wire.fleet import Owner, OwnerPhase
-from wire.migration import Migration, MigrationState
+from wire.migration import Migration, MigrationState, PostcopyState
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +33,9 @@ _OF_JOB = {
     JobState.SWITCHING_OVER: MigrationState.SWITCHING_OVER,
     JobState.ENDED: MigrationState.COMPLETING,
 }
+
+_WHOLE = {Side.RUNNING, Side.SUSPENDED}
+"""The source has the guest with all its memory, so that nothing on the target is needed."""
 
 
 class Runner:
@@ -53,8 +58,7 @@ class Runner:
         try:
             await begin(self._drive, migration)
         except NotBegun as reason:
-            final = ending.not_begun(await self._reread(), str(reason))
-            await self._finish(final, _unlocked)
+            await self._give_up(reason)
             return
         while True:
             await self._follow()
@@ -90,6 +94,25 @@ class Runner:
         state = None if job.error else _OF_JOB.get(job.state)
         if state is not None and state.rank > migration.state.rank:
             await self._drive.advance(self._id, state)
+        if job.postcopy not in {PostcopyState.NOT, migration.postcopy} or set(job.notes) - set(
+            migration.notes
+        ):
+            await self._drive.journal.advance(self._id, lambda known: _with_news(known, job))
+
+    async def _give_up(self, reason: NotBegun) -> None:
+        """End a migration that touched no guest; the room that was made for it is given back."""
+        migration = await self._reread()
+        final = ending.not_begun(migration, str(reason))
+        prepared = migration.state.rank >= MigrationState.PREPARING.rank
+        if prepared and not isinstance(reason, Occupied):
+            final = await self._cleared(final)
+        await self._finish(final, ending.unlocked)
+
+    async def _cleared(self, final: Migration) -> Migration:
+        cleared = await clear_target(self._drive, final, generation=final.generation)
+        if cleared.error:
+            final = noted(final, cleared.error)
+        return msgspec.structs.replace(final, kept=cleared.kept)
 
     async def _known(self, migration: Migration) -> bool:
         """Whether the source's agent knows the job; one that does not answer counts as yes."""
@@ -111,13 +134,58 @@ class Runner:
         migration = await self._reread()
         if finding.source_truth is not None and not self._job_ended():
             await self._known(migration)
+        finding = await self._without_leftover(migration, finding)
         job, samples = self._jobs.latest(self._id), self._jobs.samples(self._id)
+        if job is not None:
+            migration = _with_news(migration, job)
         final = ending.ended(migration, finding, job, samples)
         health = self._drive.fleet.health.get(migration.target_host_id)
         epoch = health.epoch if health else 0
-        await self._finish(
-            final, lambda owner: ending.owner_after(owner, migration, finding.judgement, epoch)
-        )
+
+        def own(owner: Owner) -> Owner:
+            return ending.owner_after(owner, migration, finding.judgement, epoch)
+
+        if finding.judgement.verdict is Verdict.MOVED:
+            final = await self._moved(migration, final, own)
+        elif finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE:
+            final = await self._cleared(final)
+        await self._finish(final, own)
+
+    async def _without_leftover(
+        self, migration: Migration, finding: ending.Finding
+    ) -> ending.Finding:
+        """End a paused copy on the target while the guest is whole on its source."""
+        stayed = finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE
+        if not (stayed and finding.judgement.leftover):
+            return finding
+        command = ServerCommand(generation=migration.generation)
+        try:
+            await self._drive.target(migration).remove(migration.server_id, command)
+        except GodwitError as error:
+            _log.warning("%s: copy not removed: %s", self._id, error.message)
+            return finding
+        judgement = msgspec.structs.replace(finding.judgement, leftover=False)
+        return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
+
+    async def _moved(
+        self, migration: Migration, final: Migration, own: Callable[[Owner], Owner]
+    ) -> Migration:
+        """Give the target what it now has, then let go of what the server leaves behind."""
+        keep = migration.options.keep_dest_guest_on_failed
+        if not (migration.source_paths or keep):
+            return final
+        completing = msgspec.structs.replace(migration, state=MigrationState.COMPLETING)
+
+        def still_locked(owner: Owner) -> Owner:
+            return msgspec.structs.replace(
+                own(owner), phase=OwnerPhase.MIGRATING, migration_id=self._id
+            )
+
+        await self._drive.journal.advance_with_owner(completing, still_locked)
+        generation = migration.generation + 1
+        released = await release_source(self._drive, migration, generation=generation)
+        await complete_target(self._drive, migration)
+        return noted(final, released.error) if released.error else final
 
     async def _find(self) -> ending.Finding | None:
         """Ask both hosts until what they say decides; None if the job turns out to go on."""
@@ -164,7 +232,9 @@ class Runner:
         return await self._drive.reread(self._id)
 
 
-def _unlocked(owner: Owner) -> Owner:
+def _with_news(migration: Migration, job: Job) -> Migration:
+    """Take over what the agent decided, and how far post-copy is."""
+    postcopy = migration.postcopy if job.postcopy is PostcopyState.NOT else job.postcopy
     return msgspec.structs.replace(
-        owner, phase=OwnerPhase.SETTLED, target_host_id="", migration_id=""
+        migration, postcopy=postcopy, notes=merged(migration.notes, job.notes)
     )

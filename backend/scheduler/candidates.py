@@ -3,16 +3,20 @@
 from collections.abc import Iterable
 
 from backend.scheduler.compatibility import Equal
+from backend.scheduler.devices import Media, Passthrough, Snapshots
 from backend.scheduler.emulator import MachineType, VirtType
+from backend.scheduler.features import CpuFeatures
 from backend.scheduler.host import Hypervisor, InService, NotTheSource, Online
-from backend.scheduler.memory import FewerIncomingMoves, FreeMemory, MoreFreeMemory
-from backend.scheduler.move import Filter, HostState, Move, Weigher
-from backend.scheduler.state import Running
-from backend.scheduler.storage import LocalDisks, SharedPools
+from backend.scheduler.memory import Memory
+from backend.scheduler.move import Filter, HostState, Move, Skips, Weigher
+from backend.scheduler.risk import risk
+from backend.scheduler.state import Status
+from backend.scheduler.storage import InPools, LocalPools, SharedPools
+from backend.scheduler.weighers import FewerIncomingMoves, MoreFreeCpu, MoreFreeMemory, Spreading
 from wire.fleet import Candidate, FilterVerdict
 
 LIVE_FILTERS: tuple[Filter, ...] = (
-    Running(),
+    Status(),
     NotTheSource(),
     Online(),
     InService(),
@@ -20,30 +24,82 @@ LIVE_FILTERS: tuple[Filter, ...] = (
     Equal("cpu_architecture"),
     Equal("cpu_model"),
     Equal("microcode"),
+    CpuFeatures(),
     Equal("kernel"),
     Equal("page_size"),
     VirtType(),
     MachineType(),
-    LocalDisks(),
+    Passthrough(),
+    Media(),
+    Snapshots(),
+    InPools(),
     SharedPools(),
-    FreeMemory(),
+    LocalPools(),
+    Memory(),
 )
 """In the order in which their reasons are told."""
 
-WEIGHERS: tuple[Weigher, ...] = (MoreFreeMemory(), FewerIncomingMoves())
+_ONLY_LIVE = {
+    "cpu_model",
+    "microcode",
+    "cpu_features",
+    "kernel",
+    "page_size",
+    "media",
+    "snapshots",
+}
+"""A stopped server starts anew: nothing of a running one has to be the same."""
+
+COLD_FILTERS: tuple[Filter, ...] = tuple(
+    rule for rule in LIVE_FILTERS if rule.name not in _ONLY_LIVE
+)
+
+WEIGHERS: tuple[Weigher, ...] = (
+    MoreFreeMemory(),
+    MoreFreeCpu(),
+    Spreading(),
+    FewerIncomingMoves(),
+)
+
+_LIFTED_WITH_CPU = {"cpu_model", "microcode", "cpu_features"}
+_LIFTED_WITH_KERNEL = {"kernel"}
+
+
+def filters_of(kind: str) -> tuple[Filter, ...]:
+    """The filters of a kind of migration."""
+    return COLD_FILTERS if kind == "cold" else LIVE_FILTERS
+
+
+def lifted(rule: Filter, skips: Skips) -> bool:
+    """Whether the operator lifted this filter."""
+    return (skips.cpu and rule.name in _LIFTED_WITH_CPU) or (
+        skips.kernel and rule.name in _LIFTED_WITH_KERNEL
+    )
 
 
 def candidate(move: Move, host: HostState) -> Candidate:
     """Judge one host by every filter, also by those after the first that refuses."""
     verdicts = []
-    for rule in LIVE_FILTERS:
+    for rule in filters_of(move.kind):
         reason = rule.refusal(move, host)
-        verdicts.append(FilterVerdict(filter=rule.name, passed=not reason, reason=reason))
+        wanted, found = rule.values(move, host)
+        skipped = bool(reason) and lifted(rule, move.skips)
+        verdicts.append(
+            FilterVerdict(
+                filter=rule.name,
+                passed=not reason or skipped,
+                reason=reason,
+                wanted=wanted,
+                found=found,
+                skipped=skipped,
+            )
+        )
     return Candidate(
         host_id=host.facts.host_id,
         host_name=host.facts.name,
         verdicts=tuple(verdicts),
         weight=round(sum(weigher.weight(move, host) for weigher in WEIGHERS), 4),
+        risk=risk(move, host, tuple(one for one in verdicts if one.skipped)),
     )
 
 
@@ -55,8 +111,3 @@ def candidates(move: Move, hosts: Iterable[HostState]) -> tuple[Candidate, ...]:
             judged, key=lambda one: (not one.fits, -one.weight if one.fits else 0, one.host_name)
         )
     )
-
-
-def fits(move: Move, host: HostState) -> bool:
-    """Whether every filter lets this host through; stops at the first that does not."""
-    return not any(rule.refusal(move, host) for rule in LIVE_FILTERS)

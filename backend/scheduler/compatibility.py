@@ -1,7 +1,7 @@
 """The strict rule: CPU model, microcode, kernel, architecture and page size are equal."""
 
 from backend.scheduler.move import HostState, Move
-from wire.compatibility import differences
+from wire.compatibility import differences, value_of
 
 
 class Equal:
@@ -19,3 +19,7 @@ class Equal:
                     f"{difference.label} {here} on {move.source.name}, {there} on {host.facts.name}"
                 )
         return ""
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        return value_of(move.source, self.name), value_of(host.facts, self.name)

@@ -18,6 +18,10 @@ class VirtType:
             f"{host.facts.name} offers {', '.join(offered) or 'nothing'}"
         )
 
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        return move.server.virt_type, ", ".join(host.facts.virt_types)
+
 
 class MachineType:
     """The target's QEMU knows the guest's machine type."""
@@ -33,3 +37,9 @@ class MachineType:
             f"{move.server.name} was started as machine {wanted}, which QEMU "
             f"{host.facts.qemu_version} on {host.facts.name} does not know"
         )
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        known = move.server.machine in host.facts.machine_types
+        found = move.server.machine if known else f"unknown to QEMU {host.facts.qemu_version}"
+        return move.server.machine, found if move.server.machine else ""

@@ -17,16 +17,28 @@ class Online:
         because = f": {host.status_reason}" if host.status_reason else ""
         return f"{host.facts.name} is {host.status}, not online{because}"
 
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del move
+        return HostStatus.ONLINE, host.status
+
 
 class InService:
-    """The host is not in maintenance."""
+    """The host is not being emptied."""
 
     name = "maintenance"
 
     def refusal(self, move: Move, host: HostState) -> str:
         """See :class:`backend.scheduler.move.Filter`."""
         del move
-        return f"{host.facts.name} is in maintenance" if host.policy.maintenance else ""
+        if not host.policy.maintenance:
+            return ""
+        return f"{host.facts.name} is in maintenance: it is being emptied and takes no servers"
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del move
+        return "in service", "maintenance" if host.policy.maintenance else "in service"
 
 
 class NotTheSource:
@@ -38,7 +50,13 @@ class NotTheSource:
         """See :class:`backend.scheduler.move.Filter`."""
         if host.facts.host_id != move.source.host_id:
             return ""
-        return f"{host.facts.name} is where {move.server.name} runs"
+        is_on = "is" if move.kind == "cold" else "runs"
+        return f"{host.facts.name} is where {move.server.name} {is_on}"
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del move, host
+        return "", ""
 
 
 class Hypervisor:
@@ -52,3 +70,7 @@ class Hypervisor:
         if here == there:
             return ""
         return f"hypervisor {here} on {move.source.name}, {there} on {host.facts.name}"
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        return move.source.hypervisor, host.facts.hypervisor

@@ -1,10 +1,21 @@
 """What a filter looks at: the server that should move, and one host that it might go to."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 import msgspec
 
+from wire.agent import CpuComparison
 from wire.fleet import HostFacts, HostMeters, HostPolicy, HostStatus, ServerFacts, ServerStatus
+
+
+class Skips(msgspec.Struct, frozen=True, kw_only=True):
+    """Checks that the operator lifted."""
+
+    cpu: bool = False
+    """``--skip-cpu-check``."""
+    kernel: bool = False
+    """``--skip-kernel-check``."""
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,6 +25,9 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     status: ServerStatus
     status_reason: str = ""
     source: HostFacts
+    kind: Literal["live", "cold"] = "live"
+    auto_start: bool = False
+    skips: Skips = Skips()
 
 
 class HostState(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +38,16 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
     status_reason: str = ""
     policy: HostPolicy = HostPolicy()
     meters: HostMeters | None = None
+    server_count: int = 0
     incoming_bytes: int = 0
-    """Memory of the servers that are moving here now."""
+    """Memory of the servers that are moving here now and will run."""
     incoming_moves: int = 0
+    incoming_pool_bytes: Mapping[str, int] = {}
+    """Name of a local pool to the full sizes of the disks that are moving into it now."""
+    cpu: CpuComparison | None = None
+    """What libvirt there says of this guest's CPU; None if it was not asked, or did not answer."""
+    cpu_silence: str = ""
+    """Why it did not answer; empty if it was not asked."""
 
     @property
     def free_bytes(self) -> int | None:
@@ -46,6 +67,9 @@ class Filter(Protocol):
 
     def refusal(self, move: Move, host: HostState) -> str:
         """Say why not, with both values; empty when the host passes."""
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """Say what is wanted and what this host has; both empty if nothing is compared."""
 
 
 class Weigher(Protocol):

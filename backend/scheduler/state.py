@@ -1,9 +1,13 @@
-"""The server's own state: only a running server migrates live."""
+"""The server's own state: what is on migrates live, what is stopped migrates cold."""
 
 from backend.scheduler.move import HostState, Move
 from wire.fleet import ServerStatus
 
+MOVES_LIVE = frozenset({ServerStatus.RUNNING, ServerStatus.SUSPEND})
+MOVES_COLD = frozenset({ServerStatus.READY})
+
 _WORDS = {
+    ServerStatus.RUNNING: "is running",
     ServerStatus.READY: "is stopped (ready)",
     ServerStatus.SUSPEND: "is paused (suspend)",
     ServerStatus.UNKNOWN: "has an unknown state",
@@ -13,21 +17,30 @@ _WORDS = {
 }
 
 
-def not_live(name: str, status: ServerStatus, reason: str = "") -> str:
-    """Say why a server in this status cannot be live-migrated; empty when it runs."""
-    if status is ServerStatus.RUNNING:
+def cannot_move(name: str, status: ServerStatus, kind: str, reason: str = "") -> str:
+    """Say why a server in this status cannot be moved in this way; empty when it can."""
+    if status in (MOVES_LIVE if kind == "live" else MOVES_COLD):
         return ""
     because = f": {reason}" if reason else ""
     words = _WORDS.get(status, f"is {status}")
-    return f"{name} {words}, and a live migration needs a running server{because}"
+    if kind == "live":
+        advice = "; use server-migrate" if status in MOVES_COLD else ""
+        return f"{name} {words}, and a live migration needs it running or paused{because}{advice}"
+    advice = "; use server-live-migrate" if status in MOVES_LIVE else ""
+    return f"{name} {words}, and a cold migration needs it stopped{because}{advice}"
 
 
-class Running:
-    """The server runs and is in no other migration."""
+class Status:
+    """The server is in a state that can be moved in this way, and in no other migration."""
 
-    name = "running"
+    name = "status"
 
     def refusal(self, move: Move, host: HostState) -> str:
         """See :class:`backend.scheduler.move.Filter`."""
         del host
-        return not_live(move.server.name, move.status, move.status_reason)
+        return cannot_move(move.server.name, move.status, move.kind, move.status_reason)
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del host
+        return "ready" if move.kind == "cold" else "running or suspend", move.status

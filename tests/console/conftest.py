@@ -17,6 +17,7 @@ os.environ.pop("NO_COLOR", None)
 from tui.app import Console
 from tui.client import Connected, Disconnected, Event
 from tui.desk import Desk
+from tui.formats.options import option_words
 from tui.plot import GraphStyle
 from wire.console import BackendStatus, FleetSnapshot, Role
 from wire.errors import ErrorCode, GodwitError
@@ -37,6 +38,7 @@ from wire.migration import (
     Migration,
     MigrationDetail,
     MigrationOptions,
+    MigrationParameters,
     MigrationState,
     Pass,
     Sample,
@@ -300,10 +302,24 @@ def make_fleet(role: Role = Role.OPERATOR) -> FleetSnapshot:
 def make_candidates() -> list[Candidate]:
     """Two hosts that fit and one that does not."""
 
+    values = {
+        "cpu_model": ("Intel(R) Xeon(R) CPU E5-2650 v2 @ 2.60GHz",) * 2,
+        "microcode": ("0x42e", "0x42e"),
+        "kernel": ("6.1.0-28-amd64", "6.1.0-28-amd64"),
+        "memory": ("256 MiB", "21 GiB"),
+    }
+
     def verdicts(**reasons: str) -> tuple[FilterVerdict, ...]:
+        others = {"microcode": "0x428", "kernel": "6.1.0-26-amd64"}
         names = ("online", "not_source", "cpu_model", "microcode", "kernel", "memory", "storage")
         return tuple(
-            FilterVerdict(filter=name, passed=name not in reasons, reason=reasons.get(name, ""))
+            FilterVerdict(
+                filter=name,
+                passed=name not in reasons,
+                reason=reasons.get(name, ""),
+                wanted=values.get(name, ("", ""))[0],
+                found=others[name] if name in reasons else values.get(name, ("", ""))[1],
+            )
             for name in names
         )
 
@@ -325,6 +341,22 @@ def make_candidates() -> list[Candidate]:
     ]
 
 
+def skipping(candidate: Candidate, options: MigrationOptions) -> Candidate:
+    """The candidate as the backend shows it when checks are skipped."""
+    lifted = set()
+    if options.skip_cpu_check:
+        lifted |= {"cpu_model", "microcode"}
+    if options.skip_kernel_check:
+        lifted.add("kernel")
+    verdicts = [
+        msgspec.structs.replace(each, passed=True, skipped=True) if each.filter in lifted else each
+        for each in candidate.verdicts
+    ]
+    risky = any(each.skipped and each.reason for each in verdicts)
+    risk = f"the guest loses no CPU feature on {candidate.host_name}: this is safe" if risky else ""
+    return msgspec.structs.replace(candidate, verdicts=tuple(verdicts), risk=risk)
+
+
 class StubClient:
     """Answers as the backend would; keeps what it was asked to do."""
 
@@ -339,6 +371,10 @@ class StubClient:
         self.samples: tuple[Sample, ...] = make_samples(40)
         self.candidate_list = make_candidates()
         self.recorded: MigrationDetail | None = None
+        self.options = MigrationOptions()
+        """What the last migration was asked for with."""
+        self.parameters = MigrationParameters()
+        """What was last changed in one."""
 
     async def __aenter__(self) -> "StubClient":
         return self
@@ -356,20 +392,49 @@ class StubClient:
         while True:
             yield await self.stream.get()
 
-    async def candidates(self, server: str) -> list[Candidate]:
-        self.asked.append(("candidates", server))
+    async def candidates(
+        self, server: str, kind: str, options: MigrationOptions
+    ) -> list[Candidate]:
+        self.asked.append(("candidates", f"{server} {kind} {option_words(options)}"))
+        if options.skip_cpu_check or options.skip_kernel_check:
+            return [skipping(each, options) for each in self.candidate_list]
         return self.candidate_list
 
-    async def live_migrate(self, server: str, options: MigrationOptions) -> Migration:
-        self.asked.append(("live_migrate", f"{server} {options.prefer_host}".strip()))
+    async def migrate(self, server: str, kind: str, options: MigrationOptions) -> Migration:
+        self.asked.append((f"{kind}_migrate", f"{server} {options.prefer_host}".strip()))
+        self.options = options
         await self.answering.wait()
         if self.refusal is not None:
             raise self.refusal
         view = next(each for each in self.fleet.servers if each.server_id == server)
-        return make_migration(9, view, state=MigrationState.QUEUED, passes=(), outcome="")
+        return make_migration(
+            9, view, kind=kind, state=MigrationState.QUEUED, passes=(), outcome=""
+        )
+
+    async def settle(self, server: str, keep_host: str) -> ServerView:
+        self.asked.append(("settle", f"{server} {keep_host}"))
+        return next(each for each in self.fleet.servers if each.server_id == server)
 
     async def cancel(self, migration_id: str) -> Migration:
-        self.asked.append(("cancel", migration_id))
+        return self._act("cancel", migration_id)
+
+    async def set_parameters(self, migration_id: str, changed: MigrationParameters) -> Migration:
+        self.parameters = changed
+        return self._act("parameters", migration_id)
+
+    async def switch_to_postcopy(self, migration_id: str) -> Migration:
+        return self._act("postcopy", migration_id)
+
+    async def recover_postcopy(self, migration_id: str) -> Migration:
+        return self._act("recover", migration_id)
+
+    async def remove_kept(self, migration_id: str) -> Migration:
+        return self._act("remove_kept", migration_id)
+
+    def _act(self, name: str, migration_id: str) -> Migration:
+        self.asked.append((name, migration_id))
+        if self.refusal is not None:
+            raise self.refusal
         return self._migration(migration_id)
 
     async def migration(self, migration_id: str) -> MigrationDetail:

@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 
 from tui.actions import ACTIONS, Place, actions_at, bindings, footer_actions, is_dangerous
+from tui.acts import MAKERS
 from tui.paint import length, plain
 from tui.views.keys import footer, help_lines
 
@@ -15,7 +16,8 @@ def test_no_key_means_two_things_in_one_place(place: Place):
 
 def test_keys_that_change_something_are_upper_case():
     dangerous = [action for action in ACTIONS if action.dangerous]
-    assert {action.run for action in dangerous} == {"live_migrate", "abort"}
+    acts = {"migrate", "settle", *MAKERS}
+    assert {action.run for action in dangerous} == acts
     assert all(action.keys.isupper() for action in dangerous)
 
 
@@ -24,7 +26,7 @@ def test_read_only_has_no_key_that_changes_something(place: Place):
     shown = [*actions_at(place, writable=False), *footer_actions(place, writable=False)]
     assert not any(action.dangerous for action in shown)
     text = "\n".join(plain(each) for each in help_lines(place, 100, writable=False))
-    assert "Live-migrate" not in plain(footer(place, 200, writable=False))
+    assert "Migrate" not in plain(footer(place, 200, writable=False))
     assert "Abort" not in text
 
 
@@ -53,5 +55,5 @@ def test_every_view_of_the_help_fits_a_small_terminal():
 
 
 def test_danger_goes_by_the_action_not_the_key():
-    assert is_dangerous("live_migrate")
+    assert is_dangerous("migrate")
     assert not is_dangerous("filter")

@@ -26,20 +26,20 @@ def store(fleet) -> Store:
     ],
 )
 def test_views_have_aliases(store, command, view):
-    assert destination(command, store) == Destination(view=view)
+    assert destination(command, store, writable=True) == Destination(view=view)
 
 
 def test_a_name_or_an_id_puts_the_cursor_on_a_row(store, fleet):
     server = fleet.servers[0]
     wanted = Destination(view="servers", row_id=server.server_id)
-    assert destination(f"server {server.name}", store) == wanted
-    assert destination(f"server {server.server_id}", store) == wanted
+    assert destination(f"server {server.name}", store, writable=True) == wanted
+    assert destination(f"server {server.server_id}", store, writable=True) == wanted
 
 
 def test_a_migration_is_found_by_its_server(store, fleet):
     migration = fleet.migrations[0]
     wanted = Destination(view="migration", row_id=migration.migration_id)
-    assert destination(f"migration {migration.server_name}", store) == wanted
+    assert destination(f"migration {migration.server_name}", store, writable=True) == wanted
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_migration_is_found_by_its_server(store, fleet):
 )
 def test_what_leads_nowhere_is_named(store, command, sentence):
     with pytest.raises(UnknownDestinationError, match=sentence):
-        destination(command, store)
+        destination(command, store, writable=True)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,10 @@ def test_what_leads_nowhere_is_named(store, command, sentence):
         ("ho", "host"),
         ("hosts", "hosts"),
         ("ser", "server"),
-        ("mig", "migration"),
+        ("mig", "migrate"),
+        ("migrati", "migration"),
+        ("migrate we", "migrate web-1"),
+        ("live", "live-migrate"),
         ("server we", "server web-1"),
         ("host k", "host kvm-01"),
         ("server x", None),
@@ -70,4 +73,36 @@ def test_what_leads_nowhere_is_named(store, command, sentence):
     ],
 )
 def test_completion(store, begun, completed):
-    assert completion(begun, store) == completed
+    assert completion(begun, store, writable=True) == completed
+
+
+@pytest.mark.parametrize(
+    ("command", "act"),
+    [
+        ("migrate db-1", "migrate"),
+        ("live-migrate db-1", "migrate"),
+        ("cancel db-1", "abort"),
+        ("cap db-1", "cap"),
+        ("post-copy db-1", "postcopy"),
+        ("settle db-1", "settle"),
+    ],
+)
+def test_acts_have_names(store, fleet, command, act):
+    db_1 = next(each for each in fleet.servers if each.name == "db-1")
+    wanted = Destination(act=act, row_id=db_1.server_id)
+    assert destination(command, store, writable=True) == wanted
+    with pytest.raises(UnknownDestinationError, match="no view is called"):
+        destination(command, store, writable=False)
+    assert completion(command[:3], store, writable=False) in {None, "migration"}
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("migrate", "migrate needs the name of a server: :migrate NAME"),
+        ("cancel web-9", "cancel: none of the servers is called 'web-9'"),
+    ],
+)
+def test_an_act_needs_a_server(store, command, sentence):
+    with pytest.raises(UnknownDestinationError, match=sentence):
+        destination(command, store, writable=True)

@@ -179,10 +179,10 @@ async def test_help_lists_the_keys_of_the_view_it_was_asked_from(pilot: Pilot):
     await pilot.press("2", "question_mark")
     assert isinstance(pilot.app.screen, HelpScreen)
     text = "\n".join(plain(each) for each in pilot.app.screen.query_one("#page").text)
-    assert "Move this running server" in text
+    assert "Move this server: live" in text
     await pilot.press("escape", "1", "question_mark")
     text = "\n".join(plain(each) for each in pilot.app.screen.query_one("#page").text)
-    assert "Move this running server" not in text
+    assert "Move this server: live" not in text
     await pilot.press("q")
     assert isinstance(pilot.app.screen, HostsScreen)
 

@@ -7,8 +7,8 @@ from tui.paint import plain
 from tui.screens.dialog import Question
 from tui.screens.help import HelpScreen
 from tui.screens.migration import MigrationScreen
+from tui.screens.move import LiveDialog
 from tui.screens.servers import ServersScreen
-from tui.screens.targets import TargetsDialog
 from tui.widgets.lines import Lines
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import MigrationState
@@ -33,15 +33,15 @@ async def pilot(open_console, settled):
 
 
 async def test_targets_that_fit_come_first_and_the_others_say_why_not(pilot):
-    assert isinstance(pilot.app.screen, TargetsDialog)
-    assert "web-2 moves away from kvm-02" in text_of(pilot, "#intention")
+    assert isinstance(pilot.app.screen, LiveDialog)
+    assert "web-2 leaves kvm-02 while it runs" in text_of(pilot, "#intention")
     rows = text_of(pilot, "#targets").splitlines()[1:]
     assert [row.split("  ")[0] for row in rows] == ["best: kvm-05", "kvm-05", "kvm-02", "kvm-03"]
     assert "2 reasons: microcode 0x42e on kvm-01" in rows[3]
 
 
 async def test_the_verdicts_are_those_of_the_target_under_the_cursor(pilot):
-    assert "passed: online" in text_of(pilot, "#verdicts")
+    assert "✔ online" in text_of(pilot, "#verdicts")
     await pilot.press("G")
     await pilot.pause()
     shown = text_of(pilot, "#verdicts")
@@ -49,20 +49,24 @@ async def test_the_verdicts_are_those_of_the_target_under_the_cursor(pilot):
     assert "kernel 6.1.0-28-amd64 on kvm-01, 6.1.0-26-amd64 on kvm-03" in shown
 
 
-async def test_one_sentence_stands_before_the_start(pilot):
+async def test_what_will_happen_stands_before_the_start(pilot):
     await pilot.press("j", "j", "enter")
     assert isinstance(pilot.app.screen, Question)
-    assert " ".join(text_of(pilot, "#sentence").split()) == (
-        "web-2 goes live from kvm-02 to kvm-02. It runs on during the copy; the pause aims at "
-        "300 ms and may exceed it. If it does not converge, the guest's CPUs are slowed down step "
-        "by step (auto-converge, up to 99 %). Abort with X."
-    )
+    assert text_of(pilot, "#sentence").splitlines() == [
+        "Live-migrate web-2 from kvm-02 to kvm-02?",
+        "",
+        "copies      256 MiB of memory; vda on shared storage stays",
+        "meanwhile   web-2 runs on",
+        "pause       aims at 300 ms, and may exceed it",
+        "if too busy its CPUs are slowed step by step (auto-converge, up to 99 %)",
+        "to stop     X aborts; web-2 then stays on kvm-02 as it is",
+    ]
 
 
 @pytest.mark.parametrize("key", ["n", "escape", "enter"])
 async def test_everything_but_y_means_no(pilot, client, key):
     await pilot.press("enter", key)
-    assert isinstance(pilot.app.screen, TargetsDialog)
+    assert isinstance(pilot.app.screen, LiveDialog)
     assert not [call for call in client.asked if call[0] == "live_migrate"]
 
 
@@ -82,7 +86,7 @@ async def test_the_best_target_leaves_the_choice_to_the_scheduler(pilot, client,
 
 async def test_a_host_that_does_not_fit_cannot_be_chosen(pilot, client):
     await pilot.press("G", "enter")
-    assert isinstance(pilot.app.screen, TargetsDialog)
+    assert isinstance(pilot.app.screen, LiveDialog)
     shown = text_of(pilot, "#verdicts")
     assert "kvm-03 does not fit web-2: choose a host that fits." in shown
 
@@ -91,7 +95,7 @@ async def test_a_refusal_is_one_sentence_in_the_dialog(pilot, client, settled):
     client.refusal = GodwitError(ErrorCode.CONFLICT, "web-2 already migrates to kvm-05")
     await pilot.press("enter", "y")
     await settled(pilot)
-    assert isinstance(pilot.app.screen, TargetsDialog)
+    assert isinstance(pilot.app.screen, LiveDialog)
     assert text_of(pilot, "#verdicts").startswith("web-2 already migrates to kvm-05")
     await pilot.press("escape")
     assert isinstance(pilot.app.screen, ServersScreen)
@@ -113,7 +117,7 @@ async def test_a_start_that_is_answered_under_the_help_shows_the_migration(pilot
 async def test_a_start_is_sent_once_and_its_answer_waited_for(pilot, client, settled):
     client.answering.clear()
     await pilot.press("enter", "y", "enter", "y", "escape")
-    assert isinstance(pilot.app.screen, TargetsDialog)
+    assert isinstance(pilot.app.screen, LiveDialog)
     client.answering.set()
     await settled(pilot)
     assert [call[0] for call in client.asked].count("live_migrate") == 1
@@ -123,7 +127,7 @@ async def test_a_start_is_sent_once_and_its_answer_waited_for(pilot, client, set
 async def test_the_top_line_goes_on_behind_a_dialog(pilot, client, settled):
     client.stream.put_nowait(Disconnected(reason="no answer"))
     await settled(pilot)
-    assert isinstance(pilot.app.screen, TargetsDialog)
+    assert isinstance(pilot.app.screen, LiveDialog)
     assert "lost 0 s ago" in plain(pilot.app.frame.top_line.lines[0])
 
 
@@ -145,7 +149,7 @@ async def test_typing_ahead_cannot_start_a_migration(open_console, client, settl
         await settled(pilot)
         await pilot.press("2", "G", "M", "y")
         await settled(pilot)
-        assert isinstance(pilot.app.screen, TargetsDialog)
+        assert isinstance(pilot.app.screen, LiveDialog)
         assert not [call for call in client.asked if call[0] == "live_migrate"]
 
 
@@ -157,18 +161,8 @@ async def test_when_nothing_fits_the_first_row_says_so(open_console, client, set
         await settled(pilot)
         assert "best: no host fits" in text_of(pilot, "#targets")
         await pilot.press("enter")
-        assert isinstance(pilot.app.screen, TargetsDialog)
-        assert "there is nowhere to move it live" in text_of(pilot, "#verdicts")
-
-
-async def test_a_stopped_server_opens_no_dialog(open_console, client, settled):
-    async with open_console().run_test(size=(100, 30)) as pilot:
-        await settled(pilot)
-        await pilot.press("2", "g", "j", "j", "j", "M")
-        assert isinstance(pilot.app.screen, ServersScreen)
-        notice = plain(pilot.app.screen.notice.lines[0])
-        assert notice == "old-1 is stopped (ready): only a running server moves live"
-        assert not [call for call in client.asked if call[0] == "candidates"]
+        assert isinstance(pilot.app.screen, LiveDialog)
+        assert "there is nowhere to move it" in text_of(pilot, "#verdicts")
 
 
 async def test_abort_asks_first_and_says_what_happens(open_console, client, settled):
@@ -177,7 +171,7 @@ async def test_abort_asks_first_and_says_what_happens(open_console, client, sett
         await pilot.press("3", "X")
         shown = " ".join(text_of(pilot, "#sentence").split())
         assert shown.startswith("Abort the live migration of db-1 from kvm-01 to kvm-02?")
-        assert "db-1 goes on running on kvm-01" in shown
+        assert "db-1 stays on kvm-01 as it is, and kvm-02 drops" in shown
         await pilot.press("n", "X", "y")
         await settled(pilot)
         assert [call for call in client.asked if call[0] == "cancel"] == [("cancel", "3f000003")]

@@ -4,10 +4,11 @@ import pytest
 from tui.paint import length, plain
 from tui.plot import GraphStyle
 from tui.views import hosts, servers
-from tui.views.curves import History, curve_lines
+from tui.views.curves import curve_lines
 from tui.views.ending import ending_lines
 from tui.views.figures import figures, pass_lines, with_pass_under_way
 from tui.views.glyphs import ASCII, UNICODE, glyphs_of, host_span, migration_span, server_span
+from tui.views.history import History
 from wire.fleet import HostMeters, HostStatus, ServerStatus
 from wire.migration import MigrationDetail, MigrationState, Statistics
 
@@ -86,8 +87,10 @@ def test_where_a_server_may_go(make):
     assert servers.may_go_to(one, UNICODE).text == "kvm-2, kvm-10"
     nowhere = msgspec.structs.replace(one, target_host_names=())
     assert servers.may_go_to(nowhere, UNICODE).text == "✖ nowhere"
-    stopped = msgspec.structs.replace(nowhere, status=ServerStatus.READY)
-    assert servers.may_go_to(stopped, UNICODE).text == "-"
+    stopped = msgspec.structs.replace(one, status=ServerStatus.READY)
+    assert servers.may_go_to(stopped, UNICODE).text == "kvm-2, kvm-10"
+    unknown = msgspec.structs.replace(nowhere, status=ServerStatus.UNKNOWN)
+    assert servers.may_go_to(unknown, UNICODE).text == "-"
 
 
 def history_of(detail: MigrationDetail, samples: int) -> History:

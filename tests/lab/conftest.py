@@ -65,6 +65,13 @@ def leftovers() -> Callable[[Resources | None, Path], list[str]]:
                 found.append(f"process {process.name}: {command}")
             if mark in mounts:
                 found.append(f"mounts of process {process.name}: {command}")
+        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+            try:
+                file = backing.read_text()
+            except OSError:
+                continue
+            if mark in file:
+                found.append(f"{backing.parts[3]} on {file}")
         if made is not None:
             listing = subprocess.run(
                 ["ip", "-json", "link"], check=True, capture_output=True, text=True

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lab.guest import volumes
+from lab.disks import volumes
 from lab.report import RECORD_OFFSET, WORKING_SET_ADDRESS, read_disk_record
 from lab.server import PAGE_BYTES, Workload
 

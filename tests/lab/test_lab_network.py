@@ -1,12 +1,16 @@
 """Cut power, cut cables, slow links: each does what its name says and can be undone."""
 
+import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
 from lab.errors import LabError
 from lab.network import check_delay
+from lab.report import WORKING_SET_ADDRESS
+from lab.server import PAGE_BYTES, Workload
 from lab.state import LinkLimit
 
 pytestmark = pytest.mark.lab
@@ -74,6 +78,83 @@ def test_delay_slows_the_link_or_says_that_the_kernel_cannot(lab):
     shown = lab.execute("kvm-01", "tc", "qdisc", "show", "dev", "eth0").stdout
     assert "netem" in shown
     assert "tbf" in shown
+
+
+def test_bytes_on_a_link_are_counted_by_direction(lab):
+    amount = 16 << 20
+    before = {host: lab.link_bytes(host) for host in ("kvm-01", "kvm-02")}
+    bytes_per_s(lab, "kvm-01", "kvm-02", amount)
+    sent = lab.link_bytes("kvm-01").sent_bytes - before["kvm-01"].sent_bytes
+    received = lab.link_bytes("kvm-02").received_bytes - before["kvm-02"].received_bytes
+    back = lab.link_bytes("kvm-02").sent_bytes - before["kvm-02"].sent_bytes
+    assert amount < sent < 1.2 * amount
+    assert amount < received < 1.2 * amount
+    assert back < 0.2 * amount
+
+
+def test_transfer_goes_on_after_a_cut_of_five_seconds(lab):
+    amount = 24 << 20
+    lab.limit_link("kvm-02", LinkLimit(rate_bits_per_s=80_000_000))
+    address = lab.state.address(lab.state.node("kvm-02").number)
+    receive = lab.exec_argv("kvm-02", [sys.executable, "-c", _RECEIVE, address])
+    send = lab.exec_argv("kvm-01", [sys.executable, "-c", _SEND, address, str(amount)])
+    before = lab.link_bytes("kvm-02").received_bytes
+
+    def arrived() -> int:
+        return lab.link_bytes("kvm-02").received_bytes - before
+
+    with subprocess.Popen(receive, stdout=subprocess.PIPE, text=True) as receiver:
+        assert receiver.stdout.readline() == "ready\n"
+        with subprocess.Popen(send) as sender:
+            while arrived() < 4 << 20:
+                time.sleep(0.01)
+            lab.partition("kvm-02")
+            at_the_cut = arrived()
+            time.sleep(5)
+            assert at_the_cut <= arrived() < amount
+            assert sender.poll() is None
+            lab.heal("kvm-02")
+            assert sender.wait(60) == 0
+        assert float(receiver.stdout.readline()) > 0
+    assert arrived() > amount
+
+
+def test_memory_is_seen_on_the_wire_unless_it_is_encrypted(
+    lab, add_server, alive, live_migrate, tmp_path
+):
+    spec = add_server(memory_mb=64, workload=Workload(working_set_mb=8))
+    alive("kvm-01", spec.name)
+    # the part of each page that no pass changes: every double word holds its own address
+    places = [WORKING_SET_ADDRESS + page * PAGE_BYTES + 0x100 for page in range(64)]
+    patterns = [struct.pack("<64I", *range(place, place + 256, 4)) for place in places]
+    seen = {}
+    for source, target, options in (("kvm-01", "kvm-02", ()), ("kvm-02", "kvm-01", ("--tls",))):
+        with lab.capture("kvm-02", tmp_path / "packets"):
+            live_migrate(spec.name, source, target, *options)
+        packets = (tmp_path / "packets").read_bytes()
+        assert len(packets) > 8 << 20
+        seen[options] = sum(pattern in packets for pattern in patterns)
+    assert seen.pop(("--tls",)) == 0
+    assert seen.pop(()) > len(patterns) / 2
+
+
+def test_recording_stops_with_the_host_and_its_file_is_pcap(lab, tmp_path):
+    path = tmp_path / "packets"
+    with lab.capture("kvm-03", path):
+        assert reaches(lab, "kvm-01", "kvm-03")
+        lab.power_cut("kvm-03")
+    content = path.read_bytes()
+    assert struct.unpack_from("=IHH", content) == (0xA1B23C4D, 2, 4)
+    sizes, position = [], 24
+    while position < len(content):
+        _, _, size, original = struct.unpack_from("=IIII", content, position)
+        assert size == original
+        sizes.append(size)
+        position += 16 + size
+    assert position == len(content)
+    assert len(sizes) > 3
+    with pytest.raises(LabError, match="kvm-03 is off"):
+        lab.capture("kvm-03", path)
 
 
 def test_partitioned_host_keeps_its_interface_and_reaches_nobody(lab):

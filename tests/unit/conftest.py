@@ -16,10 +16,16 @@ from wire.config import EtcdConfig, TlsFiles
 from wire.etcd import Etcd, EtcdUnreachable
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def hold_free_port() -> socket.socket:
+    """A port that nobody else is given while this socket is open, and that a server can take."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
+def number_of(held: socket.socket) -> int:
+    return int(held.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +59,8 @@ class EtcdServer:
     def __init__(self, folder: Path, tls: TlsFiles) -> None:
         self._folder = folder
         self._tls = tls
-        self._port = free_port()
-        self._peer_port = free_port()
+        self._held = (hold_free_port(), hold_free_port())
+        self._port, self._peer_port = map(number_of, self._held)
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = f"127.0.0.1:{self._port}"
         self.config = EtcdConfig(endpoints=(self.endpoint,), tls=tls, timeout_s=1.0)
@@ -69,6 +75,8 @@ class EtcdServer:
                     *("--listen-client-urls", url, "--advertise-client-urls", url),
                     *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
                     *("--initial-cluster", f"default={peer}"),
+                    # alone, it need not wait a second for the votes of others
+                    *("--heartbeat-interval", "20", "--election-timeout", "100"),
                     *("--client-cert-auth", "--trusted-ca-file", str(self._tls.ca_file)),
                     *("--cert-file", str(self._tls.cert_file)),
                     *("--key-file", str(self._tls.key_file)),
@@ -136,13 +144,19 @@ class EtcdServer:
             self._process.wait()
             self._process = None
 
+    def give_up(self) -> None:
+        """Kill it for good."""
+        self.kill()
+        for held in self._held:
+            held.close()
+
 
 @pytest.fixture
 def server(tmp_path: Path, tls: TlsFiles) -> Iterator[EtcdServer]:
     running = EtcdServer(tmp_path, tls)
     running.start()
     yield running
-    running.kill()
+    running.give_up()
 
 
 @pytest.fixture
@@ -153,5 +167,6 @@ def etcd(server: EtcdServer) -> Iterator[Etcd]:
 
 
 @pytest.fixture
-def port() -> int:
-    return free_port()
+def port() -> Iterator[int]:
+    with hold_free_port() as held:
+        yield number_of(held)

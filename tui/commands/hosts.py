@@ -1,12 +1,13 @@
-"""``host-list``."""
+"""``host-list`` and ``host-show``."""
 
 import click
 
-from tui.commands.output import print_json, print_list
+from tui.commands.options import json_option
+from tui.commands.output import print_json, print_list, print_record
 from tui.commands.session import look
 from tui.formats.table import Column
-from tui.formats.units import mebibytes
-from wire.fleet import HostStatus, HostView
+from tui.formats.units import bytes_text, mebibytes, moment_text
+from wire.fleet import HostStatus, HostView, StoragePool
 
 _BRIEF = (
     Column("ID", least=9),
@@ -59,6 +60,54 @@ def host_list(*, hypervisor: str | None, search: str, details: bool, as_json: bo
         print_list(_BRIEF + _MORE, [_brief(host) + _more(host) for host in hosts])
     else:
         print_list(_BRIEF, [_brief(host) for host in hosts])
+
+
+@click.command("host-show", short_help="Show one host.")
+@json_option
+@click.argument("host", metavar="ID")
+def host_show(*, as_json: bool, host: str) -> None:
+    """Show one host: its CPU, versions and storage pools. ID is its name or id."""
+    found = look(lambda client: client.host(host))
+    if as_json:
+        print_json(found)
+        return
+    facts = found.facts
+    used = f"{bytes_text(found.meters.memory_used_bytes)} used of " if found.meters else ""
+    running = "?" if found.status in _SILENT else str(found.running_server_count)
+    told = [
+        ("id", facts.host_id),
+        ("name", facts.name),
+        ("status", found.status),
+        ("reason", found.status_reason),
+        ("last heard", moment_text(found.seen_at_ms)),
+        ("enabled", "false, in maintenance" if found.policy.maintenance else "true"),
+        ("address", facts.address),
+        ("servers", f"{found.server_count}, {running} of them running"),
+        ("memory", f"{used}{bytes_text(facts.memory_total_bytes)}"),
+        ("cpu", f"{facts.cpu_model_name}, {facts.cpu_count} CPUs, {facts.cpu_architecture}"),
+        ("microcode", facts.microcode),
+        ("libvirt's cpu", " ".join([facts.libvirt_cpu_model, *facts.cpu_features])),
+        ("kernel", facts.kernel),
+        ("hypervisor", f"{facts.hypervisor} ({', '.join(facts.virt_types)})"),
+        ("versions", _versions(found)),
+        ("post-copy", "can receive" if facts.postcopy else "cannot receive"),
+        ("fence", found.health.fence if found.health else ""),
+        *((f"pool {pool.name}", _pool_text(pool)) for pool in facts.pools),
+    ]
+    print_record([(name, value) for name, value in told if value])
+
+
+def _versions(host: HostView) -> str:
+    facts = host.facts
+    return (
+        f"agent {facts.agent_version}, QEMU {facts.qemu_version}, libvirt {facts.libvirt_version}"
+    )
+
+
+def _pool_text(pool: StoragePool) -> str:
+    kind = "shared" if pool.shared else "local"
+    room = f"{bytes_text(pool.available_bytes)} free of {bytes_text(pool.capacity_bytes)}"
+    return f"{kind}, {room}, {pool.path}"
 
 
 def _matches(host: HostView, text: str) -> bool:

@@ -2,100 +2,85 @@
 
 import click
 
-from tui.commands.migrations import print_outcome
-from tui.commands.output import narrate, print_json
-from tui.commands.progress import Progress
-from tui.commands.session import ask
-from tui.errors import BackendUnreachable
-from tui.exits import Exit, VerbError, exit_of
-from wire.errors import GodwitError
-from wire.migration import Migration, MigrationOptions, MigrationState
+from tui.commands import options
+from tui.commands.moves import move
+from tui.exits import Exit
+from tui.formats.options import DEFAULT_DOWNTIME_MS
+from wire.migration import DOWNTIME_BOUND_MS, MigrationOptions
 
 
-@click.command("server-live-migrate", short_help="Move a running server.")
-@click.option("--prefer-host", metavar="HOST", help="Go to this host, by name or id, or nowhere.")
-@click.option("--wait", is_flag=True, help="Show the passes, and end with the migration.")
-@click.option("--json", "as_json", is_flag=True, help="The migration as JSON on stdout.")
-@click.argument("server", metavar="ID")
-def server_live_migrate(*, prefer_host: str | None, wait: bool, as_json: bool, server: str) -> Exit:
-    """Move a running server to another host without stopping it.
+@click.command(
+    "server-live-migrate", cls=options.NumberMayLack, short_help="Move a running server."
+)
+@options.skipped_checks
+@click.option("--enable-tls", is_flag=True, help="Encrypt memory and disks on their way.")
+@click.option(
+    "--quickly-finish",
+    is_flag=True,
+    help="After a few passes raise the downtime limit to what the pass at hand needs.",
+)
+@options.downtime(
+    "--downtime-limit-ms", f"Pause to aim at; {DEFAULT_DOWNTIME_MS} if it is not given."
+)
+@options.downtime(
+    "--downtime-bound-ms",
+    f"Highest limit for --quickly-finish; {DOWNTIME_BOUND_MS} if it is not given.",
+)
+@options.bandwidth
+@click.option(
+    "--keep-dest-guest-on-failed",
+    is_flag=True,
+    help="Keep what a failed migration left on the target, for debugging.",
+)
+@options.prefer_host
+@options.waiting
+@options.server_argument
+def server_live_migrate(
+    *,
+    skip_cpu_check: bool,
+    skip_kernel_check: bool,
+    enable_tls: bool,
+    quickly_finish: bool,
+    downtime_limit_ms: int | None,
+    downtime_bound_ms: int | None,
+    max_bandwidth_bytes_per_s: int | None,
+    keep_dest_guest_on_failed: bool,
+    prefer_host: str | None,
+    wait: bool,
+    as_json: bool,
+    server: str,
+) -> Exit:
+    """Move a running or suspended server to another host without stopping it.
 
     ID is the server's name or id. Without --prefer-host the scheduler chooses. Without --wait the
     verb prints the migration's id and is done; with it, the exit status is 0 only if the server
-    arrived.
+    arrived. Local disks are copied and shared ones stay. --max-bandwidth-mb without a number means
+    no cap.
     """
-    if prefer_host == "":
-        raise click.UsageError("--prefer-host is empty; name a host, or leave the option out")
-    options = MigrationOptions(prefer_host=prefer_host or "")
-    begun = _begin(server, options)
-    if not wait:
-        _print_begun(begun, as_json=as_json)
-        return Exit.DONE
-    ended = follow(begun)
-    if as_json:
-        print_json(ended)
-    else:
-        print_outcome(ended)
-    return judge(ended)
-
-
-def _begin(server: str, options: MigrationOptions) -> Migration:
-    try:
-        return ask(lambda client: client.live_migrate(server, options))
-    except KeyboardInterrupt:
-        raise VerbError(
-            Exit.INTERRUPTED,
-            "interrupted before the backend answered; godwit migration-list shows what it began",
-        ) from None
-
-
-def _print_begun(begun: Migration, *, as_json: bool) -> None:
-    if as_json:
-        print_json(begun)
-        return
-    click.echo(begun.migration_id)
-    target = begun.target_host_name or "a host that the scheduler chooses"
-    narrate(
-        f"{begun.server_name} moves from {begun.source_host_name} to {target}; "
-        f"see it with: godwit migration-show {begun.migration_id}"
-    )
-
-
-def follow(begun: Migration) -> Migration:
-    """Show a migration on stderr as it happens, and return its record when it has ended.
-
-    Raises:
-        VerbError: nobody could wait until the end: interrupted, or the backend stayed away.
-    """
-    # Imported here so that ``--help`` does not wait for the HTTP stack.
-    from tui.following import follow_to_end  # noqa: PLC0415
-
-    progress = Progress()
-    goes_on = f"migration {begun.migration_id} goes on; godwit migration-show tells its end"
-    try:
-        return ask(lambda client: follow_to_end(client, begun, progress))
-    except KeyboardInterrupt:
-        raise VerbError(Exit.INTERRUPTED, f"interrupted, but {goes_on}") from None
-    except BackendUnreachable as error:
-        raise VerbError(Exit.NO_ANSWER, f"{error}; {goes_on}") from None
-    except GodwitError as error:
-        raise VerbError(exit_of(error.code), f"{error.message}; {goes_on}") from None
-    finally:
-        progress.close()
-
-
-def judge(ended: Migration) -> Exit:
-    """Say whether the server arrived.
-
-    Raises:
-        VerbError: it did not, and why.
-    """
-    if ended.state is MigrationState.SUCCEEDED:
-        return Exit.DONE
-    reasons = [ended.error, ended.advice, ended.outcome]
-    if ended.state is MigrationState.CANCELLED:
-        reasons[0] = f"by {ended.cancel_requested_by}" if ended.cancel_requested_by else ""
-    told = "; ".join(" ".join(text.split()).rstrip(".") for text in reasons if text)
-    raise VerbError(
-        Exit.FAILED, f"live migration of {ended.server_name} {ended.state.value}: {told}"
+    limit_ms = downtime_limit_ms or DEFAULT_DOWNTIME_MS
+    bound_ms = downtime_bound_ms or DOWNTIME_BOUND_MS
+    if downtime_bound_ms is not None and not quickly_finish:
+        raise click.UsageError(
+            f"--downtime-bound-ms {bound_ms} bounds --quickly-finish, which is not given"
+        )
+    if quickly_finish and bound_ms < limit_ms:
+        raise click.UsageError(
+            f"--downtime-bound-ms is {bound_ms}, and should be at least the limit of {limit_ms} ms"
+        )
+    return move(
+        server,
+        "live",
+        MigrationOptions(
+            prefer_host=prefer_host or "",
+            max_bandwidth_bytes_per_s=max_bandwidth_bytes_per_s,
+            skip_cpu_check=skip_cpu_check,
+            skip_kernel_check=skip_kernel_check,
+            enable_tls=enable_tls,
+            quickly_finish=quickly_finish,
+            downtime_limit_ms=limit_ms,
+            downtime_bound_ms=bound_ms,
+            keep_dest_guest_on_failed=keep_dest_guest_on_failed,
+        ),
+        wait=wait,
+        as_json=as_json,
     )

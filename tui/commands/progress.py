@@ -3,6 +3,7 @@
 import sys
 from typing import IO
 
+import msgspec
 from rich.cells import cell_len, set_cell_size
 
 from tui.commands.output import terminal_width
@@ -14,13 +15,15 @@ from wire.migration import Migration, MigrationState, Pass, Sample
 _TITLES = ("pass", "to send", "sent", "took", "bandwidth", "dirty rate", "throttle")
 _WIDTHS = (4, 9, 9, 11, 12, 12, 8)
 _CLEAR = "\r\x1b[K"
+_STEP_PERCENT = 10
+"""Without a terminal the copy of disks is told in such steps."""
 
 
 class Progress:
     """Draws what a :class:`tui.following.Watcher` is told.
 
     On a terminal the last line is rewritten with each sample. Elsewhere only whole lines are
-    written: one for each phase, one for each pass.
+    written: one for each phase, for each pass, and for each tenth of the disks.
     """
 
     def __init__(self, stream: IO[str] | None = None) -> None:
@@ -29,6 +32,8 @@ class Progress:
         self._migration: Migration | None = None
         self._sample: Sample | None = None
         self._passes_shown = 0
+        self._disk_copied_bytes = 0
+        self._steps_shown = 0
         self._broken = False
 
     def on_migration(self, migration: Migration) -> None:
@@ -37,6 +42,8 @@ class Progress:
         if before is None or before.target_host_name != migration.target_host_name:
             self._line(_route_line(migration))
         self._tell_stall("" if before is None else before.stalled_reason, migration)
+        for note in migration.notes[len(before.notes) if before else 0 :]:
+            self._line(f"{note.text} (by {note.by})" if note.by else note.text)
         # Until the end the last pass is under way.
         for one in migration.passes if migration.state.ended else migration.passes[:-1]:
             self._show_pass(one)
@@ -48,8 +55,14 @@ class Progress:
 
     def on_sample(self, sample: Sample) -> None:
         """Show the latest figures."""
-        self._sample = sample
-        self._redraw()
+        self._sample = sample = self._forward(sample)
+        if self._width is not None:
+            self._redraw()
+        elif self._migration is not None and copies_disks(self._migration.state):
+            steps = disk_percent(sample) // _STEP_PERCENT
+            if steps > self._steps_shown:
+                self._steps_shown = steps
+                self._line(self._phase_line(sample))
 
     def on_link(self, reason: str) -> None:
         """Say once that the connection broke, and once that it is back."""
@@ -74,6 +87,20 @@ class Progress:
         elif before and not migration.stalled_reason and not migration.state.ended:
             self._line(f"{migration.source_host_name} answers again")
 
+    def _forward(self, sample: Sample) -> Sample:
+        """The sample, with no byte of disks less than was copied before: a resumed copy recounts.
+
+        Progress never runs backwards.
+        """
+        copied = sample.disk_total_bytes - sample.disk_remaining_bytes
+        self._disk_copied_bytes = max(self._disk_copied_bytes, copied)
+        remaining = max(0, sample.disk_total_bytes - self._disk_copied_bytes)
+        return msgspec.structs.replace(sample, disk_remaining_bytes=remaining)
+
+    def _phase_line(self, sample: Sample) -> str:
+        state = self._migration.state if self._migration else MigrationState.QUEUED
+        return f"{phase_text(state)}  {figures_text(state, sample)}"
+
     def _show_pass(self, one: Pass) -> None:
         if one.number <= self._passes_shown:
             return
@@ -94,7 +121,7 @@ class Progress:
         if self._migration.stalled_reason:
             text = f"{text}  {self._migration.stalled_reason}"
         elif self._sample is not None:
-            text = f"{text}  {figures_text(self._sample)}"
+            text = self._phase_line(self._sample)
         if cell_len(text) >= self._width:
             text = set_cell_size(text, self._width - 1)
         self._stream.write(_CLEAR + text)
@@ -118,22 +145,54 @@ def _route_line(migration: Migration) -> str:
     return f"{what} goes from {migration.source_host_name} to {migration.target_host_name}"
 
 
-def figures_text(sample: Sample) -> str:
-    """``pass 3  65 MiB left  45.1 MiB/s  dirty 18.2 MiB/s  12.3 s``."""
-    parts = []
-    if sample.disk_remaining_bytes:
-        parts.append(f"{bytes_text(sample.disk_remaining_bytes)} of disks left")
-    else:
-        parts.append(f"pass {sample.pass_number}")
-        parts.append(f"{bytes_text(sample.memory_remaining_bytes)} left")
+def copies_disks(state: MigrationState) -> bool:
+    """Whether the disks are what the figures are about."""
+    return state is MigrationState.COPYING_DISKS
+
+
+def disk_percent(sample: Sample) -> int:
+    """Per cent of the disks' bytes that are over; 100 only when nothing is left, 0 unless known."""
+    if not sample.disk_total_bytes:
+        return 0
+    return 100 * (sample.disk_total_bytes - sample.disk_remaining_bytes) // sample.disk_total_bytes
+
+
+def figures_text(state: MigrationState, sample: Sample) -> str:
+    """What is left, and how quickly it goes.
+
+    ``42 %  431 MiB of 1 GiB  105 MiB/s  12.3 s`` of disks, and
+    ``pass 3  65 MiB left  45.1 MiB/s  dirty 18.2 MiB/s  12.3 s`` of memory.
+    """
+    parts = _disk_figures(sample) if copies_disks(state) else _memory_figures(sample)
+    return "  ".join([*parts, duration_text(sample.elapsed_ms)])
+
+
+def _disk_figures(sample: Sample) -> list[str]:
+    if not sample.disk_total_bytes:
+        return []
+    copied = sample.disk_total_bytes - sample.disk_remaining_bytes
+    parts = [
+        f"{disk_percent(sample)} %",
+        f"{bytes_text(copied)} of {bytes_text(sample.disk_total_bytes)}",
+    ]
+    if sample.disk_bandwidth_bytes_per_s:
+        parts.append(rate_text(sample.disk_bandwidth_bytes_per_s))
+    return parts
+
+
+def _memory_figures(sample: Sample) -> list[str]:
+    if not sample.pass_number:
+        return []
+    parts = [f"pass {sample.pass_number}", f"{bytes_text(sample.memory_remaining_bytes)} left"]
+    if sample.postcopy:
+        parts.append("post-copy")
     if sample.bandwidth_bytes_per_s:
         parts.append(rate_text(sample.bandwidth_bytes_per_s))
     if sample.dirty_bytes_per_s:
         parts.append(f"dirty {rate_text(sample.dirty_bytes_per_s)}")
     if sample.throttle_percent:
         parts.append(f"throttle {sample.throttle_percent} %")
-    parts.append(duration_text(sample.elapsed_ms))
-    return "  ".join(parts)
+    return parts
 
 
 def _pass_cells(one: Pass) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
-"""``server-list``."""
+"""``server-list`` and ``server-show``."""
 
 import click
 
-from tui.commands.output import print_json, print_list
+from tui.commands.options import json_option, server_argument
+from tui.commands.output import print_json, print_list, print_record
 from tui.commands.session import look
+from tui.formats.disks import disk_text
 from tui.formats.table import Column
-from tui.formats.units import mebibytes
+from tui.formats.units import bytes_text, mebibytes
 from wire.fleet import ServerView
 
 _BRIEF = (
@@ -45,6 +47,32 @@ def server_list(*, search: str, details: bool, as_json: bool) -> None:
         print_list(_BRIEF + _MORE, [_brief(server) + _more(server) for server in servers])
     else:
         print_list(_BRIEF, [_brief(server) for server in servers])
+
+
+@click.command("server-show", short_help="Show one server.")
+@json_option
+@server_argument
+def server_show(*, as_json: bool, server: str) -> None:
+    """Show one server: its state, its disks, and where it may move. ID is its name or id."""
+    found = look(lambda client: client.server(server))
+    if as_json:
+        print_json(found)
+        return
+    told = [
+        ("id", found.server_id),
+        ("name", found.name),
+        ("status", found.status),
+        ("reason", found.status_reason),
+        ("host", found.host_name),
+        ("targets", ", ".join(found.target_host_names)),
+        ("vcpu_count", str(found.vcpu_count)),
+        ("memory", bytes_text(found.memory_bytes)),
+        ("storage", found.storage),
+        *((disk.target, disk_text(disk)) for disk in found.disks),
+        ("migration", found.migration_id),
+        ("generation", str(found.generation)),
+    ]
+    print_record([(name, value) for name, value in told if value])
 
 
 def _brief(server: ServerView) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Plain tables: aligned columns, two spaces apart, that people read and awk splits.
 
-Where a table is wider than the terminal, columns that may shrink lose their ends; where even that
-does not suffice, each row becomes a block of ``column  value`` lines. Without a terminal nothing
-is ever cut.
+Where a table is wider than the terminal, its last column may wrap, and columns that may shrink lose
+their ends; where even that does not suffice, each row becomes a block of ``column  value`` lines.
+Without a terminal nothing is ever cut.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,6 +25,12 @@ class Column(msgspec.Struct, frozen=True):
     """Numbers stand to the right."""
     least: int = 0
     """Width in cells to which it may shrink on a narrow terminal; 0 if never."""
+    wraps: bool = False
+    """The last column may go on below itself where the terminal is too narrow for it."""
+
+
+_LEAST_WRAPPED = 24
+"""Cells below which sentences are not wrapped into a column."""
 
 
 def table_lines(
@@ -48,7 +54,8 @@ def table_lines(
         return
     yield _line(columns, [column.title for column in columns], widths)
     for row in cells:
-        yield _line(columns, row, widths)
+        for part in _wrapped(row, widths) if columns[-1].wraps else [row]:
+            yield _line(columns, part, widths)
 
 
 def record_lines(fields: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -69,6 +76,10 @@ def _fit(
     if width is None:
         return widths
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
+    if columns[-1].wraps and excess > 0:
+        narrowed = max(widths[-1] - excess, min(widths[-1], _LEAST_WRAPPED))
+        excess -= widths[-1] - narrowed
+        widths[-1] = narrowed
     while excess > 0:
         slack = [
             (widths[index], index)
@@ -80,6 +91,21 @@ def _fit(
         widths[max(slack)[1]] -= 1
         excess -= 1
     return widths
+
+
+def _wrapped(cells: Sequence[str], widths: Sequence[int]) -> Iterator[Sequence[str]]:
+    """Break the last cell at blanks; below its first line the other cells are empty."""
+    *others, last = cells
+    current = ""
+    for word in last.split(" "):
+        longer = f"{current} {word}" if current else word
+        if current and cell_len(longer) > widths[-1]:
+            yield [*others, current]
+            others = [""] * len(others)
+            current = word
+        else:
+            current = longer
+    yield [*others, current]
 
 
 def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -1,8 +1,9 @@
 """A box over a view, and the question with yes and no."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -11,10 +12,12 @@ from textual.widget import Widget
 
 from tui.actions import Place, is_dangerous
 from tui.desk import Desk
-from tui.paint import Span, Tone, line, wrap
+from tui.motion import Motion
+from tui.paint import Span, Tone, labelled, wrap
 from tui.screens.frame import keys
 from tui.views.keys import footer
 from tui.widgets.lines import Lines
+from tui.widgets.page import Page
 
 ResultT = TypeVar("ResultT")
 
@@ -23,11 +26,13 @@ class Dialog(ModalScreen[ResultT], inherit_bindings=False):
     """A bordered box; the view behind is not dimmed, since that would repaint all of it."""
 
     place: ClassVar[Place]
+    widest: ClassVar[int] = 76
+    """Cells of the box where there is room; its style says the same."""
     AUTO_FOCUS = ""
     DEFAULT_CSS = """
     Dialog { align: center middle; background: transparent; }
     Dialog > #box {
-        width: 76; max-width: 96%; height: auto; max-height: 90%;
+        width: 76; max-width: 96%; height: auto; max-height: 100%;
         background: $background; border: round $primary; padding: 0 1;
     }
     Dialog #hints { height: 1; }
@@ -50,7 +55,18 @@ class Dialog(ModalScreen[ResultT], inherit_bindings=False):
     @property
     def room(self) -> int:
         """Cells for text in one line of the box."""
-        return min(76, self.app.size.width * 96 // 100) - 4
+        return min(self.widest, self.app.size.width * 96 // 100) - 4
+
+    @property
+    def typing(self) -> bool:
+        """Whether keys are letters of something that is typed."""
+        return False
+
+    async def type_key(self, event: events.Key) -> None:
+        """Take a key for what is typed."""
+
+    def hush(self) -> None:
+        """Take a notice away; dialogs have none."""
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In read-only mode keys that change something are not there."""
@@ -63,27 +79,44 @@ class Dialog(ModalScreen[ResultT], inherit_bindings=False):
 
 
 class Question(Dialog[bool]):
-    """One sentence and y or n; everything but y means no."""
+    """What will happen, and y or n; everything but y means no."""
 
     place = Place.QUESTION
     BINDINGS: ClassVar[list[BindingType]] = keys(Place.QUESTION)
 
-    def __init__(self, desk: Desk, sentence: str, *, remark: str = "") -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        sentence: str,
+        *,
+        remark: str = "",
+        facts: Sequence[tuple[str, Span]] = (),
+    ) -> None:
         super().__init__(desk)
         self._sentence = sentence
         self._remark = remark
+        self._facts = facts
+        self._page = Page(id="sentence")
+        self._page.more = "j"
 
     def body(self) -> Iterator[Widget]:
-        """The sentence."""
-        lines = [
-            *wrap(self._sentence, self.room),
-            *(wrap(self._remark, self.room, Tone.DIM) if self._remark else []),
-            line(Span("")),
-        ]
-        text = Lines(id="sentence")
-        text.styles.height = len(lines)
-        text.show(lines)
-        yield text
+        """The sentence, and under it what else is to be known before yes is said."""
+        yield self._page
+
+    def on_resize(self) -> None:
+        """Lay out for the width; what does not fit scrolls, above the keys."""
+        room = self.room
+        lines = wrap(self._sentence, room, Tone.STRONG)
+        if self._facts:
+            lines += [(), *labelled(self._facts, room)]
+        if self._remark:
+            lines += wrap(self._remark, room, Tone.DIM)
+        self._page.styles.height = min(len(lines) + 1, self.app.size.height - 5)
+        self._page.put([*lines, ()])
+
+    def action_move(self, motion: Motion) -> None:
+        """Scroll."""
+        self._page.move(motion)
 
     def action_yes(self) -> None:
         """Do it."""

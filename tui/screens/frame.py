@@ -1,6 +1,6 @@
 """What every view has around it: top line, heading, footer, notice and prompt."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, cast
 
 from textual import events
@@ -69,6 +69,10 @@ class Frame(Screen[None], inherit_bindings=False):
         """Name the actions that make no sense just now, for the footer to leave them out."""
         return ()
 
+    def labels(self) -> Mapping[str, str]:
+        """Give words of actions that mean something more exact just now, for the footer."""
+        return {}
+
     def take(self, changes: Changes) -> None:
         """Show what changed."""
         raise NotImplementedError
@@ -79,7 +83,13 @@ class Frame(Screen[None], inherit_bindings=False):
         desk = self.desk
         self.top_line.show([top_line(desk.store, desk.session, width, desk.glyphs)])
         self.head_line.show([self.heading(width)])
-        keys = footer(self.place, width, writable=desk.writable, without=self.idle_actions())
+        keys = footer(
+            self.place,
+            width,
+            writable=desk.writable,
+            without=self.idle_actions(),
+            labels=self.labels(),
+        )
         self.foot_line.show([keys])
 
     def _compositor_refresh(self) -> None:
@@ -141,7 +151,7 @@ class Frame(Screen[None], inherit_bindings=False):
         elif typed is Typed.ACCEPTED and prompt.text.strip():
             await self.navigator.command(prompt.text)
         elif typed is Typed.CHANGED:
-            prompt.offer(completion(prompt.text, self.desk.store))
+            prompt.offer(completion(prompt.text, self.desk.store, writable=self.desk.writable))
 
     def on_paste(self, event: events.Paste) -> None:
         """Take pasted text while something is being typed."""

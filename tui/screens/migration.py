@@ -8,26 +8,21 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from tui.actions import Place
+from tui.acts import MAKERS, idle_acts
 from tui.desk import Desk
 from tui.motion import Motion
-from tui.paint import Line, Span, Tone, labelled, line, spread, wrap
+from tui.paint import Line, Span, Tone, line, spread
 from tui.screens.frame import Frame, keys
 from tui.store import Changes
-from tui.views.curves import History, curve_lines
-from tui.views.ending import ending_lines
-from tui.views.figures import (
-    figure_lines,
-    figures,
-    heading,
-    pass_header,
-    pass_lines,
-    with_pass_under_way,
-)
+from tui.views import settling
+from tui.views.curves import curve_lines
+from tui.views.figures import heading
+from tui.views.history import history_of
+from tui.views.report import report_lines
 from tui.widgets.lines import Lines
 from tui.widgets.page import Page
+from wire.fleet import ServerView
 from wire.migration import Migration
-
-_SIDE_LABEL = 18
 
 
 class MigrationScreen(Frame):
@@ -59,7 +54,7 @@ class MigrationScreen(Frame):
         self.migration_id = migration_id
         self.curves = Lines(id="curves")
         self.report = Page(id="report")
-        self.report.more = True
+        self.report.more = "j"
         self._fetched_at = -1
 
     def body(self) -> Iterator[Widget]:
@@ -82,8 +77,23 @@ class MigrationScreen(Frame):
         return spread(left, line(Span(f"by {self.migration.requested_by or '-'}", Tone.DIM)), width)
 
     def idle_actions(self) -> Collection[str]:
-        """Nothing is left to abort once it has ended."""
-        return {"abort"} if self.migration is None or self.migration.state.ended else ()
+        """Only what makes sense for this migration now is offered."""
+        idle = idle_acts(self.desk.store, self.migration)
+        server = self._server
+        if server is None or not settling.in_doubt(server, self.migration):
+            idle.add("settle")
+        return idle
+
+    @property
+    def _server(self) -> ServerView | None:
+        """The server, if this is its last migration."""
+        migration = self.migration
+        if migration is None:
+            return None
+        moves = self.desk.store.migrations_of(migration.server_id)
+        if moves[0].migration_id != migration.migration_id:
+            return None
+        return self.desk.store.servers.get(migration.server_id)
 
     def take(self, changes: Changes) -> None:
         """Draw anew if this migration changed.
@@ -107,7 +117,38 @@ class MigrationScreen(Frame):
 
     async def action_abort(self) -> None:
         """Ask whether to abort."""
-        await self.navigator.ask_abort(self.migration_id)
+        await self._act("abort")
+
+    async def action_cap(self) -> None:
+        """Ask for a cap."""
+        await self._act("cap")
+
+    async def action_limit(self) -> None:
+        """Ask for a downtime limit."""
+        await self._act("limit")
+
+    async def action_postcopy(self) -> None:
+        """Ask whether to switch to post-copy."""
+        await self._act("postcopy")
+
+    async def action_recover(self) -> None:
+        """Ask whether to recover post-copy."""
+        await self._act("recover")
+
+    async def action_remove_kept(self) -> None:
+        """Ask whether to delete what was kept."""
+        await self._act("remove_kept")
+
+    async def _act(self, name: str) -> None:
+        if self.migration is not None:
+            await self.navigator.act(MAKERS[name](self.desk.store, self.migration))
+
+    async def action_settle(self) -> None:
+        """Open the dialog that asks which copy of the server stays."""
+        if self._server is None:
+            self.tell("only the last migration of a server tells what is to be settled")
+        else:
+            await self.navigator.show_settling(self._server.server_id)
 
     def action_copy_id(self) -> None:
         """Copy the migration's id."""
@@ -118,7 +159,8 @@ class MigrationScreen(Frame):
         migration = self.migration
         if migration is None:
             return
-        history = self._history(migration)
+        samples = self.desk.store.samples.get(self.migration_id, [])
+        history = history_of(migration, samples)
         layout = self.classes
         self.set_class(migration.state.ended, "-ended")
         self.set_class(migration.state.ended and not history.elapsed_ms, "-bare")
@@ -131,40 +173,7 @@ class MigrationScreen(Frame):
         else:
             drawn = [(), line(Span("the first figures are on their way", Tone.DIM))]
         self.curves.show(drawn)
-        self._report(migration, history)
-
-    def _report(self, migration: Migration, history: History) -> None:
-        width = max(20, self.report.size.width)
-        samples = () if migration.state.ended else history.samples
-        passes = pass_lines(with_pass_under_way(migration.passes, samples), width)
-        table = [pass_header(width), *passes] if passes else []
-        if migration.state.ended:
-            ending = ending_lines(migration, width, self.desk.glyphs)
-            self.report.put([*ending, (), *table])
-            return
-        if migration.stalled_reason:
-            sentence = f"{migration.stalled_reason}; the figures are old."
-            top = wrap(sentence, width, Tone.WARN)
-            room = max(1, self.report.size.height - len(top) - 1)
-            self.report.put([*top, *table[:1], *passes[-room:]])
-            return
-        found = figures(history, self.desk.glyphs)
-        if self.has_class("-wide"):
-            top = labelled(found, width, label_width=_SIDE_LABEL)
-            top.append(())
-        else:
-            top = figure_lines(found, width)[:2]
-        room = max(1, self.report.size.height - len(top) - 1)
-        self.report.put([*top, *table[:1], *passes[-room:]])
-
-    def _history(self, migration: Migration) -> History:
-        samples = self.desk.store.samples.get(self.migration_id, [])
-        total = samples[-1].memory_total_bytes if samples else 0
-        limit = samples[-1].downtime_limit_ms if samples else 0
-        return History(
-            samples=samples,
-            passes=migration.passes,
-            memory_bytes=total or migration.statistics.memory_total_bytes,
-            downtime_limit_ms=limit or migration.options.downtime_limit_ms,
-            ended=migration.state.ended,
-        )
+        width, height = max(20, self.report.size.width), self.report.size.height
+        wide = self.has_class("-wide")
+        report = report_lines(migration, history, width, height, self.desk.glyphs, wide=wide)
+        self.report.put(report)

@@ -6,6 +6,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from tui.actions import Place
+from tui.acts import abort
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.paint import Line
@@ -48,5 +49,11 @@ class MigrationsScreen(ListView[Migration]):
 
     async def action_abort(self) -> None:
         """Ask whether to abort the migration under the cursor."""
-        if self.table.cursor_id:
-            await self.navigator.ask_abort(self.table.cursor_id)
+        row = self.table.cursor_row
+        if row is not None:
+            await self.navigator.act(abort(self.desk.store, row))
+
+    def idle_actions(self) -> Collection[str]:
+        """Nothing is left to abort once a migration has ended."""
+        row = self.table.cursor_row
+        return {"abort"} if row is None or isinstance(abort(self.desk.store, row), str) else ()

@@ -6,13 +6,14 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from tui.actions import Place
+from tui.acts import abort
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.paint import Line
 from tui.screens.frame import keys
 from tui.screens.listing import ListView
 from tui.store import Changes
-from tui.views import servers
+from tui.views import plan, servers, settling
 from wire.fleet import ServerView
 
 
@@ -49,16 +50,23 @@ class ServersScreen(ListView[ServerView]):
         return servers.details(row, migrations, width, self.desk.glyphs)
 
     def idle_actions(self) -> Collection[str]:
-        """There is no migration to open or to abort for many a server."""
+        """Many a server has no migration to open or to abort, and few are in doubt."""
         server = self.table.cursor_row
         if server is None:
-            return {"live_migrate", "open", "abort"}
-        idle = set()
-        if not server.migration_id:
-            idle.add("abort")
-            if not self.desk.store.migrations_of(server.server_id):
-                idle.add("open")
-        return idle
+            return {"migrate", "open", "abort", "settle"}
+        moves = self.desk.store.migrations_of(server.server_id)
+        sensible = {
+            "migrate": plan.kind_for(server) is not None,
+            "abort": bool(server.migration_id),
+            "open": bool(server.migration_id or moves),
+            "settle": settling.in_doubt(server, moves[0] if moves else None),
+        }
+        return {name for name, makes_sense in sensible.items() if not makes_sense}
+
+    def labels(self) -> Mapping[str, str]:
+        """Say which kind of migration the server's state allows."""
+        kind = plan.kind_for(self.table.cursor_row) if self.table.cursor_row else None
+        return {"migrate": f"{kind.title()}-migrate"} if kind else {}
 
     async def action_open(self) -> None:
         """Show the server's migration: the one under way, else its last."""
@@ -72,23 +80,21 @@ class ServersScreen(ListView[ServerView]):
         else:
             self.tell(f"{server.name} has not been migrated yet")
 
-    async def action_live_migrate(self) -> None:
-        """Open the live-migrate dialog."""
-        server = self.table.cursor_row
-        if server is None:
-            return
-        if server.status in servers.NOT_RUNNING:
-            state = f"{servers.NOT_RUNNING[server.status]} ({server.status})"
-            self.tell(f"{server.name} is {state}: only a running server moves live")
-        else:
-            await self.navigator.show_targets(server.server_id)
+    async def action_migrate(self) -> None:
+        """Open the dialog before a migration."""
+        if self.table.cursor_id:
+            await self.navigator.show_targets(self.table.cursor_id)
+
+    async def action_settle(self) -> None:
+        """Open the dialog that asks which copy stays."""
+        if self.table.cursor_id:
+            await self.navigator.show_settling(self.table.cursor_id)
 
     async def action_abort(self) -> None:
         """Ask whether to abort the server's migration."""
         server = self.table.cursor_row
         if server is None:
             return
-        if server.migration_id:
-            await self.navigator.ask_abort(server.migration_id)
-        else:
-            self.tell(f"{server.name} does not migrate now: nothing to abort")
+        migration = self.desk.store.migrations.get(server.migration_id)
+        nothing = f"{server.name} does not migrate now: nothing to abort"
+        await self.navigator.act(abort(self.desk.store, migration) if migration else nothing)

@@ -1,14 +1,13 @@
-"""The targets of a live migration: each host with every verdict, and what is about to happen."""
+"""The targets of a migration: each host with every verdict, both values, and its risk."""
 
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from tui.listing import Column, natural
-from tui.paint import Line, Span, Tone, line, wrap
+from tui.paint import Line, Span, Tone, cut, pad, wrap
 from tui.views.glyphs import Glyphs
-from wire.fleet import Candidate, ServerView
-from wire.migration import MigrationOptions
+from wire.fleet import Candidate, FilterVerdict
 
 BEST = "best"
 """Id of the row that leaves the choice to the scheduler."""
@@ -27,6 +26,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def fits(self) -> bool:
         """Whether the server may go there."""
         return self.candidate is not None and self.candidate.fits
+
+    @property
+    def skipped(self) -> list[FilterVerdict]:
+        """Filters that would refuse it if they were not skipped."""
+        verdicts = self.candidate.verdicts if self.candidate else ()
+        return [each for each in verdicts if each.skipped and each.reason]
 
 
 def targets(candidates: Sequence[Candidate]) -> Mapping[str, Target]:
@@ -61,13 +66,13 @@ def columns(glyphs: Glyphs) -> list[Column[Target]]:
         Column(
             key="verdict",
             title="VERDICT",
-            width=8,
+            width=9,
             cell=lambda target, _: verdict(target, glyphs),
             order=lambda target: target.place,
         ),
         Column(
             key="reason",
-            title="WHY NOT",
+            title="WHY",
             width=20,
             flex=6,
             cell=lambda target, _: _reason(target),
@@ -77,10 +82,12 @@ def columns(glyphs: Glyphs) -> list[Column[Target]]:
 
 
 def verdict(target: Target, glyphs: Glyphs) -> Span:
-    """Fits, or not."""
-    if target.fits:
-        return Span(f"{glyphs.fits} fits", Tone.GOOD)
-    return Span(f"{glyphs.bad} unfit", Tone.DIM)
+    """Fits, fits because a check is skipped, or not."""
+    if not target.fits:
+        return Span(f"{glyphs.bad} unfit", Tone.DIM)
+    if target.skipped:
+        return Span(f"{glyphs.warn} skips", Tone.WARN)
+    return Span(f"{glyphs.fits} fits", Tone.GOOD)
 
 
 def _name(target: Target) -> Span:
@@ -92,58 +99,46 @@ def _name(target: Target) -> Span:
 
 
 def _reason(target: Target) -> Span:
-    if target.candidate is None or target.fits:
+    if target.candidate is None:
         return Span("")
-    reasons = target.candidate.reasons
+    if target.fits:
+        reasons = [each.reason for each in target.skipped]
+        return Span(f"unchecked: {'; '.join(reasons)}", Tone.WARN) if reasons else Span("")
+    reasons = list(target.candidate.reasons)
     count = f"{len(reasons)} reasons: " if len(reasons) > 1 else ""
     return Span(f"{count}{reasons[0]}", Tone.DIM)
 
 
 def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
-    """Every filter's word on the target under the cursor, refusals first."""
+    """Every filter's word on the target under the cursor: refusals, risk, then what passed."""
     if target.candidate is None:
         return wrap("No host passes every filter; the rows below say why.", width, Tone.WARN)
     lines: list[Line] = []
-    for each in target.candidate.verdicts:
+    verdicts = target.candidate.verdicts
+    for each in verdicts:
         if not each.passed:
-            text = f"{glyphs.bad} {each.reason or each.filter}"
-            lines += wrap(text, width, Tone.WARN)
-    passed = [each.filter for each in target.candidate.verdicts if each.passed]
+            lines += wrap(f"{glyphs.bad} {each.reason or each.filter}", width, Tone.WARN)
+    if target.candidate.risk:
+        lines += wrap(f"{glyphs.warn} risk: {target.candidate.risk}", width, Tone.STRONG)
+    for each in target.skipped:
+        lines += wrap(f"{glyphs.warn} skipped: {each.reason}", width, Tone.WARN)
+    skipped = {each.filter for each in target.skipped}
+    passed = [each for each in verdicts if each.passed and each.filter not in skipped]
     if passed:
-        lines += wrap(f"{glyphs.fits} passed: {', '.join(passed)}", width, Tone.GOOD)
+        lines.append(_columns("  PASSED", "WANTED", "FOUND", width, Tone.DIM))
+    for each in passed:
+        name = f"{glyphs.fits} {each.filter}"
+        lines.append(_columns(name, each.wanted, each.found, width, Tone.GOOD))
     return lines
 
 
-def intention(server: ServerView) -> Line:
-    """What the dialog is for, in one sentence."""
-    return line(
-        Span(server.name, Tone.TITLE),
-        f" moves away from {server.host_name} while it runs. Where to?",
+_NAME_WIDTH = 20
+
+
+def _columns(name: str, wanted: str, found: str, width: int, tone: Tone) -> Line:
+    """A filter that passed, and the values that it compared."""
+    half = (width - _NAME_WIDTH) // 2
+    values = f"{pad(wanted, half - 1)} {cut(found, half)}".rstrip()
+    return Span(pad(name, _NAME_WIDTH), tone), Span(
+        values, Tone.DIM if tone is Tone.DIM else Tone.PLAIN
     )
-
-
-def question(server: ServerView, target: Target, options: MigrationOptions) -> str:
-    """What will happen, to what, and how to stop it."""
-    place = target.candidate.host_name if target.candidate else "the best host"
-    if target.chosen_by_scheduler:
-        place = f"the best host, now {place}"
-    return (
-        f"{server.name} goes live from {server.host_name} to {place}. It runs on during the copy; "
-        f"the pause aims at {options.downtime_limit_ms} ms and may exceed it. If it does not "
-        "converge, the guest's CPUs are slowed down step by step (auto-converge, up to 99 %). "
-        "Abort with X."
-    )
-
-
-def refusal(server: ServerView, target: Target) -> str:
-    """Why an unfit target cannot be chosen."""
-    if target.candidate is None:
-        return f"No host fits {server.name}: there is nowhere to move it live."
-    return f"{target.candidate.host_name} does not fit {server.name}: choose a host that fits."
-
-
-def options_for(target: Target) -> MigrationOptions:
-    """What to ask the backend for: a pin, or its own choice."""
-    if target.chosen_by_scheduler or target.candidate is None:
-        return MigrationOptions()
-    return MigrationOptions(prefer_host=target.candidate.host_id)

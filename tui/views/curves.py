@@ -1,4 +1,7 @@
-"""The two curves of a migration: bytes remaining, and dirty rate against bandwidth, over time."""
+"""The two curves of a migration over time: bytes remaining, and the rates.
+
+Of memory the rates are dirty rate against bandwidth; of disks there is bandwidth only.
+"""
 
 from collections.abc import Sequence
 
@@ -8,7 +11,6 @@ from tui.formats.units import bytes_text, rate_text
 from tui.paint import Line, Span, Tone, clip, line, pad
 from tui.plot import (
     GraphStyle,
-    Point,
     filled,
     level,
     levels,
@@ -21,7 +23,7 @@ from tui.plot import (
     traced,
 )
 from tui.views.glyphs import Glyphs
-from wire.migration import Pass, Sample
+from tui.views.history import History
 
 GUTTER = 6
 """Cells left of a graph: a label of five and the axis."""
@@ -29,72 +31,6 @@ _FIXED_ROWS = 4
 """Two titles, the time axis and its labels."""
 
 Cell = tuple[str, Tone]
-
-
-class History(msgspec.Struct, frozen=True, kw_only=True):
-    """What is drawn of one migration."""
-
-    samples: Sequence[Sample]
-    passes: Sequence[Pass]
-    memory_bytes: int
-    """All of the guest's memory: the scale of the first curve."""
-    downtime_limit_ms: int
-    ended: bool = False
-
-    @property
-    def last(self) -> Sample | None:
-        """The newest sample."""
-        return self.samples[-1] if self.samples else None
-
-    @property
-    def elapsed_ms(self) -> int:
-        """Length of what is known, by the source's clock."""
-        ends = [each.started_ms + each.duration_ms for each in self.passes]
-        return max([*ends, self.last.elapsed_ms if self.last else 0])
-
-    @property
-    def remaining(self) -> list[Point]:
-        """Bytes remaining over time: from samples, or roughly from the passes."""
-        if self.samples:
-            return [(each.elapsed_ms, each.memory_remaining_bytes) for each in self.samples]
-        points: list[Point] = []
-        for each in self.passes:
-            left = max(0, each.remaining_at_start_bytes - each.transferred_bytes)
-            points.append((each.started_ms, each.remaining_at_start_bytes))
-            points.append((each.started_ms + each.duration_ms, left))
-        return points
-
-    @property
-    def dirty(self) -> list[Point]:
-        """Dirty rate over time; unknown in the first pass."""
-        if self.samples:
-            rates = [(each.elapsed_ms, each.dirty_bytes_per_s) for each in self.samples]
-        else:
-            rates = [(each.started_ms, each.dirty_bytes_per_s) for each in self.passes]
-        return [(moment, rate) for moment, rate in rates if rate]
-
-    @property
-    def bandwidth(self) -> list[Point]:
-        """Bandwidth over time."""
-        if self.samples:
-            rates = [(each.elapsed_ms, each.bandwidth_bytes_per_s) for each in self.samples]
-        else:
-            rates = [(each.started_ms, each.bandwidth_bytes_per_s) for each in self.passes]
-        return [(moment, rate) for moment, rate in rates if rate]
-
-    @property
-    def boundaries(self) -> list[tuple[int, int]]:
-        """Number and beginning in ms of each pass after the first."""
-        starts = {each.number: each.started_ms for each in self.passes}
-        for sample in self.samples:
-            starts.setdefault(sample.pass_number, sample.elapsed_ms)
-        return sorted((number, start) for number, start in starts.items() if number > 1)
-
-    @property
-    def fits_bytes(self) -> int:
-        """How much the link carries within the downtime limit now; 0 while nobody knows."""
-        rates = self.bandwidth
-        return int(rates[-1][1] * self.downtime_limit_ms / 1000) if rates else 0
 
 
 class _TimeAxis(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,11 +69,14 @@ def curve_lines(
 
 
 def _remaining_title(history: History, glyphs: Glyphs) -> Line:
-    left = history.last.memory_remaining_bytes if history.last else None
+    left, total = history.left_bytes, history.total_bytes
+    what = "remaining" if history.subject == "memory" else "disks remaining"
     amount = "" if left is None else f" {bytes_text(left)}"
-    spans = [Span(f"{glyphs.full} remaining{amount}", Tone.CURVE)]
-    if history.memory_bytes:
-        spans.append(Span(f" of {bytes_text(history.memory_bytes)}"))
+    spans = [Span(f"{glyphs.full} {what}{amount}", Tone.CURVE)]
+    if total:
+        spans.append(Span(f" of {bytes_text(total)}"))
+    if history.subject == "disks" and total and left is not None:
+        spans.append(Span(f"   {100 * (total - left) // total} % copied", Tone.STRONG))
     if history.fits_bytes:
         limit = f"{history.downtime_limit_ms} ms"
         text = (
@@ -149,6 +88,9 @@ def _remaining_title(history: History, glyphs: Glyphs) -> Line:
 
 def _rate_title(history: History, glyphs: Glyphs) -> Line:
     dirty, bandwidth = history.dirty, history.bandwidth
+    if history.subject == "disks":
+        carried = rate_text(int(bandwidth[-1][1])) if bandwidth else "-"
+        return (Span(f"{glyphs.rule} disk rate {carried}", Tone.RIVAL),)
     rate = rate_text(int(dirty[-1][1])) if dirty else "not known in pass 1"
     carried = rate_text(int(bandwidth[-1][1])) if bandwidth else "-"
     spans = [
@@ -157,7 +99,8 @@ def _rate_title(history: History, glyphs: Glyphs) -> Line:
     ]
     if dirty and bandwidth:
         ratio = dirty[-1][1] / bandwidth[-1][1]
-        verdict = "" if history.ended else f": {_verdict(ratio)}"
+        settled = history.ended or (history.last is not None and history.last.postcopy)
+        verdict = "" if settled else f": {_verdict(ratio)}"
         spans.append(Span(f"   ratio {ratio:.2f}{verdict}"))
     return tuple(spans)
 
@@ -173,7 +116,7 @@ def _remaining(history: History, axis: _TimeAxis, rows: int) -> list[Line]:
     across, up = resolution(axis.style)
     dots = axis.columns * across
     points = history.remaining
-    largest = max([float(history.memory_bytes), *(value for _, value in points)])
+    largest = max([float(history.total_bytes), *(value for _, value in points)])
     step, top = scale(largest, 3 if rows < 12 else 5)
     area = filled(levels(points, axis.span_ms, dots, top, rows * up), rows, axis.style)
     fits_row = -1

@@ -1,9 +1,10 @@
 """How a migration ended: where the server is, the real pause, and libvirt's own words."""
 
+from tui.formats.options import option_words
 from tui.formats.units import bytes_text, duration_text, moment_text
-from tui.paint import Line, Span, Tone, labelled, line, wrap
+from tui.paint import Line, Span, Tone, labelled, line, pad, wrap
 from tui.text import escape_lines
-from tui.views.figures import heading, pass_header, pass_lines
+from tui.views.figures import heading, note_lines, pass_header, pass_lines
 from tui.views.glyphs import Glyphs, migration_span
 from tui.views.migrations import duration_ms, pass_count
 from wire.migration import Migration, MigrationState, Sample
@@ -22,7 +23,22 @@ def ending_lines(migration: Migration, width: int, glyphs: Glyphs) -> list[Line]
         lines.append(line(Span("The error in full:", Tone.DIM)))
         for each in escape_lines(migration.error):
             lines += wrap(each, width, Tone.BAD)
-    return lines + labelled(_figures(migration, glyphs), width)
+    lines += labelled(_figures(migration, glyphs), width)
+    if migration.kept:
+        lines += [(), *kept_lines(migration, width)]
+    if migration.notes:
+        lines += [(), line(Span("What happened:", Tone.DIM)), *note_lines(migration.notes, width)]
+    return lines
+
+
+def kept_lines(migration: Migration, width: int) -> list[Line]:
+    """What a failed migration left on its target on request: kind, size and path."""
+    lines = wrap(f"Kept on {migration.target_host_name} for debugging:", width, Tone.STRONG)
+    for each in migration.kept:
+        head = f"{pad(each.kind, 11)}{pad(bytes_text(each.size_bytes), 8, right=True)}  "
+        for number, part in enumerate(wrap(each.path, max(10, width - len(head)))):
+            lines.append((Span(head if not number else " " * len(head), Tone.DIM), *part))
+    return lines
 
 
 def summary(migration: Migration, last: Sample | None, width: int, glyphs: Glyphs) -> list[Line]:
@@ -32,12 +48,14 @@ def summary(migration: Migration, last: Sample | None, width: int, glyphs: Glyph
         return lines + ending_lines(migration, width, glyphs)
     if migration.passes:
         lines += [pass_header(width), *pass_lines(migration.passes, width)]
-    return lines
+    return lines + note_lines(migration.notes, width)
 
 
 def _downtime(migration: Migration, glyphs: Glyphs) -> Span:
     """The real pause against its limit."""
-    pause, limit = migration.statistics.downtime_ms, migration.options.downtime_limit_ms
+    pause, limit = migration.statistics.downtime_ms, migration.downtime_limit_ms
+    if migration.options.quickly_finish:
+        limit = max(limit, migration.options.downtime_bound_ms)
     if pause is None:
         return Span("neither host could say", Tone.WARN)
     if pause > limit:
@@ -50,13 +68,14 @@ def _figures(migration: Migration, glyphs: Glyphs) -> list[tuple[str, Span]]:
     statistics = migration.statistics
     took = duration_ms(migration, None)
     fields: list[tuple[str, Span]] = []
-    if migration.state is MigrationState.SUCCEEDED:
+    if migration.kind == "live" and migration.state is MigrationState.SUCCEEDED:
         fields.append(("downtime", _downtime(migration, glyphs)))
-    passes = pass_count(migration, None)
-    sent = bytes_text(statistics.memory_transferred_bytes)
-    memory = f"{sent} sent in {passes} {'pass' if passes == 1 else 'passes'}"
     fields.append(("total time", Span(duration_text(took) if took else "-")))
-    fields.append(("memory", Span(memory)))
+    if migration.kind == "live":
+        passes = pass_count(migration, None)
+        sent = bytes_text(statistics.memory_transferred_bytes)
+        memory = f"{sent} sent in {passes} {'pass' if passes == 1 else 'passes'}"
+        fields.append(("memory", Span(memory)))
     if statistics.disk_transferred_bytes:
         fields.append(("disks", Span(f"{bytes_text(statistics.disk_transferred_bytes)} sent")))
     if statistics.throttle_max_percent:
@@ -64,4 +83,9 @@ def _figures(migration: Migration, glyphs: Glyphs) -> list[tuple[str, Span]]:
     when = moment_text(migration.started_at_ms or migration.created_at_ms)
     by = f" by {migration.requested_by}" if migration.requested_by else ""
     fields.append(("started", Span(f"{when}{by}")))
+    words = option_words(migration.options)
+    if words:
+        fields.append(("options", Span(" ".join(words))))
+    if migration.risk:
+        fields.append(("risk", Span(migration.risk, Tone.WARN)))
     return fields

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from tui.formats.units import bytes_text, duration_text, rate_text
-from tui.paint import Line, Span, Tone, line, pad, width_of
-from tui.views.curves import History
+from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
+from tui.paint import Line, Span, Tone, line, pad, width_of, wrap
 from tui.views.glyphs import Glyphs, migration_span
+from tui.views.history import History, is_of_disks
 from tui.views.migrations import route
-from wire.migration import Migration, Pass, Sample
+from wire.migration import Migration, Note, Pass, PostcopyState, Sample
 
 _PASS_COLUMNS = (
     ("PASS", 4),
@@ -28,33 +28,78 @@ def heading(migration: Migration, last: Sample | None, glyphs: Glyphs) -> Line:
         Span(f"  {route(migration, glyphs)}  "),
         migration_span(migration.state, glyphs),
     ]
-    if not migration.state.ended and migration.stalled_reason:
+    if migration.state.ended:
+        return tuple(spans)
+    if migration.postcopy is not PostcopyState.NOT:
+        spans.append(_postcopy(migration.postcopy, glyphs))
+    if migration.stalled_reason:
         spans.append(Span(f"  {glyphs.warn} not heard of now", Tone.WARN))
-    elif not migration.state.ended and migration.cancel_requested_by:
+    elif migration.cancel_requested_by:
         spans.append(Span(f"  abort asked by {migration.cancel_requested_by}", Tone.WARN))
-    elif not migration.state.ended and last is not None:
+    elif last is not None:
         seconds = last.elapsed_ms // 1000
-        spans.append(Span(f"  pass {last.pass_number}  {seconds // 60}:{seconds % 60:02d}"))
+        at = f"  pass {last.pass_number}" if last.pass_number and not is_of_disks(last) else ""
+        spans.append(Span(f"{at}  {seconds // 60}:{seconds % 60:02d}"))
     return tuple(spans)
+
+
+def _postcopy(state: PostcopyState, glyphs: Glyphs) -> Span:
+    """Post-copy, in a word that says whether it is dangerous now."""
+    if state is PostcopyState.PAUSED:
+        return Span(f"  {glyphs.bad} post-copy stands still", Tone.BAD)
+    word = "post-copy asked for" if state is PostcopyState.ASKED else "post-copy"
+    return Span(f"  {glyphs.warn} {word}", Tone.WARN)
 
 
 def figures(history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
     """Label and value of every figure, the most wanted first."""
     last = history.last
+    if history.subject == "disks":
+        return _disk_figures(history)
     if last is None:
         return [("downtime limit", Span(f"{history.downtime_limit_ms} ms"))]
+    if last.postcopy:
+        left, whole = bytes_text(last.memory_remaining_bytes), bytes_text(last.memory_total_bytes)
+        return [
+            ("to fetch", Span(f"{left} of {whole}")),
+            ("sent", Span(bytes_text(last.memory_processed_bytes))),
+            *_cap(history),
+        ]
     found = [
         ("expected downtime", _expected(last, history.fits_bytes, glyphs)),
         ("limit", Span(f"{last.downtime_limit_ms} ms")),
         ("throttle", Span(f"{last.throttle_percent} %")),
         ("sent", Span(bytes_text(last.memory_processed_bytes))),
+        *_cap(history),
     ]
     if last.disk_total_bytes:
         remaining = bytes_text(last.disk_remaining_bytes)
         found.append(("disks", Span(f"{remaining} of {bytes_text(last.disk_total_bytes)} left")))
-    if last.postcopy:
-        found.append(("post-copy", Span("yes")))
     return found
+
+
+def _disk_figures(history: History) -> list[tuple[str, Span]]:
+    left, total = history.left_bytes, history.total_bytes
+    if left is None:
+        return _cap(history)
+    copied = Span(f"{bytes_text(total - left)} of {bytes_text(total)}")
+    return [("copied", copied), *_cap(history)]
+
+
+def _cap(history: History) -> list[tuple[str, Span]]:
+    cap = history.cap_bytes_per_s
+    return [("cap", Span(rate_text(cap), Tone.STRONG))] if cap else []
+
+
+def note_lines(notes: Sequence[Note], width: int) -> list[Line]:
+    """What was decided and what happened, oldest first."""
+    lines: list[Line] = []
+    for each in notes:
+        by = f" by {each.by}" if each.by else ""
+        clock = moment_text(each.at_ms).rpartition(" ")[2]
+        for number, part in enumerate(wrap(f"{each.text}{by}", max(10, width - 9))):
+            lines.append((Span(pad("" if number else clock, 9), Tone.DIM), *part))
+    return lines
 
 
 def _expected(last: Sample, fits_bytes: int, glyphs: Glyphs) -> Span:

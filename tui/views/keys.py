@@ -1,6 +1,8 @@
 """Footer and help, made of the registry of actions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
 
 from tui.actions import Action, Place, actions_at, footer_actions
 from tui.paint import Line, Span, Tone, clip, line, pad, width_of, wrap
@@ -8,7 +10,14 @@ from tui.paint import Line, Span, Tone, clip, line, pad, width_of, wrap
 _KEYS_WIDTH = 15
 
 
-def footer(place: Place, width: int, *, writable: bool, without: Collection[str] = ()) -> Line:
+def footer(
+    place: Place,
+    width: int,
+    *,
+    writable: bool,
+    without: Collection[str] = (),
+    labels: Mapping[str, str] | None = None,
+) -> Line:
     """Keys and words, as many as fit, the most wanted first; the help's key always.
 
     Args:
@@ -16,9 +25,14 @@ def footer(place: Place, width: int, *, writable: bool, without: Collection[str]
         width: cells.
         writable: whether keys that change something exist.
         without: actions that make no sense just now.
+        labels: words of actions that mean something more exact just now.
     """
     shown = footer_actions(place, writable=writable)
-    actions = [each for each in shown if each.run not in without]
+    actions = [
+        msgspec.structs.replace(each, label=(labels or {}).get(each.run, each.label))
+        for each in shown
+        if each.run not in without
+    ]
     last = [each for each in actions if each.run == "app.help"]
     room = width - sum(_size(each) for each in last)
     chosen: list[Action] = []

@@ -1,28 +1,22 @@
 """The Servers view: columns, and in full one server's disks, targets and last migration."""
 
+from tui.formats.disks import disk_text
 from tui.formats.units import bytes_text, duration_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line, wrap
 from tui.views.glyphs import Glyphs, migration_span, server_span
-from wire.fleet import Disk, ServerStatus, ServerView
+from wire.fleet import ServerStatus, ServerView
 from wire.migration import Migration, MigrationState
-
-NOT_RUNNING = {
-    ServerStatus.READY: "stopped",
-    ServerStatus.SUSPEND: "paused",
-    ServerStatus.UNKNOWN: "in a state that nobody knows",
-}
-"""What is the matter with a server that cannot move live."""
 
 
 def may_go_to(server: ServerView, glyphs: Glyphs) -> Span:
-    """The hosts that a live migration may go to now, or why there is none."""
+    """The hosts that it may go to now, live if it is on and cold if it is stopped."""
     if server.migration_id:
         return Span(f"{glyphs.busy} moving", Tone.BUSY)
     if server.target_host_names:
         names = sorted(server.target_host_names, key=natural)
         return Span(", ".join(names))
-    if server.status in {ServerStatus.RUNNING, ServerStatus.MIGRATE_FAILED}:
+    if server.status is not ServerStatus.UNKNOWN:
         return Span(f"{glyphs.bad} nowhere", Tone.WARN)
     return Span("-", Tone.DIM)
 
@@ -110,7 +104,7 @@ def details(
     fields = [("may go to", _targets(server))]
     if migrations:
         fields.append(("last move", sentence(migrations[0], glyphs)))
-    fields += [(disk.target, _disk(disk)) for disk in server.disks]
+    fields += [(disk.target, disk_text(disk)) for disk in server.disks]
     size = f"{server.vcpu_count} vCPU, {bytes_text(server.memory_bytes)} of memory"
     fields += [("size", size), ("id", server.server_id)]
     fields += [("before that", sentence(each, glyphs)) for each in migrations[1:]]
@@ -136,15 +130,7 @@ def _targets(server: ServerView) -> str:
         return ", ".join(sorted(server.target_host_names, key=natural))
     if server.migration_id:
         return "it moves now"
-    if server.status is ServerStatus.READY:
-        return "nowhere live: it is stopped"
-    return "nowhere live; M shows why, host by host"
-
-
-def _disk(disk: Disk) -> str:
-    if not disk.source:
-        return f"empty {disk.device}"
-    kind = "shared" if disk.shared else "local"
-    pool = f"pool {disk.pool_name}" if disk.pool_name else "in no pool"
-    sizes = f"{bytes_text(disk.capacity_bytes)}, {bytes_text(disk.allocation_bytes)} in use"
-    return f"{kind}, {pool}, {disk.format}, {sizes}, {disk.source}"
+    if server.status is ServerStatus.UNKNOWN:
+        return "nowhere while nobody knows how it is"
+    kind = "cold" if server.status is ServerStatus.READY else "live"
+    return f"nowhere {kind}; M shows why, host by host"

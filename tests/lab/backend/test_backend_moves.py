@@ -161,14 +161,24 @@ def test_every_host_is_a_candidate_with_every_verdict(api, add_known):
         name: {verdict.filter for verdict in one.verdicts if not verdict.passed}
         for name, one in by_name.items()
     }
-    assert failed["kvm-01"] == {"not_source", "local_disks"}
-    assert failed["kvm-02"] == {"local_disks"}
+    assert failed["kvm-01"] == {"not_source"}
+    assert failed["kvm-02"] == set()
+    others = set(failed) - {"kvm-01", "kvm-02"}
     differs = {"cpu_model", "microcode"}
-    assert all(differs & failed[name] for name in failed if name not in {"kvm-01", "kvm-02"})
-    refusal = api.refusal(f"/v1/servers/{spec.name}/live-migrate")
-    assert refusal.code is ErrorCode.NO_TARGET
-    assert "live migration of local disks is not supported" in refusal.message
-    assert {one.host_name for one in refusal.candidates} == set(by_name)
+    assert all(failed[name] and failed[name] <= differs for name in others)
+    for name in others:
+        values = {one.filter: (one.wanted, one.found) for one in by_name[name].verdicts}
+        assert all(values[one][0] != values[one][1] for one in failed[name])
+        refusal = api.refusal(f"/v1/servers/{spec.name}/live-migrate", prefer_host=name)
+        assert refusal.code is ErrorCode.NO_TARGET
+        assert {one.host_name for one in refusal.candidates} == set(by_name)
+    path = f"/v1/servers/{spec.name}/candidates?skip_cpu_check=true"
+    lifted = {one.host_name: one for one in api.get(path, list[Candidate])}
+    for name in others:
+        assert lifted[name].fits
+        assert "offers all that" in lifted[name].risk
+    cold = api.get(f"/v1/servers/{spec.name}/candidates?kind=cold", list[Candidate])
+    assert not any(differs & {verdict.filter for verdict in one.verdicts} for one in cold)
 
 
 def test_a_viewer_sees_all_and_moves_nothing(viewer, add_known, hosts_of):
@@ -180,12 +190,17 @@ def test_a_viewer_sees_all_and_moves_nothing(viewer, add_known, hosts_of):
     assert hosts_of(spec.name) == {"kvm-01": "running"}
 
 
-def test_a_paused_server_shows_as_suspended_and_is_refused(lab, api, add_known):
+def test_a_paused_server_moves_and_stays_paused(lab, api, add_known, hosts_of):
     spec = add_known()
     lab.virsh("kvm-01", f"suspend {spec.name}")
     api.until("suspended", lambda: api.server(spec.name).status is ServerStatus.SUSPEND)
-    refusal = api.refusal(f"/v1/servers/{spec.name}/live-migrate")
-    assert (refusal.code, "is paused" in refusal.message) == (ErrorCode.CONFLICT, True)
+    ended = api.until_ended(api.move(spec.name).migration_id)
+    assert (ended.state, ended.outcome) == (
+        MigrationState.SUCCEEDED,
+        f"{spec.name} is paused on kvm-02",
+    )
+    assert hosts_of(spec.name) == {"kvm-02": "paused"}
+    assert api.server(spec.name).status is ServerStatus.SUSPEND
 
 
 def test_a_server_moved_by_virsh_is_found_where_it_is(lab, api, add_known):

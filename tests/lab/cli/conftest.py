@@ -13,6 +13,7 @@ import pytest
 
 from lab import programs
 from lab.fleet import Lab
+from lab.readiness import operator_client
 from lab.server import ServerSpec
 from wire.fleet import ServerView
 from wire.migration import Migration
@@ -74,9 +75,20 @@ def viewer(lab: Lab) -> Operator:
 
 
 @pytest.fixture
-def add_known(
-    operator: Operator, add_server: Callable[..., ServerSpec]
-) -> Callable[..., ServerSpec]:
+def listed(lab: Lab) -> Iterator[Callable[[str, type], object]]:
+    """A list of the API, such as ``servers``: what is asked again and again needs no process."""
+    with operator_client(lab.state, lab.folders) as client:
+
+        def ask(what: str, kind: type) -> object:
+            # a connection that is kept may be closed by the backend just when it is used again
+            answer = client.get(f"/v1/{what}", headers={"Connection": "close"}, timeout=10)
+            return msgspec.json.decode(answer.raise_for_status().content, type=list[kind])
+
+        yield ask
+
+
+@pytest.fixture
+def add_known(listed, add_server: Callable[..., ServerSpec]) -> Callable[..., ServerSpec]:
     """Add a server as ``add_server`` does, and wait until the backend shows it."""
 
     def add(**fields: object) -> ServerSpec:
@@ -84,7 +96,7 @@ def add_known(
         wanted = "ready" if spec.stopped else "running"
         until = time.monotonic() + 30
         while True:
-            shown = operator.json(list[ServerView], "server-list")
+            shown = listed("servers", ServerView)
             if any((one.name, one.status) == (spec.name, wanted) for one in shown):
                 return spec
             assert time.monotonic() < until, shown
@@ -96,9 +108,10 @@ def add_known(
 class Truth:
     """What the hypervisors and the records say of a server."""
 
-    def __init__(self, lab: Lab, operator: Operator) -> None:
+    def __init__(self, lab: Lab, operator: Operator, listed) -> None:
         self._lab = lab
         self._operator = operator
+        self._listed = listed
 
     def hosts_of(self, server: str) -> dict[str, str]:
         """Host to libvirt's state, of those hosts that know the server."""
@@ -115,15 +128,18 @@ class Truth:
     def ended_migration(self, server: str) -> Migration:
         """The newest migration, once it has ended."""
         until = time.monotonic() + 60
-        while not (migration := self.latest_migration(server)).state.ended:
-            assert time.monotonic() < until, migration
+        while any(
+            one.server_name == server and not one.state.ended
+            for one in self._listed("migrations", Migration)
+        ):
+            assert time.monotonic() < until, self.latest_migration(server)
             time.sleep(0.1)
-        return migration
+        return self.latest_migration(server)
 
 
 @pytest.fixture
-def truth(lab: Lab, operator: Operator) -> Truth:
-    return Truth(lab, operator)
+def truth(lab: Lab, operator: Operator, listed) -> Truth:
+    return Truth(lab, operator, listed)
 
 
 @pytest.fixture

@@ -85,7 +85,19 @@ def test_quickly_finish_waits_where_the_bound_does_not_do(
 
 
 def test_one_cap_holds_for_disks_and_memory_together(
-    lab, agents, new_server, alive, command, ended, filled, room, runs_once, sent_bytes
+    lab,
+    agents,
+    new_server,
+    alive,
+    command,
+    ended,
+    filled,
+    room,
+    runs_once,
+    sent_bytes,
+    copying,
+    monitor,
+    speed_of,
 ):
     spec, server_id = new_server(
         memory_mb=96, storage="mixed", workload=Workload(working_set_mb=32, dirty_mb_per_s=2)
@@ -97,7 +109,12 @@ def test_one_cap_holds_for_disks_and_memory_together(
     order = command(server_id, "kvm-02", disks=(room(spec.name),), max_bandwidth_bytes_per_s=cap)
     with sent_bytes("kvm-01") as sent:
         migrate(source, order)
+        copying(source, order["migration_id"])
+        mirrors = monitor("kvm-01", spec.name, "query-block-jobs")
+        allowed = [speed_of("kvm-01", spec.name), *(mirror["speed"] for mirror in mirrors)]
         detail = ended(source, order["migration_id"])
+    assert len(allowed) == 2
+    assert 0 < sum(allowed) <= cap
     assert detail.job.error == ""
     runs_once(server_id, on="kvm-02", not_on="kvm-01")
     # QEMU begins to copy a disk with a burst of 16 MiB, and TCP adds its headers

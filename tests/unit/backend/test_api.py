@@ -125,7 +125,19 @@ async def test_a_client_without_a_certificate_of_our_ca_gets_no_connection(api, 
             await client.get(api.base_url.join("/v1/status"), headers=OPERATOR)
 
 
-@pytest.mark.parametrize("path", ["/v1/servers/web-1/live-migrate", "/v1/migrations/m/cancel"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/servers/web-1/live-migrate",
+        "/v1/servers/web-1/migrate",
+        "/v1/servers/web-1/settle",
+        "/v1/migrations/m/cancel",
+        "/v1/migrations/m/parameters",
+        "/v1/migrations/m/postcopy",
+        "/v1/migrations/m/recover",
+        "/v1/migrations/m/remove-kept",
+    ],
+)
 async def test_a_viewer_may_only_look(api, path):
     sentence = refusal(await api.post(path, headers=VIEWER), 403, ErrorCode.FORBIDDEN)
     assert "'bob'" in sentence
@@ -159,6 +171,8 @@ async def test_the_fleet_is_listed_and_found_by_name_or_id(api):
         ("GET", "/v1/servers/twin", ErrorCode.AMBIGUOUS, "id-twin-a and id-twin-b"),
         ("GET", "/v1/migrations/nope", ErrorCode.NOT_FOUND, "'nope'"),
         ("POST", "/v1/servers/nope/live-migrate", ErrorCode.NOT_FOUND, "'nope'"),
+        ("POST", "/v1/servers/nope/migrate", ErrorCode.NOT_FOUND, "'nope'"),
+        ("POST", "/v1/migrations/nope/postcopy", ErrorCode.NOT_FOUND, "'nope'"),
         ("POST", "/v1/servers/twin/live-migrate", ErrorCode.AMBIGUOUS, "id-twin-a and id-twin-b"),
         ("POST", "/v1/migrations/nope/cancel", ErrorCode.NOT_FOUND, "'nope'"),
         ("GET", "/v2", ErrorCode.NOT_FOUND, "/v2"),
@@ -183,6 +197,28 @@ async def test_what_does_not_exist_is_named(api, method, path, code, words):
 async def test_a_body_that_cannot_be_meant_is_refused(api, body, words):
     answer = await api.post("/v1/servers/web-1/live-migrate", headers=OPERATOR, content=body)
     assert words in refusal(answer, 400, ErrorCode.BAD_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("kind=warm", "kind is 'warm', and must be live or cold"),
+        ("skip_cpu_check=maybe", "skip_cpu_check is 'maybe', and must be true or false"),
+        ("kind=cold&skip_kernel_check=true", "skip_kernel_check is true, and only a live"),
+        ("prefer=kvm-01", "no parameter is called 'prefer'"),
+    ],
+)
+async def test_a_question_that_cannot_be_meant_is_refused(api, query, words):
+    answer = await api.get(f"/v1/servers/web-1/candidates?{query}", headers=VIEWER)
+    assert words in refusal(answer, 400, ErrorCode.BAD_REQUEST)
+
+
+async def test_settling_names_a_host(api):
+    answer = await api.post("/v1/servers/web-1/settle", headers=OPERATOR, json={})
+    assert "keep_host" in refusal(answer, 400, ErrorCode.BAD_REQUEST)
+    body = {"keep_host": "kvm-77"}
+    answer = await api.post("/v1/servers/web-1/settle", headers=OPERATOR, json=body)
+    assert "'kvm-77'" in refusal(answer, 404, ErrorCode.NOT_FOUND)
 
 
 async def test_an_unknown_preferred_host_is_refused(api):
@@ -213,9 +249,15 @@ async def test_the_openapi_document_knows_every_call(api):
         "/v1/servers/{server}",
         "/v1/servers/{server}/candidates",
         "/v1/servers/{server}/live-migrate",
+        "/v1/servers/{server}/migrate",
+        "/v1/servers/{server}/settle",
         "/v1/migrations",
         "/v1/migrations/{migration}",
         "/v1/migrations/{migration}/cancel",
+        "/v1/migrations/{migration}/parameters",
+        "/v1/migrations/{migration}/postcopy",
+        "/v1/migrations/{migration}/recover",
+        "/v1/migrations/{migration}/remove-kept",
         "/v1/events",
     }
 

@@ -112,7 +112,7 @@ def test_a_cancel_that_came_too_late_is_a_success():
 def test_a_cancel_that_left_the_guest_paused_is_a_failure():
     final = ended(CANCELLED_BY, finding(Side.HALTED, Side.GONE), None, ())
     assert final.state is MigrationState.FAILED
-    assert "virsh resume db-1" in final.advice
+    assert "godwit server-settle --keep-host kvm-01 db-1" in final.advice
 
 
 @pytest.mark.parametrize(
@@ -209,3 +209,20 @@ def test_an_unknown_downtime_stays_unknown():
 def test_known_words_get_advice_and_others_none():
     assert "QEMU" in advice_for("internal error: QEMU unexpectedly closed the monitor")
     assert advice_for("something nobody has seen") == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "host"),
+    [
+        (Side.RUNNING, Side.RUNNING, "HOST"),
+        (Side.ABSENT, Side.ABSENT, "HOST"),
+        (Side.HALTED, Side.RUNNING, "kvm-02"),
+        (Side.RUNNING, Side.INCOMING, "kvm-01"),
+        (Side.HALTED, Side.GONE, "kvm-01"),
+    ],
+)
+def test_what_a_person_has_to_set_right_names_the_command_that_does(source, target, host):
+    final = ended(RUNNING, finding(source, target, patient=False), None, ())
+    assert f"godwit server-settle --keep-host {host} db-1" in final.advice
+    assert "virsh" not in final.advice
+    assert "/godwit/" not in final.advice

@@ -1,11 +1,14 @@
 """What hosts and servers look like, by what etcd and the agents say."""
 
+import ssl
 import time
 
 import msgspec
 import pytest
 
+from backend.agents import Agents
 from backend.events import Broadcaster
+from backend.fleet.cpus import Comparisons
 from backend.fleet.host_view import host_status
 from backend.fleet.names import find_host, find_server
 from backend.fleet.server_view import server_view, standing, storage_kind
@@ -13,10 +16,13 @@ from backend.fleet.stalled import stalled_reason
 from backend.fleet.targets import Targets, host_states
 from backend.migrations.jobs import Jobs
 from backend.publish import Publisher
+from backend.scheduler.move import Move
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, HostPolicy, HostStatus, PowerState, ServerStatus
-from wire.migration import Migration, MigrationState
+from wire.migration import Migration, MigrationOptions, MigrationState, PostcopyState
+
+COMPARISONS = Comparisons(Agents({}, context=ssl.create_default_context(), token="t"))
 
 
 def migration_of(two, state: MigrationState, **changes: object) -> Migration:
@@ -162,10 +168,43 @@ def test_a_migration_stalls_only_under_way_and_while_its_source_is_silent(two):
     assert stalled_reason(two.fleet, migration_of(two, MigrationState.FAILED)) == ""
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, False),
+        ({"kind": "cold"}, True),
+        ({"postcopy": PostcopyState.ACTIVE}, True),
+    ],
+)
+def test_a_silent_target_stalls_what_needs_it(two, changes, told):
+    moving = migration_of(two, MigrationState.COPYING_DISKS, **changes)
+    assert stalled_reason(two.fleet, moving) == ""
+    two.fleet.link("host-2").connected = False
+    assert ("kvm-02 does not answer" in stalled_reason(two.fleet, moving)) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "status", "running"),
+    [
+        ("cold", MigrationState.PREPARING, ServerStatus.START_MIGRATE, 0),
+        ("cold", MigrationState.COPYING_DISKS, ServerStatus.MIGRATING, 0),
+        ("live", MigrationState.PREPARING, ServerStatus.START_MIGRATE, 1),
+        ("live", MigrationState.COPYING_DISKS, ServerStatus.LIVE_MIGRATING, 1),
+    ],
+)
+def test_words_and_counts_follow_the_kind_of_move(two, kind, state, status, running):
+    two.add_record(two.server, two.hosts[0], migration_id="m1")
+    two.fleet.put_migration("m1", migration_of(two, state, kind=kind))
+    publisher = Publisher(two.fleet, Jobs(), Broadcaster("1"), COMPARISONS)
+    publisher.flush()
+    assert publisher.servers[two.server.server_id].status is status
+    assert publisher.hosts["host-1"].running_server_count == running
+
+
 def test_published_views_say_that_a_migration_stalls_and_that_it_goes_on(two):
     two.add_record(two.server, two.hosts[0], migration_id="m1")
     two.fleet.put_migration("m1", migration_of(two, MigrationState.COPYING_MEMORY))
-    publisher = Publisher(two.fleet, Jobs(), Broadcaster("1"))
+    publisher = Publisher(two.fleet, Jobs(), Broadcaster("1"), COMPARISONS)
     publisher.flush()
     assert publisher.migrations["m1"].stalled_reason == ""
     two.fleet.agent_lost("host-1", "timed out", silent=False)
@@ -199,7 +238,7 @@ def test_targets_are_the_hosts_that_pass_every_filter(two, make_host):
     other = make_host(3, microcode="0x1")
     two.add_host(other)
     two.report(other)
-    targets = Targets()
+    targets = Targets(COMPARISONS)
     targets.refresh(two.fleet, placement_changed=True)
     assert targets_of(two, targets) == ("kvm-02",)
     two.fleet.put_policy("host-2", HostPolicy(maintenance=True))
@@ -208,7 +247,7 @@ def test_targets_are_the_hosts_that_pass_every_filter(two, make_host):
 
 
 def test_targets_follow_memory_only_when_it_changes_notably(two):
-    targets = Targets()
+    targets = Targets(COMPARISONS)
     assert targets.refresh(two.fleet, placement_changed=True)
     total = two.hosts[1].memory_total_bytes
     two.report(two.hosts[1], used_bytes=(1 << 30) + total // 100)
@@ -218,11 +257,82 @@ def test_targets_follow_memory_only_when_it_changes_notably(two):
     assert targets_of(two, targets) == ()
 
 
-def test_a_server_that_does_not_run_goes_nowhere(two):
-    two.fleet.put_report("host-1", msgspec.structs.replace(two.server, state=PowerState.PAUSED))
-    targets = Targets()
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        (PowerState.RUNNING, ()),
+        (PowerState.PAUSED, ()),
+        (PowerState.SHUT_OFF, ("kvm-02",)),
+        (PowerState.ABSENT, ()),
+    ],
+)
+def test_a_stopped_server_goes_where_a_running_one_does_not(two, make_host, state, names):
+    two.add_host(make_host(2, microcode="0x1"))
+    two.fleet.put_report("host-1", msgspec.structs.replace(two.server, state=state))
+    targets = Targets(COMPARISONS)
     targets.refresh(two.fleet, placement_changed=True)
-    assert targets_of(two, targets) == ()
+    assert targets_of(two, targets) == names
+
+
+def test_tens_of_thousands_of_servers_share_few_answers(two, make_host, make_server, monkeypatch):
+    for number in range(3, 23):
+        host = make_host(number)
+        two.add_host(host)
+        two.report(host)
+    sizes = (1 << 30, 2 << 30)
+    states = (PowerState.RUNNING, PowerState.SHUT_OFF)
+    servers = [
+        make_server(
+            f"web-{number}",
+            memory_bytes=sizes[number % 2],
+            state=states[number // 2 % 2],
+            cpu_xml=f"<cpu><model>{number % 3}</model></cpu>",
+        )
+        for number in range(20_000)
+    ]
+    records = [two.add_record(server, two.hosts[0]) for server in servers]
+    two.report(two.hosts[0], *servers)
+    judged = 0
+    fit = Targets._fit
+
+    def counted(targets: Targets, move: Move):
+        nonlocal judged
+        judged += 1
+        return fit(targets, move)
+
+    monkeypatch.setattr(Targets, "_fit", counted)
+    targets = Targets(COMPARISONS)
+    targets.refresh(two.fleet, placement_changed=True)
+    for record in records:
+        assert len(targets.names(two.fleet, record)) == 21
+    # two sizes, of running servers with three CPUs each and of stopped ones with none
+    assert judged == 2 * 3 + 2
+
+
+def test_a_paused_server_goes_where_a_running_one_does(two):
+    two.fleet.put_report("host-1", msgspec.structs.replace(two.server, state=PowerState.PAUSED))
+    targets = Targets(COMPARISONS)
+    targets.refresh(two.fleet, placement_changed=True)
+    assert targets_of(two, targets) == ("kvm-02",)
+
+
+def test_only_what_will_run_takes_memory_and_only_local_disks_take_room(two, make_server):
+    local = Disk(
+        target="vdb", source="/l/x", pool_id="p", pool_name="local", capacity_bytes=7 << 30
+    )
+    two.server = make_server(disks=(*two.server.disks, local))
+    two.add_record(two.server, two.hosts[0], migration_id="m1")
+    for kind, auto_start, memory in (("live", False, 1), ("cold", False, 0), ("cold", True, 1)):
+        moving = migration_of(
+            two,
+            MigrationState.PREPARING,
+            kind=kind,
+            options=MigrationOptions(auto_start=auto_start),
+        )
+        two.fleet.put_migration("m1", moving)
+        state = {one.facts.host_id: one for one in host_states(two.fleet)}["host-2"]
+        assert state.incoming_bytes == memory * two.server.memory_bytes
+        assert state.incoming_pool_bytes == {"local": 7 << 30}
 
 
 def test_a_move_under_way_takes_memory_on_its_target(two):

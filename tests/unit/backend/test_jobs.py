@@ -111,3 +111,20 @@ def test_news_of_a_job_wake_whoever_follows_it(jobs):
     watcher = jobs.watcher("m")
     jobs.put(job())
     assert watcher.is_set()
+
+
+def test_a_copy_that_goes_on_with_a_clock_of_its_own_goes_on_along_the_curve(jobs):
+    for elapsed_ms in (0, 1000, 2000):
+        jobs.put_sample("m", sample(elapsed_ms))
+    jobs.restart("m")
+    placed = [jobs.put_sample("m", sample(elapsed_ms)) for elapsed_ms in (0, 500, 250, 700)]
+    assert [one and one.elapsed_ms for one in placed] == [None, 2500, None, 2700]
+    assert [one.elapsed_ms for one in jobs.samples("m")] == [0, 1000, 2000, 2500, 2700]
+
+
+def test_a_copy_that_went_on_by_itself_keeps_its_clock(jobs):
+    jobs.put_sample("m", sample(1000))
+    jobs.restart("m")
+    jobs.put_sample("m", sample(1250))
+    jobs.put_sample("m", sample(100))
+    assert [one.elapsed_ms for one in jobs.samples("m")] == [1000, 1250]

@@ -11,20 +11,41 @@ import msgspec
 import pytest
 
 from backend.agents import Agents
+from backend.fleet.cpus import Comparisons
 from backend.leader import Leadership
 from backend.migrations.drive import Drive
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.runner import Runner
 from wire import keys
-from wire.agent import GuestTruth, Job, JobDetail, JobState
+from wire.agent import GuestTruth, Job, JobDetail, JobState, MigrateCommand, ServerCommand
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import OwnerPhase, PowerState, ServerRecord
-from wire.migration import Migration, MigrationState
+from wire.fleet import Disk, OwnerPhase, PowerState, ServerRecord, StoragePool
+from wire.migration import (
+    Kept,
+    Migration,
+    MigrationOptions,
+    MigrationParameters,
+    MigrationState,
+    Note,
+    PostcopyState,
+)
+from wire.storage import (
+    DiscardCommand,
+    Discarded,
+    FileRole,
+    Incoming,
+    IncomingFile,
+    PrepareCommand,
+    ReleaseCommand,
+    ServerStorage,
+    StorageFile,
+)
 
 RUNNING, PAUSED, ABSENT = PowerState.RUNNING, PowerState.PAUSED, PowerState.ABSENT
 SILENT = GodwitError(ErrorCode.AGENT_UNREACHABLE, "no answer")
 UNKNOWN_JOB = GodwitError(ErrorCode.NOT_FOUND, "no such job")
+KEPT = Kept(kind="log", path="/kept/web-1.log", size_bytes=9)
 Answer = PowerState | GuestTruth | GodwitError
 
 
@@ -36,6 +57,11 @@ class ScriptedAgent:
         self.on_migrate: Callable[[], Job | GodwitError] = lambda: job(JobState.ENDED)
         self.known_job: Job | GodwitError = UNKNOWN_JOB
         self.calls: list[str] = []
+        self.files: tuple[StorageFile, ...] = ()
+        self.command: MigrateCommand | None = None
+        self.prepared: PrepareCommand | None = None
+        self.discarded: DiscardCommand | None = None
+        self.released: ReleaseCommand | None = None
 
     async def truth(self, server_id: str) -> GuestTruth:
         answer = self.truths.pop(0) if len(self.truths) > 1 else self.truths[0]
@@ -45,8 +71,9 @@ class ScriptedAgent:
             return answer
         return GuestTruth(server_id=server_id, state=answer)
 
-    async def migrate(self, *_: object) -> Job:
+    async def migrate(self, command: MigrateCommand) -> Job:
         self.calls.append("migrate")
+        self.command = command
         return given(self.on_migrate())
 
     async def job(self, *_: object) -> JobDetail:
@@ -55,6 +82,38 @@ class ScriptedAgent:
     async def cancel(self, *_: object) -> Job:
         self.calls.append("cancel")
         return given(self.known_job)
+
+    async def storage(self, server_id: str) -> ServerStorage:
+        return ServerStorage(
+            server_id=server_id, name="web-1", definition="<domain/>", files=self.files
+        )
+
+    async def prepare(self, command: PrepareCommand) -> Incoming:
+        self.calls.append("prepare")
+        self.prepared = command
+        files = tuple(
+            IncomingFile(source_path=one.path, path=f"/there{one.path}", role=one.role)
+            for one in command.files
+        )
+        return Incoming(migration_id="m1", server_id=command.server_id, files=files)
+
+    async def discard(self, _: str, command: DiscardCommand) -> Discarded:
+        self.calls.append("discard")
+        self.discarded = command
+        return Discarded(kept=(KEPT,) if command.keep else ())
+
+    async def remove(self, server_id: str, _: ServerCommand) -> GuestTruth:
+        self.calls.append("remove")
+        self.truths = [ABSENT]
+        return GuestTruth(server_id=server_id, state=ABSENT)
+
+    async def release(self, server_id: str, command: ReleaseCommand) -> GuestTruth:
+        self.calls.append("release")
+        self.released = command
+        return GuestTruth(server_id=server_id, state=ABSENT)
+
+    async def complete(self, _: str) -> None:
+        self.calls.append("complete")
 
     async def resume(self, server_id: str, *_: object) -> GuestTruth:
         self.calls.append("resume")
@@ -94,6 +153,7 @@ class Scene:
             agents=ScriptedAgents(self.source, self.target),
             jobs=self.jobs,
             journal=Journal(etcd, leadership, two.fleet),
+            comparisons=Comparisons(ScriptedAgents(self.source, self.target)),
         )
 
     def put(self, state: MigrationState, **changes: object) -> None:
@@ -278,7 +338,7 @@ async def test_a_paused_source_beside_a_dead_target_is_left_to_a_person(scene):
     scene.two.fleet.put_health("host-2", None)
     final = await scene.run()
     assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 is paused on kvm-01")
-    assert "virsh resume web-1" in final.advice
+    assert "godwit server-settle --keep-host kvm-01 web-1" in final.advice
     assert "resume" not in scene.source.calls
 
 
@@ -332,6 +392,7 @@ async def test_a_start_whose_answer_was_lost_is_looked_for(scene):
         (RUNNING, RUNNING, "kvm-02 already holds web-1"),
         (RUNNING, PAUSED, "kvm-02 already holds web-1"),
         (PAUSED, ABSENT, "paused on kvm-01"),
+        (PowerState.SHUT_OFF, ABSENT, "shut_off on kvm-01"),
         (ABSENT, ABSENT, "absent on kvm-01"),
         (SILENT, ABSENT, "no answer"),
         (RUNNING, SILENT, "no answer"),
@@ -393,3 +454,220 @@ async def test_a_backend_that_lost_the_leadership_leaves_the_migration_to_the_ne
         await scene.run()
     assert caught.value.code is ErrorCode.NOT_LEADING
     assert scene.source.calls == []
+
+
+SUSPENDED = GuestTruth(server_id="id-web-1", state=PAUSED, state_detail="user")
+HALTED = GuestTruth(server_id="id-web-1", state=PAUSED, state_detail="migrating")
+INCOMING = GuestTruth(server_id="id-web-1", state=PAUSED, incoming=True)
+HALF = GuestTruth(server_id="id-web-1", state=PAUSED, state_detail="post-copy failed")
+LOCAL = StorageFile(path="/l/web-1.img", role=FileRole.DISK, disk_target="vdb", file_bytes=9)
+CACHED = StorageFile(path="/l/base.img", role=FileRole.BACKING, owned=False)
+
+
+def with_local_disk(scene: Scene) -> None:
+    """web-1 has a local disk too, on an image of a cache, and kvm-02 has room for it."""
+    two = scene.two
+    pool = StoragePool(
+        pool_id="p2", name="local", shared=False, path="/l", capacity_bytes=9, available_bytes=9
+    )
+    two.hosts = [msgspec.structs.replace(one, pools=(*one.pools, pool)) for one in two.hosts]
+    local = Disk(target="vdb", source="/l/web-1.img", pool_id="p1", pool_name="local")
+    two.server = msgspec.structs.replace(two.server, disks=(*two.server.disks, local))
+    for host in two.hosts:
+        two.add_host(host)
+    two.report(two.hosts[0], two.server)
+    two.report(two.hosts[1])
+    shared = StorageFile(path="/shared/web-1.img", role=FileRole.DISK, shared=True)
+    scene.source.files = (shared, LOCAL, CACHED)
+
+
+async def test_room_is_made_for_local_disks_and_what_is_left_behind_is_released(scene):
+    with_local_disk(scene)
+    scene.put(MigrationState.QUEUED)
+    scene.source.on_migrate = lambda: moved(scene)
+    owners = []
+    release = scene.source.release
+
+    async def note_owner(server_id: str, command: ReleaseCommand) -> GuestTruth:
+        owners.append(scene.record.owner)
+        return await release(server_id, command)
+
+    scene.source.release = note_owner
+    final = await scene.run()
+    assert final.state is MigrationState.SUCCEEDED
+    assert [one.path for one in scene.target.prepared.files] == ["/l/web-1.img"]
+    assert scene.target.prepared.kind == "live"
+    assert [one.path for one in scene.source.command.disks] == ["/there/l/web-1.img"]
+    assert scene.source.released.paths == ("/l/web-1.img",)
+    assert scene.source.released.generation == 2
+    assert [(one.host_id, one.phase) for one in owners] == [("host-2", OwnerPhase.MIGRATING)]
+    assert scene.target.calls == ["prepare", "complete"]
+    assert scene.record.owner.phase is OwnerPhase.SETTLED
+
+
+async def test_a_takeover_after_the_ownership_moved_still_releases_the_source(scene):
+    scene.put_begun(MigrationState.COMPLETING, source_paths=("/l/web-1.img",))
+    moved(scene)
+    final = await scene.run()
+    assert final.state is MigrationState.SUCCEEDED
+    assert scene.source.released.paths == ("/l/web-1.img",)
+    assert scene.record.owner.generation == 2
+
+
+async def test_a_server_of_shared_disks_needs_no_room_and_leaves_nothing(scene):
+    scene.put(MigrationState.QUEUED)
+    scene.source.on_migrate = lambda: moved(scene)
+    assert (await scene.run()).state is MigrationState.SUCCEEDED
+    assert scene.target.calls == []
+    assert scene.source.calls == ["migrate"]
+
+
+async def test_whatever_fails_takes_away_what_was_made_on_the_target(scene):
+    with_local_disk(scene)
+    scene.put(MigrationState.QUEUED)
+    scene.source.on_migrate = lambda: job(JobState.ENDED, "No space left on device")
+    final = await scene.run()
+    assert (final.state, final.error) == (MigrationState.FAILED, "No space left on device")
+    assert scene.target.calls == ["prepare", "discard"]
+    assert not scene.target.discarded.keep
+    assert scene.source.calls == ["migrate"]
+
+
+async def test_a_refusal_after_room_was_made_takes_it_away(scene):
+    with_local_disk(scene)
+    scene.put(MigrationState.QUEUED)
+    scene.source.on_migrate = lambda: GodwitError(ErrorCode.LIBVIRT, "no")
+    assert (await scene.run()).state is MigrationState.FAILED
+    assert scene.target.calls == ["prepare", "discard"]
+
+
+async def test_what_runs_on_the_target_unasked_is_left_alone(scene):
+    scene.put(MigrationState.QUEUED)
+    scene.target.truths = [RUNNING]
+    assert (await scene.run()).state is MigrationState.FAILED
+    assert scene.target.calls == []
+
+
+async def test_what_a_failure_leaves_is_kept_if_that_was_asked_for(scene):
+    options = MigrationOptions(keep_dest_guest_on_failed=True)
+    scene.put_begun(MigrationState.COPYING_MEMORY, options=options)
+    scene.source.known_job = job(JobState.ENDED, "lost the link")
+    final = await scene.run()
+    assert final.kept == (KEPT,)
+    assert scene.target.discarded.keep
+    record = msgspec.json.decode(scene.target.discarded.job_record, type=Migration)
+    assert record.error == "lost the link"
+
+
+async def test_a_paused_copy_on_the_target_ends_while_the_guest_runs_on_its_source(
+    scene, monkeypatch
+):
+    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    scene.put_begun(MigrationState.COPYING_MEMORY)
+    scene.source.known_job = job(JobState.ENDED, "lost the link")
+    scene.target.truths = [INCOMING]
+    final = await scene.run()
+    assert scene.target.calls == ["remove", "discard"]
+    assert (final.outcome, final.error) == ("web-1 runs on kvm-01", "lost the link")
+
+
+async def test_a_target_that_cannot_be_cleared_is_told_of_and_ends_nothing(scene):
+    scene.put_begun(MigrationState.COPYING_MEMORY)
+    scene.source.known_job = job(JobState.ENDED, "lost the link")
+    scene.target.truths = [SILENT]
+    scene.two.fleet.put_health("host-2", None)
+
+    async def away(*_: object) -> Discarded:
+        raise SILENT
+
+    scene.target.discard = away
+    final = await scene.run()
+    assert final.state is MigrationState.FAILED
+    assert "kvm-02 may still hold files" in final.notes[-1].text
+
+
+async def test_a_paused_guest_moves_and_stays_paused(scene):
+    scene.put(MigrationState.QUEUED)
+    scene.source.truths = [SUSPENDED]
+
+    def arrived() -> Job:
+        scene.source.truths, scene.target.truths = [ABSENT], [SUSPENDED]
+        return job(JobState.ENDED)
+
+    scene.source.on_migrate = arrived
+    final = await scene.run()
+    assert (final.state, final.outcome, final.paused) == (
+        MigrationState.SUCCEEDED,
+        "web-1 is paused on kvm-02",
+        True,
+    )
+
+
+async def test_a_guest_that_a_person_paused_is_not_resumed_after_a_failure(scene):
+    scene.put_begun(MigrationState.SWITCHING_OVER, paused=True)
+    scene.source.known_job = job(JobState.ENDED, "lost the link")
+    scene.source.truths = [HALTED]
+    final = await scene.run()
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 is paused on kvm-01")
+    assert "resume" not in scene.source.calls
+
+
+async def test_what_was_changed_before_the_start_is_what_the_source_is_told(scene):
+    parameters = MigrationParameters(max_bandwidth_bytes_per_s=5 << 20, downtime_limit_ms=700)
+    scene.put(MigrationState.QUEUED, parameters=parameters)
+    scene.source.on_migrate = lambda: moved(scene)
+    await scene.run()
+    options = scene.source.command.options
+    assert (options.max_bandwidth_bytes_per_s, options.downtime_limit_ms) == (5 << 20, 700)
+
+
+@pytest.mark.parametrize(("here", "there"), [(True, True), (True, False), (False, True)])
+async def test_post_copy_is_offered_if_both_hosts_can(scene, here, there):
+    scene.put(MigrationState.QUEUED)
+    for host, can in zip(scene.two.hosts, (here, there), strict=True):
+        scene.two.add_host(msgspec.structs.replace(host, postcopy=can))
+    scene.source.on_migrate = lambda: moved(scene)
+    await scene.run()
+    assert scene.source.command.postcopy == (here and there)
+
+
+def postcopy_job(postcopy: PostcopyState, state: JobState, text: str) -> Job:
+    return msgspec.structs.replace(job(state), postcopy=postcopy, notes=(Note(at_ms=1, text=text),))
+
+
+async def test_post_copy_and_the_agents_notes_reach_the_record_while_it_runs(scene):
+    scene.put_begun(MigrationState.COPYING_MEMORY)
+    scene.source.known_job = postcopy_job(PostcopyState.ACTIVE, JobState.SWITCHING_OVER, "over")
+    running = asyncio.create_task(scene.run())
+    await until(lambda: scene.two.fleet.migrations["m1"].postcopy is PostcopyState.ACTIVE)
+    assert [one.text for one in scene.two.fleet.migrations["m1"].notes] == ["over"]
+    moved(scene)
+    scene.jobs.put(postcopy_job(PostcopyState.ACTIVE, JobState.ENDED, "done"))
+    final = await running
+    assert final.state is MigrationState.SUCCEEDED
+    assert [one.text for one in final.notes] == ["done", "over"]
+
+
+async def test_two_halves_are_waited_for_until_they_are_one(scene, monkeypatch):
+    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    scene.put_begun(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.PAUSED)
+    scene.source.known_job = postcopy_job(PostcopyState.PAUSED, JobState.ENDED, "paused")
+    scene.source.truths = scene.target.truths = [HALF]
+    running = asyncio.create_task(scene.run())
+    await asyncio.sleep(2)
+    assert not running.done()
+    moved(scene)
+    assert (await running).state is MigrationState.SUCCEEDED
+    assert "resume" not in scene.source.calls
+
+
+async def test_a_source_that_dies_in_post_copy_takes_the_guest_with_it(scene, monkeypatch):
+    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    scene.put_begun(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.ACTIVE)
+    scene.two.fleet.put_health("host-1", None)
+    scene.source.truths, scene.target.truths = [SILENT], [HALF]
+    final = await scene.run()
+    assert final.state is MigrationState.FAILED
+    assert final.outcome.startswith("web-1 is lost: it ran in post-copy")
+    assert scene.record.owner.phase is OwnerPhase.LOST
+    assert scene.target.calls == []

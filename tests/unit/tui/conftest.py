@@ -20,7 +20,7 @@ from litestar.response import ServerSentEvent
 from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
 from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
 from wire.config import TlsFiles
-from wire.console import BackendStatus, FleetSnapshot, Role
+from wire.console import BackendStatus, FleetSnapshot, Role, SettleRequest
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import (
     Candidate,
@@ -34,7 +34,14 @@ from wire.fleet import (
     ServerView,
     StoragePool,
 )
-from wire.migration import Migration, MigrationDetail, MigrationOptions, MigrationState, Sample
+from wire.migration import (
+    Migration,
+    MigrationDetail,
+    MigrationOptions,
+    MigrationParameters,
+    MigrationState,
+    Sample,
+)
 from wire.server import EXCEPTION_HANDLERS, Outgoing, bearer_token, event_stream
 
 TOKEN = "t0ken-of-alice"
@@ -62,6 +69,10 @@ class Fleet:
     """Raised when a migration is asked for."""
     changed: list[str] = field(default_factory=list)
     """Calls that changed something, in order."""
+    bodies: list[msgspec.Struct] = field(default_factory=list)
+    """What came with those calls."""
+    queries: list[dict[str, str]] = field(default_factory=list)
+    """What candidates were asked for."""
     events: list[msgspec.Struct] = field(default_factory=list)
     """Sent to every stream, in order, after the snapshot."""
 
@@ -70,6 +81,23 @@ class Fleet:
             if name in {server.name, server.server_id}:
                 return server
         raise GodwitError(ErrorCode.NOT_FOUND, f"no server is called {name!r}")
+
+    def host(self, name: str) -> HostView:
+        for host in self.hosts:
+            if name in {host.facts.name, host.facts.host_id}:
+                return host
+        raise GodwitError(ErrorCode.NOT_FOUND, f"no host is called {name!r}")
+
+    def change(self, call: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.changed.append(call)
+
+    def begin(self, verb: str, name: str, options: MigrationOptions) -> Migration:
+        view = self.server(name)
+        self.change(f"{verb} {name} {options.prefer_host}".strip())
+        self.bodies.append(options)
+        return next(one for one in self.migrations.values() if one.server_id == view.server_id)
 
 
 EVENT_NAMES = {Migration: "migration"}
@@ -83,7 +111,12 @@ def make_app(fleet: Fleet) -> Litestar:
             raise GodwitError(ErrorCode.UNAUTHENTICATED, "this token is not known here")
 
     return Litestar(
-        [_status_route(fleet), *_reading_routes(fleet), *_acting_routes(fleet)],
+        [
+            _status_route(fleet),
+            *_host_routes(fleet),
+            *_server_routes(fleet),
+            *_migration_routes(fleet),
+        ],
         before_request=check_token,
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
@@ -99,11 +132,23 @@ def _status_route(fleet: Fleet) -> HTTPRouteHandler:
     return status
 
 
-def _reading_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
+def _host_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
     @get("/v1/hosts")
     async def hosts() -> list[HostView]:
         return fleet.hosts
 
+    @get("/v1/hosts/{name:str}")
+    async def host(name: FromPath[str]) -> HostView:
+        return fleet.host(name)
+
+    @get("/v1/events")
+    async def events() -> ServerSentEvent:
+        return event_stream(_stream(fleet))
+
+    return [hosts, host, events]
+
+
+def _server_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
     @get("/v1/servers")
     async def servers() -> list[ServerView]:
         return fleet.servers
@@ -113,10 +158,30 @@ def _reading_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
         return fleet.server(name)
 
     @get("/v1/servers/{name:str}/candidates")
-    async def candidates(name: FromPath[str]) -> list[Candidate]:
+    async def candidates(request: Request[Any, Any, Any], name: FromPath[str]) -> list[Candidate]:
         fleet.server(name)
+        fleet.queries.append(dict(request.query_params))
         return fleet.candidates
 
+    @post("/v1/servers/{name:str}/live-migrate", status_code=202)
+    async def live_migrate(name: FromPath[str], data: JSONBody[MigrationOptions]) -> Migration:
+        return fleet.begin("live-migrate", name, data)
+
+    @post("/v1/servers/{name:str}/migrate", status_code=202)
+    async def migrate(name: FromPath[str], data: JSONBody[MigrationOptions]) -> Migration:
+        return fleet.begin("migrate", name, data)
+
+    @post("/v1/servers/{name:str}/settle", status_code=200)
+    async def settle(name: FromPath[str], data: JSONBody[SettleRequest]) -> ServerView:
+        fleet.change(f"settle {name} {data.keep_host}")
+        return msgspec.structs.replace(
+            fleet.server(name), status=ServerStatus.RUNNING, host_name=data.keep_host
+        )
+
+    return [servers, server, candidates, live_migrate, migrate, settle]
+
+
+def _migration_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
     @get("/v1/migrations")
     async def migrations() -> list[Migration]:
         return list(fleet.migrations.values())
@@ -129,30 +194,21 @@ def _reading_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
             raise GodwitError(ErrorCode.NOT_FOUND, f"no migration is called {migration_id!r}")
         return MigrationDetail(migration=fleet.migrations[migration_id], samples=fleet.samples)
 
-    @get("/v1/events")
-    async def events() -> ServerSentEvent:
-        return event_stream(_stream(fleet))
-
-    return [hosts, servers, server, candidates, migrations, migration, events]
-
-
-def _acting_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
-    @post("/v1/servers/{name:str}/live-migrate", status_code=202)
-    async def live_migrate(name: FromPath[str], data: JSONBody[MigrationOptions]) -> Migration:
-        view = fleet.server(name)
-        if fleet.refusal is not None:
-            raise fleet.refusal
-        fleet.changed.append(f"live-migrate {name} {data.prefer_host}".strip())
-        return next(one for one in fleet.migrations.values() if one.server_id == view.server_id)
-
-    @post("/v1/migrations/{migration_id:str}/cancel", status_code=202)
-    async def cancel(migration_id: FromPath[str]) -> Migration:
-        if fleet.refusal is not None:
-            raise fleet.refusal
-        fleet.changed.append(f"cancel {migration_id}")
+    @post("/v1/migrations/{migration_id:str}/parameters", status_code=202)
+    async def parameters(
+        migration_id: FromPath[str], data: JSONBody[MigrationParameters]
+    ) -> Migration:
+        fleet.bodies.append(data)
+        fleet.change(f"parameters {migration_id}")
         return fleet.migrations[migration_id]
 
-    return [live_migrate, cancel]
+    @post("/v1/migrations/{migration_id:str}/{verb:str}", status_code=202)
+    async def act(migration_id: FromPath[str], verb: FromPath[str]) -> Migration:
+        assert verb in {"cancel", "postcopy", "recover", "remove-kept"}
+        fleet.change(f"{verb} {migration_id}")
+        return fleet.migrations[migration_id]
+
+    return [migrations, migration, parameters, act]
 
 
 def _status(fleet: Fleet) -> BackendStatus:

@@ -32,6 +32,7 @@ def modules_after(*arguments: str, environment: dict[str, str] | None = None) ->
         ("--help",),
         ("host-list", "--help"),
         ("server-live-migrate", "--help"),
+        ("server-migrate", "--max-bandwidth-mb", "0", "web-1"),
         ("no-such-verb",),
         ("host-list",),
     ],
@@ -51,6 +52,10 @@ def test_help_and_refusals_do_not_wait_for_the_http_stack(arguments: tuple[str, 
         ("server-migrate-forecast", "--live-migrate", "web-1"),
         ("server-cancel-live-migrate", "web-1"),
         ("server-live-migrate", "web-1"),
+        ("server-migrate", "web-1"),
+        ("server-switch-to-postcopy", "web-1"),
+        ("server-settle", "--keep-host", "kvm-01", "web-1"),
+        ("migration-remove-kept", "m-1"),
     ],
 )
 def test_no_verb_imports_the_console_or_another_program(

@@ -10,7 +10,7 @@ import pyte
 import pytest
 
 from tui.commands.progress import Progress
-from wire.migration import Migration, MigrationState, Pass, Sample
+from wire.migration import Migration, MigrationState, Note, Pass, Sample
 
 MOVING = Migration(
     migration_id="m-1",
@@ -134,3 +134,63 @@ def test_on_a_terminal_the_last_line_is_rewritten(terminal, monkeypatch):
     ]
     progress.close()
     assert shown()[-1] == "connected again"
+
+
+COPYING = msgspec.structs.replace(MOVING, kind="cold", state=MigrationState.COPYING_DISKS)
+
+
+def disks(remaining_mib: int, total_mib: int = 1000) -> Sample:
+    return sample(
+        0,
+        pass_number=0,
+        disk_total_bytes=total_mib << 20,
+        disk_remaining_bytes=remaining_mib << 20,
+        disk_bandwidth_bytes_per_s=105 << 20,
+    )
+
+
+def test_without_a_terminal_each_tenth_of_the_disks_is_one_line():
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.on_migration(COPYING)
+    for remaining_mib in (1000, 950, 899, 850, 400, 380, 0):
+        progress.on_sample(disks(remaining_mib))
+    assert stream.getvalue().splitlines()[2:] == [
+        "copying disks  10 %  101 MiB of 1000 MiB  105 MiB/s  12.3 s",
+        "copying disks  60 %  600 MiB of 1000 MiB  105 MiB/s  12.3 s",
+        "copying disks  100 %  1000 MiB of 1000 MiB  105 MiB/s  12.3 s",
+    ]
+
+
+def test_a_copy_that_was_resumed_does_not_run_backwards(terminal):
+    stream, shown = terminal
+    progress = Progress(stream)
+    progress.on_migration(COPYING)
+    progress.on_sample(disks(500))
+    progress.on_sample(disks(900))
+    assert shown()[-1].startswith("copying disks  50 %  500 MiB of 1000 MiB")
+    progress.on_sample(disks(450))
+    assert shown()[-1].startswith("copying disks  55 %")
+
+
+def test_nothing_is_said_of_disks_whose_size_is_not_known_yet(terminal):
+    stream, shown = terminal
+    progress = Progress(stream)
+    progress.on_migration(COPYING)
+    progress.on_sample(disks(0, total_mib=0))
+    assert shown()[-1] == "copying disks  12.3 s"
+
+
+def test_each_note_is_told_once():
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.on_migration(MOVING)
+    note = Note(at_ms=1, text="downtime limit raised from 300 to 812 ms")
+    noted = msgspec.structs.replace(MOVING, notes=(note,))
+    progress.on_migration(noted)
+    cap = Note(at_ms=2, text="cap set to 50 MiB/s", by="bob")
+    progress.on_migration(msgspec.structs.replace(noted, notes=(note, cap)))
+    assert stream.getvalue().splitlines()[2:] == [
+        "downtime limit raised from 300 to 812 ms",
+        "cap set to 50 MiB/s (by bob)",
+    ]

@@ -1,0 +1,61 @@
+"""What is asked in the query of an address, beside its path."""
+
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+import msgspec
+
+from wire.errors import ErrorCode, GodwitError
+from wire.migration import MigrationOptions
+
+
+class Query(Protocol):
+    """The parameters of a request; a name may come several times."""
+
+    def multi_items(self) -> Iterable[tuple[str, str]]:
+        """Each name with each of its values."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Which migration the candidates are asked for."""
+
+    kind: Literal["live", "cold"] = "live"
+    options: MigrationOptions = MigrationOptions()
+
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_SKIPS = ("skip_cpu_check", "skip_kernel_check")
+
+
+def question(query: Query) -> Question:
+    """Read ``kind``, ``skip_cpu_check`` and ``skip_kernel_check``.
+
+    Raises:
+        GodwitError: BAD_REQUEST for another parameter, or a value that cannot be meant.
+    """
+    kind: Literal["live", "cold"] = "live"
+    skips: dict[str, bool] = {}
+    for name, value in query.multi_items():
+        if name in _SKIPS:
+            if value.lower() not in _BOOLEANS:
+                raise _bad(f"{name} is {value!r}, and must be true or false")
+            skips[name] = _BOOLEANS[value.lower()]
+        elif name != "kind":
+            raise _bad(f"no parameter is called {name!r}; there are kind, {' and '.join(_SKIPS)}")
+        elif value == "cold":
+            kind = "cold"
+        elif value == "live":
+            kind = "live"
+        else:
+            raise _bad(f"kind is {value!r}, and must be live or cold")
+    if kind == "cold" and any(skips.values()):
+        name = next(one for one, given in skips.items() if given)
+        raise _bad(f"{name} is true, and only a live migration has it: a cold one checks no CPU")
+    cpu, kernel = (skips.get(name, False) for name in _SKIPS)
+    return Question(
+        kind=kind, options=MigrationOptions(skip_cpu_check=cpu, skip_kernel_check=kernel)
+    )
+
+
+def _bad(sentence: str) -> GodwitError:
+    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

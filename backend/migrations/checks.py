@@ -1,0 +1,119 @@
+"""What is refused before anything is begun: by its options, or by the server's state."""
+
+from typing import Literal
+
+from backend.fleet.known import Fleet
+from backend.fleet.server_view import standing
+from backend.migrations.choice import unreported
+from backend.scheduler.state import cannot_move
+from wire.errors import ErrorCode, GodwitError
+from wire.fleet import OwnerPhase, ServerRecord, ServerStatus
+from wire.migration import MigrationOptions, MigrationParameters
+
+LONGEST_DOWNTIME_MS = 2_000_000
+"""QEMU's own bound of ``downtime-limit``."""
+LEAST_BANDWIDTH_BYTES_PER_S = 1 << 20
+"""libvirt counts in MiB/s, so that less would be no cap at all."""
+
+_VERBS = {"live": "server-live-migrate", "cold": "server-migrate"}
+_ONLY_LIVE = (
+    "skip_cpu_check",
+    "skip_kernel_check",
+    "enable_tls",
+    "quickly_finish",
+    "downtime_limit_ms",
+    "downtime_bound_ms",
+    "keep_dest_guest_on_failed",
+)
+_ONLY_COLD = ("auto_start",)
+_MIGRATING = {ServerStatus.START_MIGRATE, ServerStatus.MIGRATING, ServerStatus.LIVE_MIGRATING}
+
+
+def check_options(kind: Literal["live", "cold"], options: MigrationOptions) -> None:
+    """Refuse options of the other kind, and values out of their bounds.
+
+    Raises:
+        GodwitError: BAD_REQUEST.
+    """
+    default = MigrationOptions()
+    for name in _ONLY_COLD if kind == "live" else _ONLY_LIVE:
+        if getattr(options, name) != getattr(default, name):
+            other = "cold" if kind == "live" else "live"
+            raise _bad(
+                f"{name} is {_said(getattr(options, name))}, and only a {other} migration has it "
+                f"({_VERBS[other]})"
+            )
+    _check_bandwidth(options.max_bandwidth_bytes_per_s)
+    _check_downtime("downtime_limit_ms", options.downtime_limit_ms)
+    _check_downtime("downtime_bound_ms", options.downtime_bound_ms)
+    if options.quickly_finish and options.downtime_bound_ms < options.downtime_limit_ms:
+        raise _bad(
+            f"downtime_bound_ms is {options.downtime_bound_ms}, and must be at least "
+            f"downtime_limit_ms, which is {options.downtime_limit_ms}"
+        )
+
+
+def check_parameters(kind: Literal["live", "cold"], parameters: MigrationParameters) -> None:
+    """Refuse a change of nothing, of what this kind has not, or out of its bounds.
+
+    Raises:
+        GodwitError: BAD_REQUEST.
+    """
+    if parameters == MigrationParameters():
+        raise _bad("nothing to change: give max_bandwidth_bytes_per_s or downtime_limit_ms")
+    _check_bandwidth(parameters.max_bandwidth_bytes_per_s)
+    if parameters.downtime_limit_ms is None:
+        return
+    if kind == "cold":
+        raise _bad(
+            f"downtime_limit_ms is {parameters.downtime_limit_ms}, and a cold migration has no "
+            "downtime to limit: its server is stopped"
+        )
+    _check_downtime("downtime_limit_ms", parameters.downtime_limit_ms)
+
+
+def check_movable(fleet: Fleet, record: ServerRecord, kind: Literal["live", "cold"]) -> None:
+    """Refuse a server whose state does not allow this kind of migration.
+
+    Raises:
+        GodwitError: CONFLICT, or AGENT_UNREACHABLE when nobody knows its state.
+    """
+    if record.owner.phase is OwnerPhase.LOST:
+        raise GodwitError(
+            ErrorCode.CONFLICT,
+            f"{record.name} was lost by a migration: no host has it, so it cannot move; "
+            f"godwit server-settle --keep-host HOST {record.name} defines it again",
+        )
+    now = standing(fleet, record)
+    if now.status is ServerStatus.UNKNOWN:
+        raise GodwitError(ErrorCode.AGENT_UNREACHABLE, f"{unreported(fleet, record)}: {now.reason}")
+    if now.status in _MIGRATING:
+        raise GodwitError(
+            ErrorCode.CONFLICT,
+            f"{record.name} already migrates{' ' if now.reason else ''}{now.reason} "
+            f"(migration {record.owner.migration_id}); wait for its end or cancel it",
+        )
+    refusal = cannot_move(record.name, now.status, kind, now.reason)
+    if refusal:
+        raise GodwitError(ErrorCode.CONFLICT, refusal)
+
+
+def _check_bandwidth(cap: int | None) -> None:
+    if cap is not None and cap < LEAST_BANDWIDTH_BYTES_PER_S:
+        raise _bad(
+            f"max_bandwidth_bytes_per_s is {cap}, and must be at least "
+            f"{LEAST_BANDWIDTH_BYTES_PER_S} (1 MiB/s), or left out for no cap"
+        )
+
+
+def _check_downtime(name: str, value_ms: int) -> None:
+    if not 1 <= value_ms <= LONGEST_DOWNTIME_MS:
+        raise _bad(f"{name} is {value_ms}, and must be 1 to {LONGEST_DOWNTIME_MS}")
+
+
+def _said(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _bad(sentence: str) -> GodwitError:
+    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

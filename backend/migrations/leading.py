@@ -1,0 +1,90 @@
+"""What the leader does all the time: run what is unfinished, and keep the journal short."""
+
+import asyncio
+import logging
+
+from backend.migrations.cold import ColdRunner
+from backend.migrations.drive import Drive
+from backend.migrations.runner import Runner
+from wire.errors import GodwitError
+from wire.migration import Migration
+
+_log = logging.getLogger(__name__)
+
+ENDED_KEPT = 1_000
+"""Ended records that stay in the journal, the newest ones, and those with files kept on request."""
+_TRIM_BATCH = 100
+"""etcd takes 128 operations in one transaction by default."""
+_SWEEP_S = 1.0
+
+
+class Leader:
+    """Runs every unfinished migration for as long as this backend leads."""
+
+    def __init__(self, drive: Drive, wake: asyncio.Event) -> None:
+        self._drive = drive
+        self._wake = wake
+        self._runners: dict[str, asyncio.Task[None]] = {}
+
+    async def lead(self) -> None:
+        """Sweep for ever."""
+        try:
+            while True:
+                self._wake.clear()
+                if not self._drive.fleet.etcd_error:
+                    self._sweep()
+                    await self._trim()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), _SWEEP_S)
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._runners.values():
+                task.cancel()
+            await asyncio.gather(*self._runners.values(), return_exceptions=True)
+            self._runners.clear()
+
+    def _sweep(self) -> None:
+        for migration_id, task in tuple(self._runners.items()):
+            if task.done():
+                del self._runners[migration_id]
+                _report(migration_id, task)
+        for migration in tuple(self._drive.fleet.migrations.values()):
+            migration_id = migration.migration_id
+            if not migration.state.ended and migration_id not in self._runners:
+                runner = (ColdRunner if migration.kind == "cold" else Runner)(
+                    self._drive, migration_id
+                )
+                self._runners[migration_id] = asyncio.create_task(
+                    runner.run(), name=f"migration {migration_id}"
+                )
+
+    async def _trim(self) -> None:
+        old = too_old(tuple(self._drive.fleet.migrations.values()))[:_TRIM_BATCH]
+        if not old:
+            return
+        try:
+            await self._drive.journal.trim(old)
+        except GodwitError as error:
+            _log.warning("journal not trimmed: %s", error.message)
+            return
+        _log.info("%d old migrations are forgotten", len(old))
+
+
+def too_old(migrations: tuple[Migration, ...]) -> list[Migration]:
+    """List the ended records beyond those that stay, oldest first."""
+    if len(migrations) <= ENDED_KEPT:
+        return []
+    ended = [one for one in migrations if one.state.ended and not one.kept]
+    ended.sort(key=lambda one: one.created_at_ms)
+    return ended[: max(0, len(ended) - ENDED_KEPT)]
+
+
+def _report(migration_id: str, task: asyncio.Task[None]) -> None:
+    """Say why a runner stopped early; the next sweep starts another."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, GodwitError):
+        _log.warning("%s: %s", migration_id, error.message)
+    else:
+        _log.error("%s: the runner failed and starts over", migration_id, exc_info=error)

@@ -1,0 +1,234 @@
+"""Leaving exactly one copy of a server that a failed migration left double, halted or nowhere.
+
+Every host that may hold a copy has to say now whether it does. The ownership goes to the host that
+keeps it before any other copy is ended: an agent ends only what its host does not own.
+"""
+
+import asyncio
+import logging
+import secrets
+
+import msgspec
+
+from backend.agents import AgentClient
+from backend.fleet.names import find_host, find_server
+from backend.leader import Leadership
+from backend.migrations.acting import check_acting
+from backend.migrations.drive import Drive
+from backend.migrations.notes import noted
+from backend.migrations.outcome import Side, side_of
+from wire.agent import GuestTruth, ServerCommand
+from wire.errors import ErrorCode, GodwitError
+from wire.fleet import HostFacts, Owner, OwnerPhase, ServerRecord
+from wire.migration import Migration
+from wire.storage import DefineCommand, PrepareCommand
+
+_log = logging.getLogger(__name__)
+
+_BROKEN = {Side.POSTCOPY, Side.POSTCOPY_FAILED, Side.INCOMING}
+"""Half of a post-copy, or memory that never arrived whole: no guest can be made of it."""
+_IN_ORDER = {Side.RUNNING, Side.SUSPENDED, Side.SHUT_OFF}
+
+
+class _Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One server with what every host that may hold it says."""
+
+    record: ServerRecord
+    keep: HostFacts
+    sides: dict[str, Side]
+    """Host id to what it says."""
+    last: Migration | None
+
+    @property
+    def whole(self) -> set[str]:
+        """Hosts with a copy that can live."""
+        return {one for one, side in self.sides.items() if side not in _BROKEN | {Side.ABSENT}}
+
+    @property
+    def others(self) -> list[str]:
+        """Hosts other than the one that keeps it which hold any copy."""
+        return [
+            one
+            for one, side in self.sides.items()
+            if side is not Side.ABSENT and one != self.keep.host_id
+        ]
+
+
+class Settler:
+    """Takes requests from the API. Only the leading backend acts."""
+
+    def __init__(self, drive: Drive, leadership: Leadership) -> None:
+        self._drive = drive
+        self._fleet = drive.fleet
+        self._leadership = leadership
+
+    async def settle(self, server: str, keep_host: str, *, requested_by: str) -> ServerRecord:
+        """Leave the copy on one host, or define the server there if no host has it.
+
+        Raises:
+            GodwitError: NOT_FOUND; CONFLICT when there is nothing to settle, or this host has no
+                copy while others do; AGENT_UNREACHABLE when a host that may hold one does not
+                answer.
+        """
+        check_acting(self._fleet, self._leadership)
+        record = find_server(self._fleet, server)
+        keep = find_host(self._fleet, keep_host)
+        if self._migrates(record):
+            raise _conflict(
+                f"{record.name} migrates now (migration {record.owner.migration_id}); its end will "
+                "say whether there is anything to settle"
+            )
+        case = await self._looked_at(record, keep)
+        self._check(case)
+        _log.warning(
+            "%s settles %s on %s; hosts say: %s",
+            requested_by,
+            record.name,
+            keep.name,
+            ", ".join(f"{self._name(one)} {side}" for one, side in case.sides.items()),
+        )
+        if case.whole:
+            await self._keep_one(case, requested_by)
+        else:
+            await self._define_again(case, requested_by)
+        return self._fleet.records[record.server_id]
+
+    def _migrates(self, record: ServerRecord) -> bool:
+        """Whether a migration holds the server, and not what is left of a settling."""
+        moving = self._fleet.move_under_way(record)
+        return moving is not None and not moving.state.ended
+
+    async def _looked_at(self, record: ServerRecord, keep: HostFacts) -> _Case:
+        mine = [one for one in self._fleet.migrations.values() if _of(one, record)]
+        last = max(mine, key=lambda one: one.created_at_ms, default=None)
+        hosts = {record.owner.host_id, keep.host_id}
+        if last is not None:
+            hosts |= {last.source_host_id, last.target_host_id} - {""}
+        hosts |= {one for one, has in self._fleet.reports.items() if record.server_id in has}
+        ordered = sorted(hosts, key=self._name)
+        truths = await asyncio.gather(*(self._truth(one, record) for one in ordered))
+        sides = {one: side_of(truth) for one, truth in zip(ordered, truths, strict=True)}
+        return _Case(record=record, keep=keep, sides=sides, last=last)
+
+    async def _truth(self, host_id: str, record: ServerRecord) -> GuestTruth:
+        name = self._name(host_id)
+        try:
+            return await self._drive.agents.of(host_id, name).truth(record.server_id)
+        except GodwitError as error:
+            raise GodwitError(
+                ErrorCode.AGENT_UNREACHABLE,
+                f"{name} may hold a copy of {record.name} and does not answer, so nothing was "
+                f"changed: {error.message}",
+            ) from None
+
+    def _check(self, case: _Case) -> None:
+        record, keep = case.record, case.keep
+        owner_id = record.owner.host_id
+        if (
+            record.owner.phase is OwnerPhase.SETTLED
+            and case.sides[owner_id] in _IN_ORDER
+            and not [one for one, side in case.sides.items() if side is not Side.ABSENT][1:]
+        ):
+            raise _conflict(
+                f"there is nothing to settle: {record.name} is on {self._name(owner_id)} alone and "
+                f"{case.sides[owner_id].replace('_', ' ')}"
+            )
+        if case.whole and keep.host_id not in case.whole:
+            holders = " and ".join(self._name(one) for one in sorted(case.whole, key=self._name))
+            raise _conflict(
+                f"{keep.name} has no whole copy of {record.name} to keep; {holders} "
+                f"{'have' if case.whole - {min(case.whole)} else 'has'} one"
+            )
+
+    async def _keep_one(self, case: _Case, by: str) -> None:
+        server_id, keep_id = case.record.server_id, case.keep.host_id
+        ended = [self._name(one) for one in case.others]
+        rest = f", ended on {' and '.join(ended)}" if ended else ""
+        owner = self._next(case.record.owner, keep_id)
+        last = self._noted(case, f"settled: kept on {case.keep.name}{rest}", by)
+        await self._drive.journal.settle(server_id, case.record.owner, owner, last)
+        await self._remove(case.others, server_id, owner)
+        if case.sides[keep_id] is Side.HALTED:
+            command = ServerCommand(generation=owner.generation)
+            await self._agent(keep_id).resume(server_id, command)
+
+    async def _define_again(self, case: _Case, by: str) -> None:
+        """Define a server that no host has whole, under a lock like a migration's.
+
+        If that breaks off, it is asked for again: the lock is nobody's then.
+        """
+        record, keep_id = case.record, case.keep.host_id
+        definition = await self._drive.journal.definition(record.server_id)
+        if not definition:
+            raise _conflict(
+                f"no host has {record.name}, and etcd keeps no definition of it; define it by hand "
+                f"on {case.keep.name}"
+            )
+        lock_id = secrets.token_hex(6)
+        owner = record.owner
+        if case.sides[keep_id] is not Side.ABSENT:
+            # an agent ends only what its host does not own
+            elsewhere = next(one for one in case.sides if one != keep_id)
+            owner = await self._lock(case, owner, elsewhere, lock_id)
+            await self._remove([keep_id], record.server_id, owner)
+        owner = await self._lock(case, owner, keep_id, lock_id)
+        await self._remove(case.others, record.server_id, owner)
+        await self._define(case, owner, definition)
+        last = self._noted(case, f"settled: defined again on {case.keep.name}, stopped", by)
+        settled = self._next(owner, keep_id)
+        await self._drive.journal.settle(record.server_id, owner, settled, last)
+
+    async def _define(self, case: _Case, owner: Owner, definition: str) -> None:
+        agent, server_id = self._agent(case.keep.host_id), case.record.server_id
+        prepare = PrepareCommand(
+            migration_id=owner.migration_id,
+            server_id=server_id,
+            server_name=case.record.name,
+            generation=owner.generation,
+            kind="cold",
+            files=(),
+        )
+        await agent.prepare(prepare)
+        define = DefineCommand(
+            server_id=server_id, generation=owner.generation, definition=definition
+        )
+        await agent.define(owner.migration_id, define)
+        await agent.complete(owner.migration_id)
+
+    async def _remove(self, host_ids: list[str], server_id: str, owner: Owner) -> None:
+        for host_id in host_ids:
+            command = ServerCommand(generation=owner.generation)
+            await self._agent(host_id).remove(server_id, command)
+
+    async def _lock(self, case: _Case, seen: Owner, host_id: str, lock_id: str) -> Owner:
+        owner = msgspec.structs.replace(
+            self._next(seen, host_id), phase=OwnerPhase.MIGRATING, migration_id=lock_id
+        )
+        await self._drive.journal.settle(case.record.server_id, seen, owner, None)
+        return owner
+
+    def _noted(self, case: _Case, text: str, by: str) -> Migration | None:
+        return noted(case.last, text, by=by) if case.last else None
+
+    def _next(self, owner: Owner, host_id: str) -> Owner:
+        health = self._fleet.health.get(host_id)
+        return Owner(
+            host_id=host_id,
+            epoch=health.epoch if health else 0,
+            generation=owner.generation + 1,
+        )
+
+    def _agent(self, host_id: str) -> AgentClient:
+        return self._drive.agents.of(host_id, self._name(host_id))
+
+    def _name(self, host_id: str) -> str:
+        facts = self._fleet.facts.get(host_id)
+        return facts.name if facts else host_id
+
+
+def _of(migration: Migration, record: ServerRecord) -> bool:
+    return migration.server_id == record.server_id and migration.state.ended
+
+
+def _conflict(sentence: str) -> GodwitError:
+    return GodwitError(ErrorCode.CONFLICT, sentence)

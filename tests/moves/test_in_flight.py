@@ -1,0 +1,84 @@
+"""What can be done to a migration under way, by the command line, on real hosts."""
+
+import time
+from typing import Any
+
+import pytest
+
+from lab.server import MIB
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
+
+SOURCE, TARGET = "kvm-01", "kvm-02"
+
+
+def begin_hot(fleet: Any) -> tuple[str, str]:
+    """A migration that does not end by itself soon; the server's name and the migration's id."""
+    fleet.limit_links("100mbit")
+    name = fleet.add_server(SOURCE, memory_mb=96, working_set_mb=48, dirty_mb_per_s=60)
+    fleet.wait_for_working_set(SOURCE, name)
+    return name, fleet.start_migration(name, TARGET)
+
+
+def test_bandwidth_and_downtime_are_changed_while_it_runs(fleet: Any):
+    name, migration_id = begin_hot(fleet)
+    changed = ["--max-bandwidth-mb", "4", "--downtime-limit-ms", "900"]
+    done = fleet.godwit("server-set-live-migrate-params", *changed, name)
+    assert done.returncode == 0, done.stderr
+    time.sleep(1)
+    received, at = fleet.lab.link_bytes(TARGET).received_bytes, time.monotonic()
+    time.sleep(3)
+    rate = (fleet.lab.link_bytes(TARGET).received_bytes - received) / (time.monotonic() - at) / MIB
+    assert 1 < rate <= 4 * 1.25, rate
+    assert fleet.lab.virsh(SOURCE, f"migrate-getmaxdowntime {name}").strip() == "900"
+    assert fleet.godwit("server-cancel-live-migrate", name).returncode == 0
+    record = fleet.end_of(migration_id)
+    assert record["state"] == "cancelled", record
+    assert fleet.running_on(name) == [SOURCE]
+    told = " ".join(note["text"] for note in record["notes"])
+    assert "4 MiB/s" in told, record["notes"]
+    assert "900 ms" in told, record["notes"]
+
+
+def test_a_server_that_does_not_converge_arrives_by_post_copy(fleet: Any):
+    name, migration_id = begin_hot(fleet)
+    done = fleet.godwit("server-switch-to-postcopy", name)
+    assert done.returncode == 0, done.stderr
+    record = fleet.end_of(migration_id)
+    assert record["state"] == "succeeded", record
+    assert record["postcopy"] == "active"
+    assert fleet.running_on(name) == [TARGET]
+    assert fleet.lab.memory_losses(TARGET, name) == []
+    report = fleet.lab.guest_report(TARGET, name)
+    assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)
+
+
+def test_post_copy_broken_by_the_link_is_recovered(fleet: Any):
+    fleet.limit_links("20mbit")
+    name = fleet.add_server(SOURCE, memory_mb=96, working_set_mb=64, dirty_mb_per_s=30)
+    fleet.wait_for_working_set(SOURCE, name)
+    migration_id = fleet.start_migration(name, TARGET)
+    assert fleet.godwit("server-switch-to-postcopy", name).returncode == 0
+    until = time.monotonic() + 30
+    while fleet.migration(migration_id)["postcopy"] != "active" and time.monotonic() < until:
+        time.sleep(0.2)
+    assert fleet.godwit("server-cancel-live-migrate", name).returncode == 1
+    fleet.lab.partition(TARGET)
+    until = time.monotonic() + 90
+    while fleet.migration(migration_id)["postcopy"] != "paused" and time.monotonic() < until:
+        time.sleep(0.5)
+    paused = fleet.migration(migration_id)
+    assert paused["postcopy"] == "paused", paused
+    assert paused["state"] not in {"failed", "succeeded", "cancelled"}
+    fleet.lab.heal(TARGET)
+    fleet.clear_links()
+    fleet.wait_until_healthy()
+    until = time.monotonic() + 60
+    while fleet.godwit("server-recover-postcopy", name).returncode and time.monotonic() < until:
+        time.sleep(1)
+    record = fleet.end_of(migration_id)
+    assert record["state"] == "succeeded", record
+    assert fleet.running_on(name) == [TARGET]
+    assert fleet.lab.memory_losses(TARGET, name) == []
+    report = fleet.lab.guest_report(TARGET, name)
+    assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)

@@ -1,0 +1,114 @@
+"""One migration's record as text: what was asked for, what happened, how it ended."""
+
+import click
+
+from tui.commands.output import print_record
+from tui.commands.progress import figures_text, pass_table, phase_text
+from tui.formats.options import option_words
+from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
+from wire.migration import Migration, MigrationDetail, MigrationState, PostcopyState
+
+
+def print_outcome(migration: Migration) -> None:
+    """Write what an ended migration did: route, passes, bytes, total time, downtime."""
+    told = [("outcome", migration.outcome), *_figures(migration), ("risk", migration.risk)]
+    print_record([(name, value) for name, value in told if value])
+
+
+def print_migration(detail: MigrationDetail) -> None:
+    """Write all that is known of a migration, its passes last."""
+    migration = detail.migration
+    told = [
+        ("id", migration.migration_id),
+        ("kind", migration.kind),
+        ("server", f"{migration.server_name} ({migration.server_id})"),
+        ("state", phase_text(migration.state)),
+        ("stalled", migration.stalled_reason),
+        ("last known" if migration.stalled_reason else "now", _now_text(detail)),
+        ("requested by", migration.requested_by),
+        ("cancelled by", migration.cancel_requested_by),
+        ("options", " ".join(option_words(migration.options)) or "all default"),
+        ("changed", _changed_text(migration)),
+        ("risk", migration.risk),
+        ("post-copy", _postcopy_text(migration)),
+        ("created", moment_text(migration.created_at_ms)),
+        ("finished", moment_text(migration.finished_at_ms)),
+        *_figures(migration),
+        ("outcome", migration.outcome),
+        ("error", migration.error),
+        ("advice", migration.advice),
+        ("notes", _notes_text(migration)),
+        ("kept", _kept_text(migration)),
+    ]
+    print_record([(name, value) for name, value in told if value])
+    for line in pass_table(migration.passes):
+        click.echo(line)
+
+
+def _now_text(detail: MigrationDetail) -> str:
+    if detail.migration.state.ended or not detail.samples:
+        return ""
+    return figures_text(detail.migration.state, detail.samples[-1])
+
+
+def _changed_text(migration: Migration) -> str:
+    parameters = migration.parameters
+    changed = []
+    if parameters.max_bandwidth_bytes_per_s is not None:
+        changed.append(f"cap {rate_text(parameters.max_bandwidth_bytes_per_s)}")
+    if parameters.downtime_limit_ms is not None:
+        changed.append(f"downtime limit {parameters.downtime_limit_ms} ms")
+    return ", ".join(changed)
+
+
+def _postcopy_text(migration: Migration) -> str:
+    return "" if migration.postcopy is PostcopyState.NOT else migration.postcopy.value
+
+
+def _notes_text(migration: Migration) -> str:
+    return "\n".join(
+        f"{moment_text(note.at_ms)}  {note.text}{f' (by {note.by})' if note.by else ''}"
+        for note in migration.notes
+    )
+
+
+def _kept_text(migration: Migration) -> str:
+    if not migration.kept:
+        return ""
+    files = [f"{each.kind}  {each.path}  {bytes_text(each.size_bytes)}" for each in migration.kept]
+    remove = f"remove them with: godwit migration-remove-kept {migration.migration_id}"
+    return "\n".join([f"on {migration.target_host_name}:", *files, remove])
+
+
+def _figures(migration: Migration) -> list[tuple[str, str]]:
+    route = f"{migration.source_host_name} -> {migration.target_host_name or '?'}"
+    if not (migration.state.ended and migration.statistics.total_ms):
+        return [("route", route)]
+    figures = [("route", route)]
+    if migration.kind == "live":
+        figures.append(("passes", str(migration.statistics.pass_count or len(migration.passes))))
+    figures.append(("bytes", _bytes_text(migration)))
+    figures.append(("total time", duration_text(migration.statistics.total_ms)))
+    if migration.kind == "live" and migration.state is MigrationState.SUCCEEDED:
+        figures.append(("downtime", _downtime_text(migration)))
+    return figures
+
+
+def _bytes_text(migration: Migration) -> str:
+    figures = migration.statistics
+    sent = []
+    if migration.kind == "live":
+        sent.append(f"{bytes_text(figures.memory_transferred_bytes)} of memory")
+    if figures.disk_transferred_bytes or not sent:
+        sent.append(f"{bytes_text(figures.disk_transferred_bytes)} of disks")
+    return ", ".join(sent)
+
+
+def _downtime_text(migration: Migration) -> str:
+    downtime_ms = migration.statistics.downtime_ms
+    if downtime_ms is None:
+        return "unknown: neither host could tell any more"
+    limit = f"limit {duration_text(migration.downtime_limit_ms)}"
+    if migration.options.quickly_finish:
+        limit += f", may be raised to {duration_text(migration.options.downtime_bound_ms)}"
+    return f"{duration_text(downtime_ms)} ({limit})"

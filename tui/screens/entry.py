@@ -1,0 +1,101 @@
+"""A dialog in which a number or a name is typed; it says what enter would do with it."""
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar, TypeVar
+
+from textual import events
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from tui.actions import Place
+from tui.desk import Desk
+from tui.paint import Line, Span, Tone, line, wrap
+from tui.screens.dialog import Dialog
+from tui.screens.frame import keys
+from tui.widgets.lines import Lines
+from tui.widgets.prompt import edited
+
+ValueT = TypeVar("ValueT")
+
+Reader = Callable[[str], tuple[ValueT | None, str]]
+"""Gives what a text means and what will happen then, or None and why it means nothing."""
+
+
+class Entry(Dialog[ValueT]):
+    """Ends with the value that was typed, or with None."""
+
+    place = Place.ENTRY
+    BINDINGS: ClassVar[list[BindingType]] = keys(Place.ENTRY)
+
+    def __init__(
+        self, desk: Desk, title: str, label: str, *, read: Reader[ValueT], text: str = ""
+    ) -> None:
+        """Prepare.
+
+        Args:
+            desk: the operator's.
+            title: one sentence about what is typed.
+            label: stands before the text.
+            read: understands the text.
+            text: what stands there at first.
+        """
+        super().__init__(desk)
+        self._title = title
+        self._label = label
+        self._read = read
+        self.text = text
+
+    def body(self) -> Iterator[Widget]:
+        """Title, text, and what enter would do."""
+        yield Lines(id="sentence")
+
+    def on_resize(self) -> None:
+        """Lay out for the width."""
+        self._paint()
+
+    @property
+    def typing(self) -> bool:
+        """Every key is a letter, but enter and esc."""
+        return True
+
+    async def type_key(self, event: events.Key) -> None:
+        """Take a key."""
+        if event.key == "enter":
+            self.action_accept()
+        elif event.key == "escape":
+            self.action_drop()
+        else:
+            self.text = edited(self.text, event.key, event.character)
+            self._paint()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Type what was pasted."""
+        self.text += "".join(each for each in event.text if each.isprintable())
+        self._paint()
+
+    def action_accept(self) -> None:
+        """End with what was typed, if it means something and we may still act."""
+        value, _ = self._read(self.text)
+        if value is not None and self.desk.writable:
+            self.dismiss(value)
+
+    def action_drop(self) -> None:
+        """End with nothing."""
+        self.dismiss(None)
+
+    def _paint(self) -> None:
+        value, sentence = self._read(self.text)
+        lines: list[Line] = [
+            *wrap(self._title, self.room),
+            (),
+            line(
+                Span(f"{self._label} ", Tone.DIM),
+                Span(self.text[-(self.room - len(self._label) - 2) :], Tone.STRONG),
+                Span(" ", Tone.CURSOR),
+            ),
+            *wrap(sentence, self.room, Tone.WARN if value is None else Tone.PLAIN),
+            (),
+        ]
+        text = self.query_one("#sentence", Lines)
+        text.styles.height = max(len(lines), 6)
+        text.show(lines)
