@@ -10,8 +10,10 @@ import msgspec
 
 from hostagent.config import AgentConfig
 from hostagent.copies import domains
+from hostagent.copies.clearing import Clearing
 from hostagent.copies.healing import Healing
 from hostagent.copies.pulls import Pulls
+from hostagent.copies.room import Room
 from hostagent.copies.source import Source
 from hostagent.copies.target import Target
 from hostagent.driver import LibvirtDriver, NoSuchServer
@@ -47,8 +49,12 @@ class Copies:
         self._ownership = ownership
         self.pulls = Pulls(config, publish=publish)
         self.source = Source(config, driver, inventory, ownership)
-        self.target = Target(config, driver, inventory, ownership, self.pulls)
-        self._healing = Healing(etcd, ownership, self.source, self.target)
+        room = Room(config, driver, inventory, ownership, self.pulls)
+        self.clearing = Clearing(room)
+        self.target = Target(room, self.clearing)
+        self._healing = Healing(
+            etcd, room, source=self.source, target=self.target, clearing=self.clearing
+        )
         self._due = asyncio.Event()
 
     async def load(self) -> None:

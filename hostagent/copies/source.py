@@ -92,8 +92,15 @@ class Source:
                 f"{min(foreign)} is no file of {storage.name!r}: only a server's own files are "
                 "opened for other hosts",
             )
-        await asyncio.to_thread(self._note, command.migration_id, storage)
-        return await self.exports.start(command, storage.name)
+        try:
+            await asyncio.to_thread(self._note, command.migration_id, storage)
+            return await self.exports.start(command, storage.name)
+        except OSError as error:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"the files of {storage.name!r} cannot be opened: {error.filename}: "
+                f"{error.strerror}",
+            ) from None
 
     def _note(self, migration_id: str, storage: ServerStorage) -> None:
         local = [one for one in storage.files if one.owned and not one.shared]

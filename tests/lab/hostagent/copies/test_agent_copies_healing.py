@@ -98,10 +98,9 @@ def test_what_was_to_be_kept_is_kept_by_the_host_itself(lab, cold_move, journal,
     assert move.left_there() == set()
 
 
-def test_a_migration_under_way_is_left_alone(lab, cold_move, journal, agents, until):
+def test_a_migration_under_way_is_left_alone(lab, cold_move, agents):
     move = cold_move()
     incoming, export = move.prepare(), move.export()
-    journal(move, MigrationState.COPYING_DISKS)
     for host in ("kvm-01", "kvm-02"):
         lab.signal_program(host, "hostagent", signal.SIGKILL)
         agents(host)
