@@ -230,6 +230,12 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
             f"End one of the two at once: {settle_command(migration)} keeps the copy on HOST; then "
             "check the guest's disks."
         )
+    if judgement.verdict is Verdict.LOST and _HALVES & {finding.source, finding.target}:
+        # seen with libvirt 9.0: the call in which QEMU died never ends, and holds the domain's lock
+        return (
+            f"{settle_command(migration)} ends the half that is left and keeps {name} stopped; if "
+            f"it cannot be started then, restart libvirtd on {source}, which may hold its lock."
+        )
     if judgement.verdict is Verdict.LOST:
         return (
             f"Look at libvirt's logs on {source} and {target}; {settle_command(migration)} defines "
