@@ -19,6 +19,7 @@ from hostagent.copies.target import Target
 from hostagent.driver import LibvirtDriver, NoSuchServer
 from hostagent.inventory import Inventory
 from hostagent.ownership import Ownership
+from hostagent.postcopy import HALF, HALF_BROKEN
 from wire.agent import GuestTruth, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
@@ -110,7 +111,8 @@ class Copies:
         """
         await self._ownership.require_gone(server_id, command.generation, host_id=self._host_id())
         truth = await self._driver.truth(server_id)
-        if truth.job_active:
+        # half of a guest keeps its job for ever once the other half is gone
+        if truth.job_active and truth.state_detail not in {HALF, HALF_BROKEN}:
             raise GodwitError(
                 ErrorCode.CONFLICT,
                 f"the server {server_id} has a migration under way here: cancel that first",
