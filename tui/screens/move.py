@@ -120,7 +120,8 @@ class MoveDialog(Dialog[Migration]):
         self._said = []
         rows = candidates.targets(event.answer)
         # a line for the titles; the verdicts get the rest
-        most = max(3, self.app.size.height * 2 // 5)
+        height = self.app.size.height
+        most = 3 if height < _NARROW else height * 2 // 5
         self._table.styles.height = min(len(rows) + 1, most)
         self._table.take(rows)
         self._table.resort()

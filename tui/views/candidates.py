@@ -136,9 +136,12 @@ _NAME_WIDTH = 20
 
 
 def _columns(name: str, wanted: str, found: str, width: int, tone: Tone) -> Line:
-    """A filter that passed, and the values that it compared."""
-    half = (width - _NAME_WIDTH) // 2
-    values = f"{pad(wanted, half - 1)} {cut(found, half)}".rstrip()
-    return Span(pad(name, _NAME_WIDTH), tone), Span(
-        values, Tone.DIM if tone is Tone.DIM else Tone.PLAIN
-    )
+    """A filter that passed, and the values that it compared; equal ones stand there once."""
+    room = width - _NAME_WIDTH
+    half = room // 2
+    if wanted == found:
+        values = cut(f"= {wanted}", room) if wanted else ""
+    else:
+        values = f"{pad(wanted, half - 1)} {cut(found, half)}".rstrip()
+    value_tone = Tone.DIM if tone is Tone.DIM else Tone.PLAIN
+    return Span(pad(name, _NAME_WIDTH), tone), Span(values, value_tone)
