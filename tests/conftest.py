@@ -278,6 +278,21 @@ class Fleet:
 
         return dict(eventually(ended, within_s=within_s, what=f"{migration_id} ended"))
 
+    def until_driven_again(self, migration_id: str) -> None:
+        """Wait until all that drives a migration has been heard of, and its copying goes on."""
+        now_ms = time.time_ns() // 1_000_000
+        detail = f"/v1/migrations/{migration_id}"
+        told = eventually(lambda: len(self._get(detail)["samples"]), what="samples")
+
+        def driven() -> bool:
+            status = self._get("/v1/status")
+            seen_ms = [host["seen_at_ms"] for host in self._get("/v1/hosts")]
+            samples = self._get(detail)["samples"]
+            alive = status["leading"] and status["etcd_ok"] and min(seen_ms) > now_ms
+            return alive and len(samples) > told
+
+        eventually(driven, within_s=60, what=f"{migration_id} driven again")
+
     def until_status(self, name: str, status: str) -> None:
         """Wait until a server is shown with this status word."""
 

@@ -1,5 +1,7 @@
 """Every view as a picture, at three sizes; ``pytest --snapshot-update`` draws them anew."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.console.scenes import SCENES
@@ -106,3 +108,11 @@ def test_theme(open_console, matches, theme):
 def test_graph_style(open_console, matches, replayed, graph):
     replayed(60)
     assert matches(open_console(graph=graph), (80, 24), ["3", "enter"])
+
+
+def test_every_picture_belongs_to_a_test(request):
+    # the snapshot plug-in notices pictures left over only if one process runs all tests
+    tests = {each.name for each in request.node.getparent(pytest.Module).collect()}
+    pictures = {each.stem for each in (Path(__file__).parent / "__snapshots__").rglob("*.svg")}
+    assert pictures
+    assert pictures - tests == set()
