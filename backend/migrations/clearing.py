@@ -48,7 +48,9 @@ async def clear_target(drive: Drive, migration: Migration, *, generation: int) -
         except GodwitError as error:
             if error.code is ErrorCode.NOT_FOUND:
                 return Cleared()
-            if _hopeless(drive, migration.target_host_id, error, deadline_s):
+            # a libvirtd that was killed ends the half of a guest once it is back
+            ends = error.code is ErrorCode.CONFLICT and time.monotonic() < deadline_s
+            if not ends and _hopeless(drive, migration.target_host_id, error, deadline_s):
                 return _told(migration, migration.target_host_name, error)
         await asyncio.sleep(ASK_AGAIN_S)
 
