@@ -165,9 +165,7 @@ class Agent:
         Raises:
             GodwitError: as of :meth:`Jobs.start`; nothing was begun.
         """
-        if command.disks:
-            await self.copies.source.note_departure(command)
-        return await self.jobs.start(command)
+        return await self.jobs.start(command, self.copies.source.note_departure)
 
     async def resume(self, server_id: str, command: ServerCommand) -> GuestTruth:
         """Let a guest run that a failed migration left paused.

@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import msgspec
 
 from hostagent.departure import departure_of
 from hostagent.driver import LibvirtDriver, NoSuchServer
-from hostagent.guest import Guest, stays_reachable
+from hostagent.guest import stays_reachable
 from hostagent.inventory import Inventory
 from hostagent.job import MigrationJob
 from hostagent.journal import Entry, Journal, check_migration_id
+from hostagent.movable import require_all_copied, require_disks, require_movable
 from hostagent.ownership import Ownership
 from hostagent.postcopy import why_never
 from wire.agent import (
@@ -100,8 +101,14 @@ class Jobs:
             await asyncio.Future()
         raise AssertionError  # the future above never ends
 
-    async def start(self, command: MigrateCommand) -> Job:
+    async def start(
+        self, command: MigrateCommand, before: Callable[[MigrateCommand], Awaitable[None]]
+    ) -> Job:
         """Begin a migration; the same id again answers with the job that there is.
+
+        Args:
+            command: what is to be moved where.
+            before: done first, while nobody is told yet that the migration is unknown.
 
         Raises:
             GodwitError: ``NOT_FOUND``, ``CONFLICT``, ``STALE_GENERATION`` or ``LIBVIRT``; nothing
@@ -112,7 +119,10 @@ class Jobs:
         try:
             async with asyncio.timeout(_START_TIMEOUT_S), self._starting:
                 known = self._jobs.get(command.migration_id)
-                return await self._start(command) if known is None else known.job
+                if known is not None:
+                    return known.job
+                await before(command)
+                return await self._start(command)
         except TimeoutError:
             raise GodwitError(
                 ErrorCode.LIBVIRT,
@@ -128,9 +138,10 @@ class Jobs:
         guest = await self._driver.guest(command.server_id)
         if guest is None:
             raise NoSuchServer(command.server_id)
-        _require_movable(guest)
-        _require_disks(guest, command)
+        require_movable(guest)
+        require_disks(guest, command)
         disks = await self._driver.disks(guest, facts.pools)
+        require_all_copied(guest, disks, command)
         await self._limit_downtime(command)
         entry = Entry(
             command=command,
@@ -250,38 +261,3 @@ class Jobs:
                 ErrorCode.NOT_FOUND, f"this host knows no migration with the id {migration_id!r}"
             )
         return job
-
-
-def _require_movable(guest: Guest) -> None:
-    """Refuse a guest that cannot be moved live from here.
-
-    Raises:
-        GodwitError: ``CONFLICT`` with the state that it is in.
-    """
-    name, state = guest.definition.name, guest.state
-    if guest.incoming:
-        why = "is only just being received by this host"
-    elif guest.job_active:
-        why = "has a migration job of libvirt already"
-    elif state.power not in {PowerState.RUNNING, PowerState.PAUSED}:
-        why = f"is {state.power.replace('_', ' ')}, and only a running server can be moved live"
-    else:
-        return
-    raise GodwitError(ErrorCode.CONFLICT, f"{name!r} {why}")
-
-
-def _require_disks(guest: Guest, command: MigrateCommand) -> None:
-    """Refuse to copy disks that are not (any more) as the target was told.
-
-    Raises:
-        GodwitError: ``CONFLICT``.
-    """
-    sources = {one.disk.target: one.disk.source for one in guest.definition.disks}
-    for disk in command.disks:
-        source = sources.get(disk.disk_target, "")
-        if source != disk.source_path:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
-                f"the disk {disk.disk_target!r} of {guest.definition.name!r} is {source!r} by now, "
-                f"and the target made room for {disk.source_path!r}",
-            )

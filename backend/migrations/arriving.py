@@ -1,8 +1,9 @@
 """The end of a cold migration: the target gets the server, the source gives it up.
 
 The ownership moves first, in one transaction with the journal. From then on agents of the source
-refuse to start the server, and the source's is asked to undefine it. If it finds the guest on,
-somebody started it in between: the ownership goes back, and the target's copy is thrown away.
+refuse to start the server, and the source's is asked to undefine it. If it finds the guest on, or
+its files changed, somebody started it in between: the ownership goes back, and the target's copy is
+thrown away. So it does if the target turns out not to have the server.
 """
 
 import asyncio
@@ -40,21 +41,36 @@ async def arrive(drive: Drive, migration: Migration) -> None:
     if record is not None and record.owner.host_id == migration.source_host_id:
         await _give_back(drive, migration, "")
         return
+    if await _side(drive, migration.target_host_id, migration) is Side.ABSENT:
+        # seen after the ownership moved, so nothing takes it away later: the source is the last one
+        name, target = migration.server_name, migration.target_host_name
+        await _give_back(drive, migration, f"{target} turned out not to have {name}")
+        return
     released = await release_source(drive, migration, generation=migration.generation + 1)
     if released.error:
-        here, _ = await side_on(
-            drive.agents,
-            drive.fleet,
-            migration.server_id,
-            migration.source_host_id,
-            migration.source_host_name,
-        )
-        if here in _ON:
-            await _give_back(drive, migration, released.error)
+        changed = await _changed(drive, migration)
+        if changed or await _side(drive, migration.source_host_id, migration) in _ON:
+            name, source = migration.server_name, migration.source_host_name
+            started = f"{name} was started on {source} while it moved: {released.error}"
+            await _give_back(drive, migration, changed or started)
             return
         migration = await drive.note(migration.migration_id, released.error)
     await complete_target(drive, migration)
     await _finish(drive, await _arrived(drive, migration, released.error))
+
+
+async def _side(drive: Drive, host_id: str, migration: Migration) -> Side:
+    source = host_id == migration.source_host_id
+    name = migration.source_host_name if source else migration.target_host_name
+    return (await side_on(drive.agents, drive.fleet, migration.server_id, host_id, name))[0]
+
+
+async def _changed(drive: Drive, migration: Migration) -> str:
+    """Why the source's files are newer than what was copied; empty if they are not."""
+    try:
+        return (await drive.source(migration).exported(migration.migration_id)).changed
+    except GodwitError:
+        return ""
 
 
 async def _hand_over(drive: Drive, migration: Migration) -> Migration:
@@ -124,7 +140,7 @@ async def _start(drive: Drive, migration: Migration) -> str:
 
 
 async def _give_back(drive: Drive, migration: Migration, reason: str) -> None:
-    """Give the server back to its source, where it turned out to be on."""
+    """Give the server back to its source, which alone has its latest state."""
     name, source, target = (
         migration.server_name,
         migration.source_host_name,
@@ -143,17 +159,18 @@ async def _give_back(drive: Drive, migration: Migration, reason: str) -> None:
 
     migration = await drive.journal.advance_with_owner(migration, own)
     cleared = await clear_target(drive, migration, generation=generation)
-    here, _ = await side_on(
-        drive.agents, drive.fleet, migration.server_id, migration.source_host_id, source
-    )
-    told = f": {reason}" if reason else ""
+    here = await _side(drive, migration.source_host_id, migration)
+    why = reason or f"{name} was started or changed on {source} while it moved"
+    on = here in _ON
     final = msgspec.structs.replace(
         migration,
         state=MigrationState.FAILED,
         finished_at_ms=now_ms(),
         outcome=at_rest(name, here, source),
-        error=f"{name} was started on {source} while it moved, so it stays there{told}",
-        advice=f"Stop it and move it again, or use server-live-migrate to take it to {target}.",
+        error=f"{why}, so it stays on {source}",
+        advice=f"Stop it and move it again, or use server-live-migrate to take it to {target}."
+        if on
+        else "Move it again.",
     )
     await _finish(drive, noted(final, cleared.error) if cleared.error else final)
 

@@ -89,11 +89,12 @@ async def _prepare(drive: Drive, migration: Migration) -> _Ready:
 async def _make_room(drive: Drive, migration: Migration, ready: _Ready) -> _Ready:
     """Have the target make empty disks for the local ones of the source.
 
-    What is to be kept after a failure has to be known there too, even without any disk.
+    What is to be kept after a failure has to be known there too, even without any disk. A source
+    whose report is missing is asked itself: nothing moves on a guess that all disks are shared.
     """
     report = drive.fleet.reports.get(migration.source_host_id, {}).get(migration.server_id)
     keep = migration.options.keep_dest_guest_on_failed
-    if not keep and (report is None or not carried(report.disks, "live")):
+    if not keep and report is not None and not carried(report.disks, "live"):
         return ready
     try:
         storage = await drive.source(migration).storage(migration.server_id)

@@ -29,6 +29,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     target_truth: GuestTruth | None = None
 
     @property
+    def orphaned(self) -> bool:
+        """Whether the source holds half of a guest, and the target positively none."""
+        return self.source in _HALVES and self.target in {Side.SHUT_OFF, Side.ABSENT}
+
+    @property
     def job_active(self) -> bool:
         """Whether libvirt on the source still shows a job."""
         return self.source_truth is not None and self.source_truth.job_active

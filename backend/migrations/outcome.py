@@ -97,7 +97,9 @@ def judge(source: Side, target: Side, *, job_active: bool, patient: bool = True)
         job_active: libvirt still shows a migration job on the source.
         patient: whether to go on waiting for a leftover on the target to vanish by itself.
     """
-    if job_active or Side.SILENT in {source, target}:
+    # libvirt shows a job on half of a guest for ever once the other half is gone
+    orphaned = source in _HALF and target in {Side.SHUT_OFF, Side.ABSENT}
+    if (job_active and not orphaned) or Side.SILENT in {source, target}:
         return Judgement(verdict=Verdict.WAIT)
     if source in _HALF or target in _HALF:
         return _in_postcopy(source, target, patient=patient)

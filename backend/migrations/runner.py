@@ -11,7 +11,7 @@ from backend.migrations import ending
 from backend.migrations.beginning import begin
 from backend.migrations.clearing import clear_target, complete_target, release_source
 from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun, Occupied
-from backend.migrations.guests import ask, is_offline
+from backend.migrations.guests import ask, is_offline, side_on
 from backend.migrations.notes import merged, noted
 from backend.migrations.outcome import Side, Verdict
 from wire.agent import Job, JobCommand, JobState, ServerCommand
@@ -62,21 +62,30 @@ class Runner:
             return
         while True:
             await self._follow()
+            if (await self._reread()).state.ended:
+                self._jobs.forget(self._id)  # a person settled it
+                return
             finding = await self._find()
             if finding is not None:
                 break
         await self._settle(finding)
 
     async def _follow(self) -> None:
-        """Follow the job until it ended, its agent does not know it, or its host went away."""
+        """Follow the job until nothing more can come of it.
+
+        It ended, its agent does not know it, its host or the other half of its guest went away, or
+        a person settled what was left of it.
+        """
         watcher = self._jobs.watcher(self._id)
         while True:
             watcher.clear()
             migration = await self._reread()
             job = self._jobs.latest(self._id)
+            if migration.state.ended:
+                return
             if job is not None:
                 await self._take(migration, job)
-                if job.state is JobState.ENDED:
+                if job.state is JobState.ENDED or await self._is_orphaned(migration, job):
                     return
             if is_offline(self._drive.fleet, migration.source_host_id):
                 return
@@ -88,6 +97,15 @@ class Runner:
                 await asyncio.wait_for(watcher.wait(), _TICK_S)
             except TimeoutError:
                 continue
+
+    async def _is_orphaned(self, migration: Migration, job: Job) -> bool:
+        """Whether post-copy broke off, and the target says that it has no half to go on with."""
+        if job.postcopy is not PostcopyState.PAUSED:
+            return False
+        host_id, name = migration.target_host_id, migration.target_host_name
+        agents, fleet = self._drive.agents, self._drive.fleet
+        side, _ = await side_on(agents, fleet, migration.server_id, host_id, name)
+        return side in {Side.SHUT_OFF, Side.ABSENT}
 
     async def _take(self, migration: Migration, job: Job) -> None:
         # A job that ended with an error completes nothing: both hosts are asked what it left.
@@ -132,6 +150,8 @@ class Runner:
     async def _settle(self, finding: ending.Finding) -> None:
         """Write the end, with what the source's agent knows of its job if it can be asked."""
         migration = await self._reread()
+        if migration.state.ended:
+            return
         if finding.source_truth is not None and not self._job_ended():
             await self._known(migration)
         finding = await self._without_leftover(migration, finding)
@@ -192,7 +212,7 @@ class Runner:
         migration = await self._reread()
         patience_ends_s = time.monotonic() + _PATIENCE_S
         told, before = "", Verdict.WAIT
-        while True:
+        while not (await self._reread()).state.ended:
             patient = time.monotonic() < patience_ends_s
             finding = await ask(self._drive.agents, self._drive.fleet, migration, patient=patient)
             verdict = finding.judgement.verdict
@@ -208,8 +228,9 @@ class Runner:
                 return finding
             before = verdict
             await asyncio.sleep(ASK_AGAIN_S)
-            if finding.job_active and not self._job_ended():
+            if finding.job_active and not finding.orphaned and not self._job_ended():
                 return None
+        return None
 
     async def _resume(self, migration: Migration) -> None:
         """Let the guest run again on the source, which the failed migration left paused."""

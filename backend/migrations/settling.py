@@ -13,20 +13,22 @@ import msgspec
 from backend.agents import AgentClient
 from backend.fleet.names import find_host, find_server
 from backend.leader import Leadership
+from backend.migrations import ending
 from backend.migrations.acting import check_acting
 from backend.migrations.drive import Drive
 from backend.migrations.notes import noted
-from backend.migrations.outcome import Side, side_of
+from backend.migrations.outcome import Judgement, Side, Verdict, side_of
 from wire.agent import GuestTruth, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostFacts, Owner, OwnerPhase, ServerRecord
-from wire.migration import Migration
+from wire.migration import Migration, PostcopyState
 from wire.storage import DefineCommand, PrepareCommand
 
 _log = logging.getLogger(__name__)
 
 _BROKEN = {Side.POSTCOPY, Side.POSTCOPY_FAILED, Side.INCOMING}
 """Half of a post-copy, or memory that never arrived whole: no guest can be made of it."""
+_JOURNAL_TIMEOUT_S = 5.0
 _IN_ORDER = {Side.RUNNING, Side.SUSPENDED, Side.SHUT_OFF}
 
 
@@ -65,6 +67,8 @@ class Settler:
     async def settle(self, server: str, keep_host: str, *, requested_by: str) -> ServerRecord:
         """Leave the copy on one host, or define the server there if no host has it.
 
+        A post-copy that broke off is given up with that, if no host has the guest whole.
+
         Raises:
             GodwitError: NOT_FOUND; CONFLICT when there is nothing to settle, or this host has no
                 copy while others do; AGENT_UNREACHABLE when a host that may hold one does not
@@ -73,12 +77,13 @@ class Settler:
         check_acting(self._fleet, self._leadership)
         record = find_server(self._fleet, server)
         keep = find_host(self._fleet, keep_host)
-        if self._migrates(record):
-            raise _conflict(
-                f"{record.name} migrates now (migration {record.owner.migration_id}); its end will "
-                "say whether there is anything to settle"
-            )
+        moving = self._moving(record)
+        if moving is not None and moving.postcopy is not PostcopyState.PAUSED:
+            raise _moves(record)
         case = await self._looked_at(record, keep)
+        if moving is not None:
+            await self._end_broken(case, moving, requested_by)
+            case = await self._looked_at(self._fleet.records[record.server_id], keep)
         self._check(case)
         _log.warning(
             "%s settles %s on %s; hosts say: %s",
@@ -93,13 +98,44 @@ class Settler:
             await self._define_again(case, requested_by)
         return self._fleet.records[record.server_id]
 
-    def _migrates(self, record: ServerRecord) -> bool:
-        """Whether a migration holds the server, and not what is left of a settling."""
+    def _moving(self, record: ServerRecord) -> Migration | None:
+        """The migration that holds the server; what is left of a settling is none."""
         moving = self._fleet.move_under_way(record)
-        return moving is not None and not moving.state.ended
+        return None if moving is None or moving.state.ended else moving
+
+    async def _end_broken(self, case: _Case, moving: Migration, by: str) -> None:
+        """End the record of a post-copy that broke off: what it left is lost from here on."""
+        sides = set(case.sides.values())
+        if not sides & _BROKEN or sides - _BROKEN - {Side.ABSENT, Side.SHUT_OFF}:
+            raise _moves(case.record)
+        source = case.sides[moving.source_host_id]
+        target = case.sides[moving.target_host_id]
+        lost = Judgement(verdict=Verdict.LOST, leftover=True)
+        jobs = self._drive.jobs
+        final = ending.ended(
+            moving,
+            ending.Finding(source=source, target=target, judgement=lost),
+            jobs.latest(moving.migration_id),
+            jobs.samples(moving.migration_id),
+        )
+
+        def own(owner: Owner) -> Owner:
+            return ending.owner_after(owner, moving, lost, 0)
+
+        final = noted(final, "post-copy given up by settling", by=by)
+        try:
+            async with asyncio.timeout(_JOURNAL_TIMEOUT_S):
+                await self._drive.journal.advance_with_owner(final, own)
+        except TimeoutError:
+            raise GodwitError(
+                ErrorCode.ETCD_UNREACHABLE,
+                f"etcd did not take the settling within {_JOURNAL_TIMEOUT_S:g} s; ask again",
+            ) from None
+        jobs.wake(moving.migration_id)
 
     async def _looked_at(self, record: ServerRecord, keep: HostFacts) -> _Case:
         mine = [one for one in self._fleet.migrations.values() if _of(one, record)]
+        mine += [one for one in (self._moving(record),) if one is not None]
         last = max(mine, key=lambda one: one.created_at_ms, default=None)
         hosts = {record.owner.host_id, keep.host_id}
         if last is not None:
@@ -228,6 +264,13 @@ class Settler:
 
 def _of(migration: Migration, record: ServerRecord) -> bool:
     return migration.server_id == record.server_id and migration.state.ended
+
+
+def _moves(record: ServerRecord) -> GodwitError:
+    return _conflict(
+        f"{record.name} migrates now (migration {record.owner.migration_id}); its end will say "
+        "whether there is anything to settle"
+    )
 
 
 def _conflict(sentence: str) -> GodwitError:

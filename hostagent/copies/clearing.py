@@ -68,7 +68,8 @@ class Clearing:
             kept = await self._keep(record, keep_for)
         if record.defined:
             await self._room.driver.call(
-                "undefine a domain", lambda handle: domains.undefine(handle, command.server_id)
+                "undefine a domain",
+                lambda handle: domains.undefine_stopped(handle, command.server_id),
             )
             self._room.inventory.server_changed(command.server_id)
         if kept.kept:
@@ -116,11 +117,24 @@ class Clearing:
         await self._room.refresh(record)
 
     async def leftovers(self, command: PrepareCommand) -> None:
-        """Remove what earlier migrations of the same server left here; what is kept stays."""
+        """Remove what earlier migrations of the same server left here; what is kept stays.
+
+        Nor is anything whole removed of a server that belongs to this host by now: a lost one that
+        is defined again here may have its only good disks among that.
+        """
+        owner = await self._room.ownership.record(command.server_id)
+        ours = owner is not None and owner.owner.host_id == self._room.facts().host_id
         for migration_id, record in (await asyncio.to_thread(self._room.records.read_all)).items():
             if record.command.server_id == command.server_id and not record.kept:
-                _log.info("%s: its leftovers are removed", migration_id)
-                await self._discard(record)
+                _log.info("%s: its leftovers are %s", migration_id, "left" if ours else "removed")
+                await (self._settled(record) if ours else self._discard(record))
+
+    async def _settled(self, record: IncomingRecord) -> None:
+        """Forget a migration whose server belongs here; only halves of files go."""
+        await self._room.pulls.forget(record.command.migration_id)
+        partial = [one.partial_path for one in record.files if one.made and one.partial_path]
+        await asyncio.to_thread(_remove, partial)
+        await asyncio.to_thread(self._room.records.remove, record.command.migration_id)
 
     async def remove_files(self, record: IncomingRecord) -> None:
         """Remove all that was made.

@@ -111,8 +111,9 @@ class Copies:
         """
         await self._ownership.require_gone(server_id, command.generation, host_id=self._host_id())
         truth = await self._driver.truth(server_id)
-        # half of a guest keeps its job for ever once the other half is gone
-        if truth.job_active and truth.state_detail not in {HALF, HALF_BROKEN}:
+        # half of a guest, or memory that never arrives whole, may keep its job for ever
+        broken = truth.incoming or truth.state_detail in {HALF, HALF_BROKEN}
+        if truth.job_active and not broken:
             raise GodwitError(
                 ErrorCode.CONFLICT,
                 f"the server {server_id} has a migration under way here: cancel that first",

@@ -7,6 +7,7 @@ import libvirt
 
 from hostagent.copies import definition as domain_xml
 from hostagent.guest import find_domain
+from wire.errors import ErrorCode, GodwitError
 
 _RECORDS = (
     libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -35,6 +36,26 @@ def undefine(handle: libvirt.virConnect, server_id: str) -> None:
     domain = find_domain(handle, server_id)
     if domain is not None:
         domain.undefineFlags(_RECORDS)
+
+
+def undefine_stopped(handle: libvirt.virConnect, server_id: str) -> None:
+    """The same for a domain that is to lose its files afterwards: one that is on stays defined.
+
+    Between a look and the undefining a person may start it; afterwards nobody can.
+
+    Raises:
+        GodwitError: ``CONFLICT``, it is on.
+    """
+    domain = find_domain(handle, server_id)
+    if domain is None:
+        return
+    saved = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    domain.undefineFlags(_RECORDS)
+    if find_domain(handle, server_id) is not None:
+        handle.defineXML(saved)
+        raise GodwitError(
+            ErrorCode.CONFLICT, f"the server {server_id} was just started: its files stay"
+        )
 
 
 def destroy(handle: libvirt.virConnect, server_id: str) -> None:

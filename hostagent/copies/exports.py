@@ -164,7 +164,7 @@ class Exports:
     def server_started(self, server_id: str) -> None:
         """A server runs: what is copied of it now does not count."""
         for migration_id, record in self._open.items():
-            if record.command.server_id == server_id and record.export.port:
+            if record.command.server_id == server_id:
                 self.mark_changed(
                     migration_id, f"{record.server_name!r} was started while it was copied"
                 )
@@ -187,7 +187,7 @@ class Exports:
         return record
 
     async def check(self, migration_id: str) -> None:
-        """Compare the files with what they were when they were opened."""
+        """Compare the files with what they were when they were opened, closed by now or not."""
         record = self.find(migration_id)
         try:
             states = await asyncio.to_thread(_states, tuple(record.states))
@@ -202,6 +202,19 @@ class Exports:
                     f"{states[path].modified_ns} ns, and it was opened with {state.file_bytes} "
                     f"bytes of {state.modified_ns} ns",
                 )
+
+    async def require_unchanged(self, migration_id: str) -> None:
+        """Refuse if the files of an export are newer than any copy; without one nothing is known.
+
+        Raises:
+            GodwitError: ``CONFLICT``.
+        """
+        if migration_id not in self._open:
+            return
+        await self.check(migration_id)
+        changed = self._open[migration_id].export.changed
+        if changed:
+            raise GodwitError(ErrorCode.CONFLICT, changed)
 
     async def close(self, migration_id: str) -> Export:
         """End the daemon; the record stays until :meth:`forget`."""

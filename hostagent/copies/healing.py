@@ -63,6 +63,8 @@ class Healing:
         migration = await self._ended(migration_id, server)
         if migration is None:
             return
+        if server is not None and server.owner.phase is not OwnerPhase.SETTLED:
+            return  # of a server that was lost these may be the newest disks: a person settles it
         came = server is not None and server.owner.host_id == host_id
         if came or migration.state is MigrationState.SUCCEEDED:
             _log.info("%s: %r has come here", migration_id, record.command.server_name)
@@ -80,9 +82,10 @@ class Healing:
 
     async def _departure(self, migration_id: str, outgoing: Outgoing, host_id: str) -> None:
         server = await self._ownership.record(outgoing.server_id)
-        if await self._ended(migration_id, server) is None:
+        migration = await self._ended(migration_id, server)
+        if migration is None:
             return
-        if server is None or server.owner.host_id == host_id:
+        if server is None or server.owner.host_id == host_id or not _moved(migration, server):
             await self._source.forget(migration_id)
             return
         if server.owner.phase is OwnerPhase.SETTLED:
@@ -107,6 +110,16 @@ class Healing:
             _log.error("%s holds no migration: %s", stored.key, error)
             return None
         return migration if migration.state.ended else None
+
+
+def _moved(migration: Migration, server: ServerRecord) -> bool:
+    """Whether the server left by this migration, and not by being defined again elsewhere."""
+    handed_over = (migration.target_host_id, migration.generation + 1)
+    owner = server.owner
+    return (
+        migration.state is MigrationState.SUCCEEDED
+        or (owner.host_id, owner.generation) == handed_over
+    )
 
 
 def _forgotten(migration_id: str, server: ServerRecord | None) -> Migration:

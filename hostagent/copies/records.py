@@ -47,7 +47,7 @@ class Records(Generic[RecordT]):
 
     def read_all(self) -> dict[str, RecordT]:
         """Every record that can be read, oldest first."""
-        names = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        names = sorted(self._folder.glob("*.json"), key=_modified_s)
         found = {path.stem: self.read(path.stem) for path in names}
         return {name: record for name, record in found.items() if record is not None}
 
@@ -57,3 +57,11 @@ class Records(Generic[RecordT]):
 
     def _path(self, migration_id: str) -> Path:
         return self._folder / f"{migration_id}.json"
+
+
+def _modified_s(path: Path) -> float:
+    """When a record was written; one that was removed since it was listed is left out later."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -35,10 +35,30 @@ class Room:
         self.records = Records(config.state_dir / "incoming", IncomingRecord)
         self.busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By server id: each one's files are made and removed one after the other."""
+        self.placing = asyncio.Lock()
+        """Held while a server is given names that no other may have."""
 
     async def all(self) -> dict[str, IncomingRecord]:
         """What came or comes here, by migration."""
         return await asyncio.to_thread(self.records.read_all)
+
+    async def require_unclaimed(self, record: IncomingRecord) -> None:
+        """Refuse names that are another server's by now, made already or not.
+
+        Raises:
+            GodwitError: ``CONFLICT`` naming both.
+        """
+        wanted = {one.file.path for one in record.files if one.made}
+        for other in (await self.all()).values():
+            if other.kept or other.command.migration_id == record.command.migration_id:
+                continue
+            taken = wanted & {one.file.path for one in other.files if one.made}
+            if taken:
+                raise Refused(
+                    f"{min(taken)} on {self.facts().name} is held for {other.command.server_name!r}"
+                    f", and {record.command.server_name!r} needs it: wait for the end of migration "
+                    f"{other.command.migration_id}"
+                )
 
     async def refresh(self, record: IncomingRecord) -> None:
         """Let libvirt look into the pools of a server that comes.

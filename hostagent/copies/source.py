@@ -120,6 +120,8 @@ class Source:
         Raises:
             GodwitError: ``NOT_FOUND`` or ``LIBVIRT``.
         """
+        if not command.disks:
+            return
         check_migration_id(command.migration_id)
         storage = await self.storage(command.server_id)
         await asyncio.to_thread(self._note, command.migration_id, storage)
@@ -139,29 +141,30 @@ class Source:
             GodwitError: ``NOT_FOUND`` or ``LIBVIRT``.
         """
         record = self.exports.find(migration_id)
-        if record.export.port:
-            truth = await self._driver.truth(record.command.server_id)
-            if truth.state is PowerState.ABSENT:
-                self.exports.mark_changed(
-                    migration_id, f"{record.server_name!r} was removed while it was copied"
-                )
-            elif truth.state is not PowerState.SHUT_OFF:
-                self.exports.server_started(record.command.server_id)
-            await self.exports.check(migration_id)
+        truth = await self._driver.truth(record.command.server_id)
+        if truth.state is PowerState.ABSENT:
+            self.exports.mark_changed(
+                migration_id, f"{record.server_name!r} was removed while it was copied"
+            )
+        elif truth.state is not PowerState.SHUT_OFF:
+            self.exports.server_started(record.command.server_id)
+        await self.exports.check(migration_id)
         return await self.exports.close(migration_id)
 
     async def release(self, server_id: str, command: ReleaseCommand) -> GuestTruth:
         """Give up a server that has moved away.
 
         Raises:
-            GodwitError: ``CONFLICT`` while this host owns it or it is on, ``BAD_REQUEST`` for a
-                path that is not this host's to delete, ``STALE_GENERATION``,
-                ``ETCD_UNREACHABLE``, ``LIBVIRT``.
+            GodwitError: ``CONFLICT`` while this host owns it, it is on or was changed since it was
+                copied, ``BAD_REQUEST`` for a path that is not this host's to delete,
+                ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
         """
         check_migration_id(command.migration_id)
         facts = self._facts()
         await self._ownership.require_gone(server_id, command.generation, host_id=facts.host_id)
-        await self._require_off(server_id, server_id)
+        truth = await self._require_off(server_id, server_id)
+        if truth.state is PowerState.SHUT_OFF:
+            await self.exports.require_unchanged(command.migration_id)
         noted = await asyncio.to_thread(self._outgoing.read, command.migration_id)
         around = await self._driver.call(
             "look at a server's neighbours",
@@ -169,11 +172,11 @@ class Source:
         )
         nvram = noted.nvram_path if noted is not None and noted.server_id == server_id else ""
         removed = await asyncio.to_thread(deletable, command.paths, around, noted_nvram=nvram)
-        await self.exports.forget(command.migration_id)
         await self._driver.call(
-            "undefine a domain", lambda handle: domains.undefine(handle, server_id)
+            "undefine a domain", lambda handle: domains.undefine_stopped(handle, server_id)
         )
         await asyncio.to_thread(delete, removed)
+        await self.exports.forget(command.migration_id)
         pools = {
             pool.name
             for path in removed
@@ -196,12 +199,13 @@ class Source:
         await self.exports.forget(migration_id)
         await asyncio.to_thread(self._outgoing.remove, migration_id)
 
-    async def _require_off(self, name: str, server_id: str) -> None:
+    async def _require_off(self, name: str, server_id: str) -> GuestTruth:
         truth = await self._driver.truth(server_id)
         if truth.state not in {PowerState.SHUT_OFF, PowerState.ABSENT} or truth.job_active:
             raise GodwitError(
                 ErrorCode.CONFLICT, f"{name!r} is {truth.state} on this host: shut it down first"
             )
+        return truth
 
     def _facts(self) -> HostFacts:
         if self._inventory.facts is None:

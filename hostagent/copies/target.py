@@ -58,17 +58,18 @@ class Target:
             await self._clearing.leftovers(command)
             await self._require_name_free(command)
             facts = self._room.facts()
-            placed = await asyncio.to_thread(
-                place_files,
-                command,
-                facts.pools,
-                host_name=facts.name,
-                nvram_dir=str(self._room.config.nvram_dir),
-            )
-            record = IncomingRecord(command=command, files=placed)
-            await self._room.write(
-                record
-            )  # before anything is made: an agent that dies here clears it
+            async with self._room.placing:
+                placed = await asyncio.to_thread(
+                    place_files,
+                    command,
+                    facts.pools,
+                    host_name=facts.name,
+                    nvram_dir=str(self._room.config.nvram_dir),
+                )
+                record = IncomingRecord(command=command, files=placed)
+                await self._room.require_unclaimed(record)
+                # before anything is made: an agent that dies here clears it
+                await self._room.write(record)
             try:
                 if command.kind == "live":
                     await asyncio.to_thread(make_empty, command, placed)

@@ -211,6 +211,7 @@ class FakeHost:
         self.owner = owner
         self.state = PowerState.ABSENT
         self.detail = ""
+        self.incoming_memory = False
         self.files: tuple[StorageFile, ...] = ()
         self.digests: dict[str, str] = {}
         self.changed = ""
@@ -242,7 +243,12 @@ class FakeHost:
         return call
 
     def do_truth(self, server_id: str) -> GuestTruth:
-        return GuestTruth(server_id=server_id, state=self.state, state_detail=self.detail)
+        return GuestTruth(
+            server_id=server_id,
+            state=self.state,
+            state_detail=self.detail,
+            incoming=self.incoming_memory,
+        )
 
     def do_storage(self, server_id: str) -> ServerStorage:
         if self.state is PowerState.ABSENT:
@@ -353,7 +359,7 @@ class FakeHost:
     def do_remove(self, server_id: str, _: ServerCommand) -> GuestTruth:
         if self.owner().host_id == HOST_IDS[self.name]:
             raise GodwitError(ErrorCode.CONFLICT, f"{self.name} owns it")
-        self.state, self.detail = PowerState.ABSENT, ""
+        self.state, self.detail, self.incoming_memory = PowerState.ABSENT, "", False
         return self.do_truth(server_id)
 
     def do_start(self, server_id: str, _: ServerCommand) -> GuestTruth:

@@ -112,7 +112,7 @@ def assert_stayed(stage, final: Migration, words: str) -> None:
 
 
 HERE = ["truth", "storage", "export", "exported", "storage", "close_export", "truth", "release"]
-THERE = ["truth", "prepare", "pull", "define", "complete"]
+THERE = ["truth", "prepare", "pull", "define", "truth", "complete"]
 
 
 async def test_a_stopped_server_moves_with_its_files(local):
@@ -144,7 +144,7 @@ async def test_a_server_of_shared_disks_moves_its_definition_only(stage):
     final = await run(stage)
     assert final.state is MigrationState.SUCCEEDED
     assert "export" not in stage.here.calls
-    assert stage.there.calls == ["truth", "prepare", "define", "complete"]
+    assert stage.there.calls == ["truth", "prepare", "define", "truth", "complete"]
     assert stage.here.commands["release"].paths == ()
 
 
@@ -334,6 +334,32 @@ async def test_a_server_started_between_define_and_release_goes_back(local):
     assert (local.there.state, local.there.incoming) == (ABSENT, None)
     owner = local.owner
     assert (owner.host_id, owner.generation, owner.phase) == ("host-1", 3, OwnerPhase.SETTLED)
+
+
+async def test_a_server_that_the_target_turns_out_not_to_have_goes_back(local):
+    def vanish() -> None:
+        local.there.state = ABSENT
+
+    local.there.after["define"] = vanish
+    final = await run(local)
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 is stopped on kvm-01")
+    assert "kvm-02 turned out not to have web-1" in final.error
+    assert "release" not in local.here.calls
+    assert local.here.files == (SHARED, DISK, BASE)
+    assert local.owner.host_id == "host-1"
+
+
+async def test_files_written_after_they_were_copied_keep_the_server_on_its_source(local):
+    def write() -> None:
+        local.here.changed = "/l/web-1.img was changed while it was copied"
+
+    local.here.after["close_export"] = write
+    local.here.before["release"] = raises(GodwitError(ErrorCode.CONFLICT, "was changed"))
+    final = await run(local)
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 is stopped on kvm-01")
+    assert final.error.startswith("/l/web-1.img was changed while it was copied")
+    assert local.here.files == (SHARED, DISK, BASE)
+    assert (local.there.state, local.owner.host_id) == (ABSENT, "host-1")
 
 
 async def test_a_leader_that_dies_while_giving_back_leaves_that_to_the_next(local):

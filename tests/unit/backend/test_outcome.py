@@ -56,6 +56,9 @@ def test_each_pair_has_its_verdict(source, target, verdict):
 @pytest.mark.parametrize(("source", "target"), product(Side, Side))
 def test_nothing_is_decided_while_a_job_is_active(source, target):
     assert judge(source, target, job_active=True).verdict is WAIT
+    orphaned = source in HALVES and target in {Side.ABSENT, Side.SHUT_OFF}
+    without_patience = judge(source, target, job_active=True, patient=False).verdict
+    assert without_patience is (LOST if orphaned else WAIT)
 
 
 @pytest.mark.parametrize(("source", "target"), product(Side, Side))

@@ -514,6 +514,16 @@ async def test_a_takeover_after_the_ownership_moved_still_releases_the_source(sc
     assert scene.record.owner.generation == 2
 
 
+async def test_local_disks_get_room_although_the_source_reports_nothing_just_then(scene):
+    with_local_disk(scene)
+    scene.put_begun(MigrationState.PREPARING)
+    scene.two.fleet.reports.pop("host-1")
+    scene.source.on_migrate = lambda: moved(scene)
+    assert (await scene.run()).state is MigrationState.SUCCEEDED
+    assert [one.disk_target for one in scene.target.prepared.files] == ["vdb"]
+    assert [one.path for one in scene.source.command.disks] == ["/there/l/web-1.img"]
+
+
 async def test_a_server_of_shared_disks_needs_no_room_and_leaves_nothing(scene):
     scene.put(MigrationState.QUEUED)
     scene.source.on_migrate = lambda: moved(scene)
@@ -659,6 +669,34 @@ async def test_two_halves_are_waited_for_until_they_are_one(scene, monkeypatch):
     moved(scene)
     assert (await running).state is MigrationState.SUCCEEDED
     assert "resume" not in scene.source.calls
+
+
+async def test_a_half_whose_other_half_is_gone_is_lost_whatever_its_job_says(scene, monkeypatch):
+    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    scene.put_begun(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.PAUSED)
+    scene.source.known_job = postcopy_job(PostcopyState.PAUSED, JobState.COPYING_MEMORY, "paused")
+    scene.source.truths = [msgspec.structs.replace(HALF, job_active=True)]
+    scene.target.truths = [ABSENT]
+    final = await scene.run()
+    assert final.state is MigrationState.FAILED
+    assert final.outcome.startswith("web-1 is lost: it ran in post-copy")
+    assert scene.record.owner.phase is OwnerPhase.LOST
+
+
+async def test_a_runner_stops_when_a_person_settles_what_it_waits_for(scene):
+    scene.put_begun(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.PAUSED)
+    scene.source.known_job = postcopy_job(PostcopyState.PAUSED, JobState.COPYING_MEMORY, "paused")
+    scene.source.truths = [msgspec.structs.replace(HALF, job_active=True)]
+    scene.target.truths = [msgspec.structs.replace(INCOMING, job_active=True)]
+    running = asyncio.create_task(scene.run())
+    await until(lambda: bool(scene.two.fleet.migrations["m1"].notes))
+
+    def ended(known: Migration) -> Migration:
+        return msgspec.structs.replace(known, state=MigrationState.FAILED)
+
+    await scene.drive.journal.advance("m1", ended)
+    assert (await running).state is MigrationState.FAILED
+    assert (scene.source.calls, scene.target.calls) == ([], [])
 
 
 async def test_a_source_that_dies_in_post_copy_takes_the_guest_with_it(scene, monkeypatch):

@@ -7,7 +7,7 @@ from backend.migrations.settling import Settler
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import OwnerPhase, PowerState
-from wire.migration import MigrationState
+from wire.migration import MigrationState, PostcopyState
 
 RUNNING, PAUSED, SHUT_OFF, ABSENT = (
     PowerState.RUNNING,
@@ -148,6 +148,41 @@ async def test_halves_of_a_lost_guest_are_ended_before_it_is_defined_again(stage
     ]
     assert (stage.here.state, stage.there.state) == (ABSENT, SHUT_OFF)
     assert stage.owner.host_id == "host-2"
+
+
+@pytest.fixture
+def broken(stage) -> Settler:
+    """A post-copy that was cut at its switch: half a guest here, and memory that stays paused."""
+    stage.put_server(RUNNING, phase=OwnerPhase.MIGRATING, migration_id="m1")
+    stage.put_migration(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.PAUSED)
+    both(stage, PAUSED, PAUSED, "post-copy failed")
+    stage.there.detail, stage.there.incoming_memory = "migrating", True
+    stage.etcd.put(keys.DEFINITIONS + "id-web-1", b"<domain/>")
+    return Settler(stage.drive, stage.leadership)
+
+
+async def test_a_post_copy_that_broke_off_for_good_ends_by_settling(stage, broken):
+    await settle(broken, "kvm-01")
+    assert (stage.here.state, stage.there.state) == (SHUT_OFF, ABSENT)
+    final = stage.migration
+    assert final.state is MigrationState.FAILED
+    assert final.outcome.startswith("web-1 is lost: it ran in post-copy")
+    assert [one.text for one in final.notes] == [
+        "post-copy given up by settling",
+        "settled: defined again on kvm-01, stopped",
+    ]
+    owner = stage.owner
+    assert (owner.host_id, owner.phase, owner.migration_id) == ("host-1", OwnerPhase.SETTLED, "")
+
+
+async def test_a_post_copy_that_goes_on_is_not_given_up(stage, broken):
+    stage.there.state, stage.there.detail, stage.there.incoming_memory = RUNNING, "", False
+    assert "migrates now (migration m1)" in await refused(settle(broken, "kvm-01"))
+    stage.put_migration(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.ACTIVE)
+    both(stage, PAUSED, PAUSED, "post-copy failed")
+    assert "migrates now (migration m1)" in await refused(settle(broken, "kvm-01"))
+    assert stage.owner.migration_id == "m1"
+    assert (stage.here.calls, stage.there.calls) == (["truth"], ["truth"])
 
 
 async def test_an_owner_that_changed_since_it_was_looked_at_is_not_overwritten(stage, settler):

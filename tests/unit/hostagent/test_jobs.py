@@ -23,6 +23,10 @@ COMMAND = MigrateCommand(
 )
 
 
+async def nothing(_: MigrateCommand) -> None:
+    """No files are left behind."""
+
+
 class SlowDriver:
     """A libvirt that takes its time to describe a domain, and then has none."""
 
@@ -48,7 +52,7 @@ def jobs(driver: SlowDriver, make_facts, tmp_path) -> Jobs:
 async def test_a_job_that_is_being_begun_is_not_called_unknown(jobs: Jobs, driver: SlowDriver):
     living = asyncio.create_task(jobs.run())
     await asyncio.sleep(0)
-    starting = asyncio.create_task(jobs.start(COMMAND))
+    starting = asyncio.create_task(jobs.start(COMMAND, before=nothing))
     await driver.asked.wait()
     with pytest.raises(GodwitError, match="only just being begun") as caught:
         jobs.detail("m1")
