@@ -25,7 +25,7 @@ from hostagent.jobs import Jobs
 from hostagent.journal import Journal
 from hostagent.ownership import Ownership
 from hostagent.register import Register
-from wire.agent import AgentSnapshot, GuestTruth, ServerCommand
+from wire.agent import AgentSnapshot, GuestTruth, Job, MigrateCommand, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
 from wire.fleet import HostMeters, PowerState
@@ -158,6 +158,16 @@ class Agent:
             )
             self._heartbeat.start()
         self._register.changed()
+
+    async def migrate(self, command: MigrateCommand) -> Job:
+        """Begin to move a running guest away.
+
+        Raises:
+            GodwitError: as of :meth:`Jobs.start`; nothing was begun.
+        """
+        if command.disks:
+            await self.copies.source.note_departure(command)
+        return await self.jobs.start(command)
 
     async def resume(self, server_id: str, command: ServerCommand) -> GuestTruth:
         """Let a guest run that a failed migration left paused.

@@ -54,7 +54,7 @@ async def resume(agent: Agent, server_id: str, data: ServerCommand) -> GuestTrut
 @post("/migrations", status_code=202)
 async def migrate(agent: Agent, data: MigrateCommand) -> Job:
     """Begin to move a guest away."""
-    return await agent.jobs.start(data)
+    return await agent.migrate(data)
 
 
 @get("/migrations/{migration_id:str}")

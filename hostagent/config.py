@@ -28,6 +28,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``client-cert.pem``, ``client-key.pem``. Disks of stopped servers travel under them."""
     nbd_ports: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,5}-[0-9]{1,5}$")] = "49300-49399"
     """Ports on which other hosts read the disks of stopped servers: first and last."""
+    nvram_dir: Path = Path("/var/lib/libvirt/qemu/nvram")
+    """Where libvirt keeps UEFI variables, the same on every host."""
     libvirt_log_dir: Path = Path("/var/log/libvirt/qemu")
     """Where libvirt writes one log for each domain."""
     tls: TlsFiles

@@ -8,29 +8,31 @@ from collections.abc import Callable
 import msgspec
 
 from hostagent import repeated
-from hostagent.bandwidth import holding_text
 from hostagent.curve import Curve
 from hostagent.departure import departure_of
 from hostagent.driver import JobReading, LibvirtDriver
 from hostagent.journal import Entry, Journal
 from hostagent.ledger import Ledger
 from hostagent.permission import (
-    require_broken,
     require_cancellable,
     require_changeable,
+    require_in_postcopy,
     require_postcopy,
 )
 from hostagent.postcopy import is_half, observed_postcopy
 from hostagent.steering import Steering
 from wire.agent import Job, JobDetail, JobSample, JobState
 from wire.errors import GodwitError
-from wire.migration import MigrationParameters, PostcopyState, Sample, Statistics
+from wire.migration import MigrationParameters, PostcopyState, Statistics
 
 _log = logging.getLogger(__name__)
 
 _SAMPLE_S = 0.25
 _LAST_EVENT_S = 1.0
 """How long libvirt's word about a finished job may come after the end of its call."""
+_ABORTED = "libvirt aborted the migration, as it was asked to"
+_UNEXPLAINED = "libvirt ended the migration while the host agent was away, without a reason"
+"""What an agent says of a job that it took up: the reason went to the call of the one before."""
 
 
 class MigrationJob:
@@ -60,12 +62,11 @@ class MigrationJob:
         self._driver = driver
         self._publish = publish
         self._curve = Curve(entry.log, origin=entry.origin)
-        self._steering = Steering(driver, entry)
+        self._steering = Steering(driver, self._ledger)
         self._call: asyncio.Future[None] | None = None
         self._statistics: Statistics | None = None
         self._completed = asyncio.Event()
         self._wake = asyncio.Event()
-        self._limiting = asyncio.Lock()
         self._aborting: asyncio.Task[None] | None = None
 
     @property
@@ -93,6 +94,7 @@ class MigrationJob:
             self._curve.take_up()
         else:
             self._await_call(call)
+            self._steering.say_what_holds()
         if self._ledger.entry.job.cancel_requested:
             self._abort()
         error = await self._follow()
@@ -138,14 +140,9 @@ class MigrationJob:
         require_changeable(self._ledger.entry, parameters)
         limit_ms, cap = parameters.downtime_limit_ms, parameters.max_bandwidth_bytes_per_s
         if limit_ms is not None:
-            async with self._limiting:
-                await self._driver.limit_downtime(self.job.server_id, limit_ms)
-                self._ledger.put(downtime_limit_ms=limit_ms)
+            await self._steering.limit_downtime(limit_ms)
         if cap is not None:
-            self._ledger.put(max_bandwidth_bytes_per_s=cap)
-            said = holding_text(cap)
-            if said:
-                self._ledger.note(said)
+            self._steering.cap(cap)
         await self._ledger.keep()
         self._wake.set()
 
@@ -169,17 +166,16 @@ class MigrationJob:
         self._wake.set()
 
     async def recover(self) -> None:
-        """Go on with a post-copy whose connection broke; while it is tried, it is not tried twice.
+        """Go on with a post-copy whose connection broke; one that goes on is left alone.
 
         Raises:
-            GodwitError: ``CONFLICT`` if nothing is broken, or ``LIBVIRT``.
+            GodwitError: ``CONFLICT`` if there is no post-copy, or ``LIBVIRT``.
         """
-        require_broken(self._ledger.entry)
-        if self._call is not None:
+        require_in_postcopy(self._ledger.entry)
+        if self.job.postcopy is not PostcopyState.PAUSED or self._call is not None:
             return
         await self._driver.break_off_postcopy(self.job.server_id)
         if self._call is None:
-            self._ledger.note("recovery of post-copy begun")
             self._await_call(
                 self._driver.migrate(departure_of(self._ledger.entry, resumes_postcopy=True))
             )
@@ -205,6 +201,7 @@ class MigrationJob:
                     if self.job.postcopy is PostcopyState.PAUSED:
                         self._ledger.note(f"post-copy not recovered: {error}")
                 else:
+                    self._see_arrival()
                     return ""
             try:
                 reading = await self._driver.read_job(self.job.server_id)
@@ -241,6 +238,12 @@ class MigrationJob:
                 f"the guest runs on {self._ledger.entry.command.target_host_name} by post-copy"
             )
 
+    def _see_arrival(self) -> None:
+        """A recovery may be over before anybody has looked at it."""
+        if self.job.postcopy is PostcopyState.PAUSED:
+            self._ledger.change(postcopy=PostcopyState.ACTIVE)
+            self._ledger.note("post-copy went on")
+
     async def _observe(self, reading: JobReading) -> None:
         entry, postcopy = self._ledger.entry, self.job.postcopy
         if reading.statistics is None or postcopy is PostcopyState.PAUSED:
@@ -266,27 +269,7 @@ class MigrationJob:
             self._ledger.advance(JobState.COPYING_DISKS)
         elif not self._ledger.advance(JobState.COPYING_MEMORY) and new_pass:
             self._ledger.change()
-        await self._steer(sample, new_pass=new_pass)
-
-    async def _steer(self, sample: Sample, *, new_pass: bool) -> None:
-        """Hold the cap, and raise the downtime limit if that lets the migration finish."""
-        entry, cap = self._ledger.entry, self._ledger.entry.max_bandwidth_bytes_per_s
-        try:
-            if cap is not None:
-                await self._steering.hold_cap(cap, memory_copied=sample.pass_number > 0)
-            if new_pass and entry.command.options.quickly_finish:
-                await self._finish_quickly(sample)
-        except GodwitError as error:
-            _log.warning("%s: not steered: %s", self.job.migration_id, error.message)
-
-    async def _finish_quickly(self, sample: Sample) -> None:
-        async with self._limiting:
-            before_ms = self._ledger.entry.downtime_limit_ms
-            raised_ms = await self._steering.finish_quickly(self._ledger.entry, sample)
-            if raised_ms is None:
-                return
-            self._ledger.put(downtime_limit_ms=raised_ms)
-        self._ledger.note(f"downtime limit raised from {before_ms} to {raised_ms} ms")
+        await self._steering.steer(sample, new_pass=new_pass)
 
     def _abort(self) -> None:
         if self._aborting is None:
@@ -303,7 +286,7 @@ class MigrationJob:
         if self._statistics is not None:
             error = ""
         elif stays and not error:
-            error = "libvirt ended the migration while the host agent was away, without a reason"
+            error = _ABORTED if self.job.cancel_requested else _UNEXPLAINED
         statistics = self._curve.final_statistics(self._statistics)
         if statistics is not None:
             self._curve.close(statistics)

@@ -70,14 +70,16 @@ def require_postcopy(entry: Entry) -> None:
         )
 
 
-def require_broken(entry: Entry) -> None:
-    """Refuse to recover what is not broken.
+def require_in_postcopy(entry: Entry) -> None:
+    """Refuse to recover what has no post-copy that could break.
 
     Raises:
         GodwitError: ``CONFLICT``.
     """
-    if entry.job.state is JobState.ENDED or entry.job.postcopy is not PostcopyState.PAUSED:
-        raise _conflict(entry, "needs no recovery: it is in no post-copy that broke off")
+    if entry.job.state is JobState.ENDED:
+        raise _conflict(entry, "has ended: nothing is to be recovered")
+    if entry.job.postcopy not in {PostcopyState.ACTIVE, PostcopyState.PAUSED}:
+        raise _conflict(entry, "is not in post-copy: nothing is to be recovered")
 
 
 def _conflict(entry: Entry, why: str) -> GodwitError:

@@ -247,17 +247,21 @@ class Fleet:
         """A migration's record as it is now."""
         return dict(self._get(f"/v1/migrations/{migration_id}")["migration"])
 
+    def until_state(self, migration_id: str, state: str) -> None:
+        """Wait until a migration is in a state; one that has ended fails the test."""
+
+        def there() -> bool:
+            record = self.migration(migration_id)
+            assert record["state"] not in {"failed", "cancelled", "succeeded"}, record
+            return bool(record["state"] == state)
+
+        eventually(there, within_s=60, what=f"{migration_id} is {state}")
+
     def start_migration(self, name: str, target: str) -> str:
         """Begin a live migration and return its id once memory is being copied."""
         begun = self.ask("server-live-migrate", "--prefer-host", target, name)
         migration_id = str(begun["migration_id"])
-
-        def copying() -> bool:
-            state = self.migration(migration_id)["state"]
-            assert state not in {"failed", "cancelled", "succeeded"}, f"already {state}"
-            return bool(state == "copying_memory")
-
-        eventually(copying, what="copying memory")
+        self.until_state(migration_id, "copying_memory")
         return migration_id
 
     def end_of(self, migration_id: str, *, within_s: float = 120.0) -> dict[str, Any]:

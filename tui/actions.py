@@ -199,7 +199,7 @@ ACTIONS: tuple[Action, ...] = (
         "option('downtime_limit_ms')",
         "l",
         (Place.LIVE,),
-        "downtime limit",
+        "downtime",
         "Type the pause to aim at.",
     ),
     Action(

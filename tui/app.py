@@ -1,10 +1,6 @@
 """The console: one Textual app over the fleet's store."""
 
-import codecs
-import os
-import sys
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from rich.console import RenderableType
 from textual import events, on
@@ -16,7 +12,6 @@ from textual.screen import Screen
 
 from tui.acts import MAKERS, Act, TypedAct, Wanted
 from tui.calls import Refusal, ask
-from tui.client import Client
 from tui.desk import Desk
 from tui.destinations import Destination, UnknownDestinationError, destination
 from tui.messages import ActAnswered, CurveAnswered, FromStream
@@ -34,17 +29,14 @@ from tui.screens.move import ColdDialog, LiveDialog, MoveDialog
 from tui.screens.servers import ServersScreen
 from tui.screens.settle import SettleDialog
 from tui.screens.too_small import TooSmallScreen, too_small
-from tui.settings import Settings
 from tui.themes import THEMES, next_theme
 from tui.views import plan, settling
 from tui.views.leaving import leave_question
-from wire.config import ConfigError
 from wire.fleet import HostView
 from wire.migration import Migration
 
 TICK_S = 0.5
 """What the stream brings is shown twice a second: quick enough to follow, cheap over ssh."""
-GRAPH = "GODWIT_GRAPH"
 
 
 class Console(App[None], inherit_bindings=False):
@@ -327,40 +319,3 @@ class Console(App[None], inherit_bindings=False):
     def get_default_screen(self) -> Screen[None]:
         """An empty screen below all views, never seen."""
         return Screen(id="_default")
-
-
-def graph_style() -> GraphStyle:
-    """Read the wanted style of graphs from ``GODWIT_GRAPH``; ASCII where the terminal has no UTF-8.
-
-    Raises:
-        ConfigError: it names none.
-    """
-    # Textual draws through standard error.
-    encoding = codecs.lookup(getattr(sys.stderr, "encoding", None) or "ascii").name
-    usual = GraphStyle.BRAILLE if encoding.startswith("utf") else GraphStyle.ASCII
-    wanted = os.environ.get(GRAPH) or usual
-    try:
-        return GraphStyle(wanted)
-    except ValueError:
-        known = ", ".join(GraphStyle)
-        raise ConfigError(f"{GRAPH} is {wanted!r}, and should be one of {known}") from None
-
-
-def run(settings: Settings, *, read_only: bool, mouse: bool) -> None:
-    """Open the console and stay until it is left.
-
-    Raises:
-        ConfigError: the token, a TLS file or ``GODWIT_GRAPH`` cannot be used.
-        SystemExit: the console failed.
-    """
-    desk = Desk(
-        client=Client(settings),
-        address=urlsplit(settings.backend_url).netloc,
-        read_only_wanted=read_only,
-        graph=graph_style(),
-    )
-    console = Console(desk)
-    console.run(mouse=mouse)
-    if console.return_code:
-        # Textual has printed what went wrong.
-        sys.exit(console.return_code)

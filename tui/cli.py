@@ -98,9 +98,9 @@ def _open_console(*, read_only: bool, mouse: bool) -> None:
             Exit.BAD_INPUT, "the console needs a terminal; godwit --help lists verbs for scripts"
         )
     # Imported here so that no verb waits for Textual.
-    from tui import app  # noqa: PLC0415
+    from tui import opening  # noqa: PLC0415
 
-    app.run(settings, read_only=read_only, mouse=mouse)
+    opening.run(settings, read_only=read_only, mouse=mouse)
 
 
 _EXPECTED = (

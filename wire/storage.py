@@ -144,7 +144,8 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     names: dict[str, str]
     """Path to NBD export name."""
     digests: dict[str, str] = {}
-    """Path to digest: SHA-256 over the SHA-256 of each 4 MiB, an empty string for one of zeros."""
+    """Path to digest: SHA-256 over one line for each 4 MiB, its SHA-256 in hexadecimal or, for one
+    of zeros, nothing."""
     changed: str = ""
     """Why a copy made of them does not count, in one sentence: the server was started."""
 

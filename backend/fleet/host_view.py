@@ -34,7 +34,7 @@ def host_view(fleet: Fleet, facts: HostFacts, servers: Iterable[ServerView]) -> 
     status, reason = host_status(fleet, facts)
     link = fleet.link(facts.host_id)
     listed = tuple(servers)
-    running = [server for server in listed if server.status in _ON]
+    running = [server for server in listed if _is_on(fleet, server)]
     return HostView(
         facts=facts,
         status=status,
@@ -47,3 +47,9 @@ def host_view(fleet: Fleet, facts: HostFacts, servers: Iterable[ServerView]) -> 
         server_memory_bytes=sum(server.memory_bytes for server in running),
         seen_at_ms=link.seen_at_ms,
     )
+
+
+def _is_on(fleet: Fleet, server: ServerView) -> bool:
+    """Whether a server takes memory; one that begins to move cold is stopped."""
+    moving = fleet.migrations.get(server.migration_id)
+    return server.status in _ON and (moving is None or moving.kind == "live")

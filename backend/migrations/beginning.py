@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun, Occupied
+from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive, NotBegun, Occupied
 from backend.migrations.guests import is_offline
 from backend.migrations.notes import now_ms
 from backend.migrations.outcome import Side, side_of
@@ -119,7 +119,7 @@ async def _make_room(drive: Drive, migration: Migration, ready: _Ready) -> _Read
 
 
 async def truths(drive: Drive, migration: Migration) -> tuple[GuestTruth, GuestTruth]:
-    """What target and source know of the guest; an agent that restarts is asked again.
+    """What target and source know of the guest; a program that restarts is asked again.
 
     Raises:
         NotBegun: one of them does not say, or the migration was cancelled.
@@ -131,7 +131,7 @@ async def truths(drive: Drive, migration: Migration) -> tuple[GuestTruth, GuestT
             there = await drive.target(migration).truth(migration.server_id)
             return there, await drive.source(migration).truth(migration.server_id)
         except GodwitError as error:
-            if error.code is not ErrorCode.AGENT_UNREACHABLE or time.monotonic() > deadline_s:
+            if error.code not in MAY_PASS or time.monotonic() > deadline_s:
                 raise NotBegun(error.message) from None
         await asyncio.sleep(ASK_AGAIN_S)
 

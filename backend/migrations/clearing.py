@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from backend.migrations.drive import ASK_AGAIN_S, Drive
+from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive
 from backend.migrations.guests import is_offline
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import Kept, Migration
@@ -48,7 +48,9 @@ async def clear_target(drive: Drive, migration: Migration, *, generation: int) -
         except GodwitError as error:
             if error.code is ErrorCode.NOT_FOUND:
                 return Cleared()
-            if _hopeless(drive, migration.target_host_id, error, deadline_s):
+            # a libvirtd that was killed ends the half of a guest once it is back
+            ends = error.code is ErrorCode.CONFLICT and time.monotonic() < deadline_s
+            if not ends and _hopeless(drive, migration.target_host_id, error, deadline_s):
                 return _told(migration, migration.target_host_name, error)
         await asyncio.sleep(ASK_AGAIN_S)
 
@@ -90,8 +92,7 @@ async def complete_target(drive: Drive, migration: Migration) -> None:
 
 
 def _hopeless(drive: Drive, host_id: str, error: GodwitError, deadline_s: float) -> bool:
-    """A refusal stays one; an agent or a libvirtd that is started anew answers soon."""
-    if error.code not in {ErrorCode.AGENT_UNREACHABLE, ErrorCode.LIBVIRT}:
+    if error.code not in MAY_PASS:
         return True
     return is_offline(drive.fleet, host_id) or time.monotonic() > deadline_s
 

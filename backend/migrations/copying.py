@@ -27,8 +27,6 @@ _log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
 _QUIET_S = 3.0
-_BROKEN_OFF = {ErrorCode.AGENT_UNREACHABLE, ErrorCode.NOT_FOUND}
-"""NOT_FOUND: the agent was started anew, and forgot what it had been told."""
 
 
 class _Broken(Exception):
@@ -63,8 +61,9 @@ class FilesCopy:
                 job = await self._pulled(export, wanted)
                 await self._compare(wanted, job)
             except GodwitError as error:
-                if error.code not in _BROKEN_OFF:
-                    raise NotBegun(error.message) from None
+                if error.code is not ErrorCode.NOT_FOUND:
+                    self._patience.check_error(error)
+                # else the agent was started anew, and forgot what it had been told
                 reason = error.message
             except _Broken as error:
                 reason = str(error)
@@ -95,7 +94,8 @@ class FilesCopy:
                 raise NotBegun(export.changed)
             if not set(paths) - export.digests.keys():
                 return export
-            self._patience.saw(len(export.digests))
+            # whoever answers is reading: a large file takes its time
+            self._patience.saw(object())
             self._patience.check(f"{self._migration.source_host_name} reads the files for digests")
             await asyncio.sleep(ASK_AGAIN_S)
             export = await self._drive.source(self._migration).exported(self._id)
@@ -166,6 +166,8 @@ class FilesCopy:
     def _progress(self, job: Job | None) -> object:
         samples = self._drive.jobs.samples(self._id)
         left = samples[-1].disk_remaining_bytes if samples else None
+        if left == 0 and self._drive.jobs.quiet_s(self._id) <= _QUIET_S:
+            return object()  # all is there, and the target reads it back
         return left, job.statistics if job else None
 
     async def _compare(self, wanted: tuple[StorageFile, ...], job: Job) -> None:

@@ -231,10 +231,7 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
             "check the guest's disks."
         )
     if judgement.verdict is Verdict.LOST:
-        return (
-            f"Look at libvirt's logs on {source} and {target}; {settle_command(migration)} defines "
-            f"{name} again on HOST, stopped, from the definition that is kept."
-        )
+        return _advice_on_a_loss(migration, halved=bool(_HALVES & {finding.source, finding.target}))
     if judgement.leftover:
         winner, loser = (target, source) if judgement.verdict is Verdict.MOVED else (source, target)
         return f"{settle_command(migration, winner)} ends the paused copy on {loser}."
@@ -246,3 +243,21 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
     if state is MigrationState.CANCELLED:
         return ""
     return advice_for(error)
+
+
+def _advice_on_a_loss(migration: Migration, *, halved: bool) -> str:
+    name, source, target = (
+        migration.server_name,
+        migration.source_host_name,
+        migration.target_host_name,
+    )
+    if halved:
+        # seen with libvirt 9.0: the call in which QEMU died never ends, and holds the domain's lock
+        return (
+            f"{settle_command(migration)} ends the half that is left and keeps {name} stopped; if "
+            f"it cannot be started then, restart libvirtd on {source}, which may hold its lock."
+        )
+    return (
+        f"Look at libvirt's logs on {source} and {target}; {settle_command(migration)} defines "
+        f"{name} again on HOST, stopped, from the definition that is kept."
+    )

@@ -14,6 +14,7 @@ import msgspec
 
 from backend.fleet.known import Fleet
 from backend.leader import Leadership
+from backend.migrations.holding import check_settled, locked, still
 from backend.migrations.notes import merged
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
@@ -63,7 +64,7 @@ class Journal:
                 raise GodwitError(
                     ErrorCode.NOT_FOUND, f"no server has the id {migration.server_id!r} any more"
                 )
-            _check_settled(record, migration)
+            check_settled(record, migration)
             migration = msgspec.structs.replace(migration, generation=record.owner.generation)
             owner = msgspec.structs.replace(
                 record.owner,
@@ -149,7 +150,7 @@ class Journal:
             when, then = [_unchanged(item)], [_put(wanted)]
             server, record = await _persist(self._server, migration.server_id)
             owner = None
-            if server is not None and record is not None and _locked(record, migration):
+            if server is not None and record is not None and locked(record, migration):
                 owner = own(record.owner)
                 when.append(_unchanged(server))
                 then.append(_put_owner(server, record, owner))
@@ -175,7 +176,7 @@ class Journal:
         """
         for _ in range(_BEGIN_TRIES):
             item, record = await self._server(server_id)
-            if item is None or record is None or not _still(record.owner, seen):
+            if item is None or record is None or not still(record.owner, seen):
                 raise GodwitError(
                     ErrorCode.CONFLICT,
                     f"the server {server_id} has just changed hands; look again, then ask again",
@@ -254,37 +255,6 @@ async def _persist(
         except EtcdUnreachable as error:
             _log.warning("journal waits: %s", error.message)
             await asyncio.sleep(_RETRY_S)
-
-
-def _check_settled(record: ServerRecord, migration: Migration) -> None:
-    if record.owner.phase is OwnerPhase.LOST:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
-            f"{record.name} was lost by a migration: no host has it, so it cannot move; "
-            f"godwit server-settle --keep-host HOST {record.name} defines it again",
-        )
-    if record.owner.phase is not OwnerPhase.SETTLED:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
-            f"{record.name} already migrates (migration {record.owner.migration_id}); "
-            "wait for its end or cancel it",
-        )
-    if record.owner.host_id != migration.source_host_id:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
-            f"{record.name} is no longer on {migration.source_host_name}; ask again",
-        )
-
-
-def _locked(record: ServerRecord, migration: Migration) -> bool:
-    owner = record.owner
-    return owner.phase is OwnerPhase.MIGRATING and owner.migration_id == migration.migration_id
-
-
-def _still(owner: Owner, seen: Owner) -> bool:
-    """Whether nobody changed the owner; an agent that finds a lost server changes its phase only."""
-    same = (owner.host_id, owner.generation, owner.migration_id)
-    return same == (seen.host_id, seen.generation, seen.migration_id)
 
 
 def _unchanged(item: KeyValue) -> Condition:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun
+from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive, NotBegun
 from backend.migrations.guests import is_offline
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import Migration
@@ -14,6 +14,9 @@ PATIENCE_S = 600.0
 """Without any progress: a host may boot meanwhile, or a link heal."""
 BOTH_AWAY_S = 60.0
 """While both hosts are offline there is nothing to wait for, save a break of etcd's own link."""
+
+LIBVIRT_PATIENCE_S = 15.0
+"""A libvirtd that was killed is back by then; what libvirt still says then is a refusal."""
 
 ResultT = TypeVar("ResultT")
 
@@ -32,6 +35,17 @@ class Patience:
         if progress != self._progress:
             self._progress = progress
             self._since_s = time.monotonic()
+
+    def check_error(self, error: GodwitError) -> None:
+        """Give up on a refusal, at once or once it can be nothing else.
+
+        Raises:
+            NotBegun: with its text.
+        """
+        waited_s = time.monotonic() - self._since_s
+        stays = error.code is ErrorCode.LIBVIRT and waited_s > LIBVIRT_PATIENCE_S
+        if error.code not in MAY_PASS or stays:
+            raise NotBegun(error.message) from None
 
     def check(self, reason: str) -> None:
         """Give up if it took too long.
@@ -69,8 +83,7 @@ async def insist(
         try:
             return await call()
         except GodwitError as error:
-            if error.code is not ErrorCode.AGENT_UNREACHABLE:
-                raise NotBegun(error.message) from None
+            patience.check_error(error)
             check = patience.check if cancellable else patience.check_time
             check(error.message)
         await asyncio.sleep(ASK_AGAIN_S)

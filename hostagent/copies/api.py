@@ -70,13 +70,13 @@ async def complete(agent: Agent, migration_id: str) -> None:
 @post("/incoming/{migration_id:str}/discard", status_code=200)
 async def discard(agent: Agent, migration_id: str, data: DiscardCommand) -> Discarded:
     """Remove or keep aside what was made here."""
-    return await agent.copies.target.discard(migration_id, data)
+    return await agent.copies.clearing.discard(migration_id, data)
 
 
 @post("/incoming/{migration_id:str}/remove-kept", status_code=204)
 async def remove_kept(agent: Agent, migration_id: str) -> None:
     """Remove what was kept."""
-    await agent.copies.target.remove_kept(migration_id)
+    await agent.copies.clearing.remove_kept(migration_id)
 
 
 @post("/exports", status_code=200)

@@ -5,6 +5,7 @@ started it can command it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -47,38 +48,32 @@ class DaemonProcess(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def alive(self) -> bool:
         """Whether it runs (and is no zombie)."""
-        return _started_ticks(self.pid) == self.started_ticks
+        state, started_ticks = _state(self.pid)
+        return started_ticks == self.started_ticks and state not in "ZX"
 
     def end(self) -> None:
         """Kill it and wait until it is gone. Blocks for a moment."""
-        if not self.alive:
-            return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             watched = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return
-        try:
-            if self.alive:
-                signal.pidfd_send_signal(watched, signal.SIGKILL)
-                select.select([watched], [], [], _END_TIMEOUT_S)
-        except ProcessLookupError:
-            return
-        finally:
-            os.close(watched)
-        try:
-            os.waitpid(self.pid, 0)  # a child of ours; others are reaped by whom they belong to
-        except ChildProcessError:
-            _log.debug("%d is no child of this process", self.pid)
+            try:
+                if self.alive:
+                    signal.pidfd_send_signal(watched, signal.SIGKILL)
+                    select.select([watched], [], [], _END_TIMEOUT_S)
+            finally:
+                os.close(watched)
+        if _state(self.pid) == ("Z", self.started_ticks):
+            with contextlib.suppress(ChildProcessError):  # one of an earlier agent: init reaps it
+                os.waitpid(self.pid, 0)
 
 
-def _started_ticks(pid: int) -> int:
-    """When a process began, in clock ticks since boot; 0 if there is none or it is a zombie."""
+def _state(pid: int) -> tuple[str, int]:
+    """State letter of a process, and when it began in clock ticks since boot; 0 if none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return 0
+        return "X", 0
     fields = stat.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])
+    return fields[0], int(fields[19])
 
 
 class Daemon:
@@ -164,4 +159,4 @@ def _spawn(monitor: socket.socket, errors: IO[bytes]) -> DaemonProcess:
         start_new_session=True,
     )
     child.returncode = 0  # it may outlive us: Python shall neither wait for it nor warn
-    return DaemonProcess(pid=child.pid, started_ticks=_started_ticks(child.pid))
+    return DaemonProcess(pid=child.pid, started_ticks=_state(child.pid)[1])

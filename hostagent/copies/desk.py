@@ -10,13 +10,16 @@ import msgspec
 
 from hostagent.config import AgentConfig
 from hostagent.copies import domains
+from hostagent.copies.clearing import Clearing
 from hostagent.copies.healing import Healing
 from hostagent.copies.pulls import Pulls
+from hostagent.copies.room import Room
 from hostagent.copies.source import Source
 from hostagent.copies.target import Target
 from hostagent.driver import LibvirtDriver, NoSuchServer
 from hostagent.inventory import Inventory
 from hostagent.ownership import Ownership
+from hostagent.postcopy import HALF, HALF_BROKEN
 from wire.agent import GuestTruth, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
@@ -47,8 +50,12 @@ class Copies:
         self._ownership = ownership
         self.pulls = Pulls(config, publish=publish)
         self.source = Source(config, driver, inventory, ownership)
-        self.target = Target(config, driver, inventory, ownership, self.pulls)
-        self._healing = Healing(etcd, ownership, self.source, self.target)
+        room = Room(config, driver, inventory, ownership, self.pulls)
+        self.clearing = Clearing(room)
+        self.target = Target(room, self.clearing)
+        self._healing = Healing(
+            etcd, room, source=self.source, target=self.target, clearing=self.clearing
+        )
         self._due = asyncio.Event()
 
     async def load(self) -> None:
@@ -104,7 +111,8 @@ class Copies:
         """
         await self._ownership.require_gone(server_id, command.generation, host_id=self._host_id())
         truth = await self._driver.truth(server_id)
-        if truth.job_active:
+        # half of a guest keeps its job for ever once the other half is gone
+        if truth.job_active and truth.state_detail not in {HALF, HALF_BROKEN}:
             raise GodwitError(
                 ErrorCode.CONFLICT,
                 f"the server {server_id} has a migration under way here: cancel that first",

@@ -6,14 +6,17 @@ nobody can say how it ended, is left alone.
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
+from hostagent.copies.clearing import Clearing
 from hostagent.copies.incoming import IncomingRecord
 from hostagent.copies.leaving import Outgoing
+from hostagent.copies.room import Room
 from hostagent.copies.source import Source
 from hostagent.copies.target import Target
-from hostagent.ownership import Ownership
 from wire.errors import GodwitError
 from wire.etcd import Etcd
 from wire.fleet import OwnerPhase, ServerRecord
@@ -27,27 +30,31 @@ _log = logging.getLogger(__name__)
 class Healing:
     """Settles what is left of migrations that are over."""
 
-    def __init__(self, etcd: Etcd, ownership: Ownership, source: Source, target: Target) -> None:
+    def __init__(
+        self, etcd: Etcd, room: Room, *, source: Source, target: Target, clearing: Clearing
+    ) -> None:
         self._etcd = etcd
-        self._ownership = ownership
+        self._room = room
+        self._ownership = room.ownership
         self._source = source
         self._target = target
+        self._clearing = clearing
 
     async def run_once(self, host_id: str) -> bool:
         """Look at everything once; False if something could not be settled yet."""
         done = True
-        for migration_id, record in (await self._target.all()).items():
+        for migration_id, record in (await self._room.all()).items():
             if not record.kept:
                 done &= await self._tried(self._arrival(migration_id, record, host_id))
         for migration_id, outgoing in (await self._source.outgoing()).items():
             done &= await self._tried(self._departure(migration_id, outgoing, host_id))
         return done
 
-    async def _tried(self, settling: "asyncio.Future[None] | object") -> bool:
+    async def _tried(self, settling: Coroutine[Any, Any, None]) -> bool:
         try:
-            await settling  # type: ignore[misc]  # a coroutine of this class
-        except GodwitError as error:
-            _log.warning("not settled yet: %s", error.message)
+            await settling
+        except (GodwitError, OSError) as error:
+            _log.warning("not settled yet: %s", error)
             return False
         return True
 
@@ -56,28 +63,26 @@ class Healing:
         migration = await self._ended(migration_id, server)
         if migration is None:
             return
-        if server is not None and server.owner.host_id == host_id:
-            _log.info("%s: %r has come here", migration_id, server.name)
+        came = server is not None and server.owner.host_id == host_id
+        if came or migration.state is MigrationState.SUCCEEDED:
+            _log.info("%s: %r has come here", migration_id, record.command.server_name)
             await self._target.complete(migration_id)
             return
         _log.info("%s: %r has not come", migration_id, record.command.server_name)
-        keep = (
-            migration.state is not MigrationState.SUCCEEDED
-            and migration.options.keep_dest_guest_on_failed
-        )
+        keep = migration.options.keep_dest_guest_on_failed
         command = DiscardCommand(
             server_id=record.command.server_id,
             generation=record.command.generation if server is None else server.owner.generation,
             keep=keep,
             job_record=msgspec.json.encode(migration).decode() if keep else "",
         )
-        await self._target.discard(migration_id, command)
+        await self._clearing.discard(migration_id, command)
 
     async def _departure(self, migration_id: str, outgoing: Outgoing, host_id: str) -> None:
         server = await self._ownership.record(outgoing.server_id)
-        if await self._ended(migration_id, server) is None or server is None:
+        if await self._ended(migration_id, server) is None:
             return
-        if server.owner.host_id == host_id:
+        if server is None or server.owner.host_id == host_id:
             await self._source.forget(migration_id)
             return
         if server.owner.phase is OwnerPhase.SETTLED:
@@ -112,5 +117,5 @@ def _forgotten(migration_id: str, server: ServerRecord | None) -> Migration:
         server_name="" if server is None else server.name,
         source_host_id="",
         source_host_name="",
-        state=MigrationState.SUCCEEDED,
+        state=MigrationState.FAILED,
     )

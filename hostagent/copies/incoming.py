@@ -62,7 +62,7 @@ class Refused(GodwitError):
 
 
 def place_files(
-    command: PrepareCommand, pools: Iterable[StoragePool], *, host_name: str
+    command: PrepareCommand, pools: Iterable[StoragePool], *, host_name: str, nvram_dir: str
 ) -> tuple[ArrivingFile, ...]:
     """Find a place for each file, and see whether all of them fit. Blocks, and makes nothing.
 
@@ -70,15 +70,27 @@ def place_files(
         Refused: a pool is missing or shared, a foreign file is in the way, or space is short.
     """
     pools = tuple(pools)
+    for file in command.files:
+        _require_own_folder(file, nvram_dir)
     placed = [_place(command, file, pools, host_name) for file in command.files]
     _require_space(command, placed, host_name)
     return tuple(placed)
 
 
+def _require_own_folder(file: StorageFile, nvram_dir: str) -> None:
+    """Nothing is written outside of pools but UEFI variables, and these where they belong."""
+    where = PurePosixPath(file.path)
+    outside = file.role is FileRole.NVRAM and not file.pool_name
+    if where.name in {"", ".."} or (outside and str(where.parent) != nvram_dir):
+        raise Refused(
+            f"{file.path} is no place for a server's file here: use {nvram_dir} or a pool"
+        )
+
+
 def _place(
     command: PrepareCommand, file: StorageFile, pools: tuple[StoragePool, ...], host_name: str
 ) -> ArrivingFile:
-    if file.role is FileRole.NVRAM:
+    if file.role is FileRole.NVRAM and not file.pool_name:
         path = file.path
     else:
         pool = _pool(file, pools, host_name)

@@ -1,6 +1,7 @@
 """Small JSON files that outlive the agent, one for each migration."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -28,7 +29,10 @@ class Records(Generic[RecordT]):
         path = self._path(migration_id)
         fresh = path.with_suffix(".new")
         fresh.touch(mode=0o600)
-        fresh.write_bytes(msgspec.json.encode(record))
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(record))
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave an empty file in its place
         fresh.replace(path)
 
     def read(self, migration_id: str) -> RecordT | None:

@@ -15,7 +15,7 @@ from hostagent.inventory import Inventory
 from hostagent.journal import check_migration_id
 from hostagent.ownership import Ownership
 from hostagent.pools import holding_pool
-from wire.agent import GuestTruth
+from wire.agent import GuestTruth, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostFacts, PowerState
 from wire.storage import Export, ExportCommand, FileRole, ReleaseCommand, ServerStorage
@@ -55,8 +55,10 @@ class Source:
         if described is None:
             raise NoSuchServer(server_id)
         pools = self._facts().pools
+        nvram_dir = str(self._config.nvram_dir)
         looking = in_thread(
-            lambda: server_storage(described, server_id, pools), name=f"storage {server_id}"
+            lambda: server_storage(described, server_id, pools, nvram_dir=nvram_dir),
+            name=f"storage {server_id}",
         )
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT_S):
@@ -90,8 +92,15 @@ class Source:
                 f"{min(foreign)} is no file of {storage.name!r}: only a server's own files are "
                 "opened for other hosts",
             )
-        await asyncio.to_thread(self._note, command.migration_id, storage)
-        return await self.exports.start(command, storage.name)
+        try:
+            await asyncio.to_thread(self._note, command.migration_id, storage)
+            return await self.exports.start(command, storage.name)
+        except OSError as error:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"the files of {storage.name!r} cannot be opened: {error.filename}: "
+                f"{error.strerror}",
+            ) from None
 
     def _note(self, migration_id: str, storage: ServerStorage) -> None:
         local = [one for one in storage.files if one.owned and not one.shared]
@@ -104,6 +113,16 @@ class Source:
             nvram_path=nvram[0] if nvram else "",
         )
         self._outgoing.write(migration_id, outgoing)
+
+    async def note_departure(self, command: MigrateCommand) -> None:
+        """Remember which files a running server leaves behind, should this host be away then.
+
+        Raises:
+            GodwitError: ``NOT_FOUND`` or ``LIBVIRT``.
+        """
+        check_migration_id(command.migration_id)
+        storage = await self.storage(command.server_id)
+        await asyncio.to_thread(self._note, command.migration_id, storage)
 
     async def exported(self, migration_id: str) -> Export:
         """An export as it is now.
@@ -122,7 +141,11 @@ class Source:
         record = self.exports.find(migration_id)
         if record.export.port:
             truth = await self._driver.truth(record.command.server_id)
-            if truth.state is not PowerState.SHUT_OFF:
+            if truth.state is PowerState.ABSENT:
+                self.exports.mark_changed(
+                    migration_id, f"{record.server_name!r} was removed while it was copied"
+                )
+            elif truth.state is not PowerState.SHUT_OFF:
                 self.exports.server_started(record.command.server_id)
             await self.exports.check(migration_id)
         return await self.exports.close(migration_id)

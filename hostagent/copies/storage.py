@@ -88,9 +88,16 @@ def _resolved(handle: libvirt.virConnect, drive: domain_xml.Source) -> domain_xm
 
 
 def server_storage(
-    described: Described, server_id: str, pools: Iterable[StoragePool]
+    described: Described, server_id: str, pools: Iterable[StoragePool], *, nvram_dir: str
 ) -> ServerStorage:
-    """Look at every file. Blocks: one ``qemu-img`` for each image that is not raw."""
+    """Look at every file. Blocks: one ``qemu-img`` for each image that is not raw.
+
+    Args:
+        described: what libvirt tells.
+        server_id: of the server.
+        pools: this host's.
+        nvram_dir: libvirt's folder of UEFI variables.
+    """
     name, _ = domain_xml.name_and_id(described.definition)
     pools = tuple(pools)
     used = used_paths(described.other_drives)
@@ -115,7 +122,13 @@ def server_storage(
         refusals += [_refusal(drive, one, pools) for one in found]
     nvram = domain_xml.nvram_path(described.definition)
     if nvram and Path(nvram).exists():
-        files.append(_measured(nvram, FileRole.NVRAM, owned=nvram not in used))
+        variables = _measured(nvram, FileRole.NVRAM, pools=pools, owned=nvram not in used)
+        files.append(variables)
+        if not variables.pool_name and str(PurePosixPath(nvram).parent) != nvram_dir:
+            refusals.append(
+                f"{name!r} has its UEFI variables in {nvram}: move them to {nvram_dir} or into a "
+                "storage pool"
+            )
     return ServerStorage(
         server_id=server_id,
         name=name,

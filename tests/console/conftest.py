@@ -302,10 +302,24 @@ def make_fleet(role: Role = Role.OPERATOR) -> FleetSnapshot:
 def make_candidates() -> list[Candidate]:
     """Two hosts that fit and one that does not."""
 
+    values = {
+        "cpu_model": ("Intel(R) Xeon(R) CPU E5-2650 v2 @ 2.60GHz",) * 2,
+        "microcode": ("0x42e", "0x42e"),
+        "kernel": ("6.1.0-28-amd64", "6.1.0-28-amd64"),
+        "memory": ("256 MiB", "21 GiB"),
+    }
+
     def verdicts(**reasons: str) -> tuple[FilterVerdict, ...]:
+        others = {"microcode": "0x428", "kernel": "6.1.0-26-amd64"}
         names = ("online", "not_source", "cpu_model", "microcode", "kernel", "memory", "storage")
         return tuple(
-            FilterVerdict(filter=name, passed=name not in reasons, reason=reasons.get(name, ""))
+            FilterVerdict(
+                filter=name,
+                passed=name not in reasons,
+                reason=reasons.get(name, ""),
+                wanted=values.get(name, ("", ""))[0],
+                found=others[name] if name in reasons else values.get(name, ("", ""))[1],
+            )
             for name in names
         )
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tui.app import graph_style
+from tui.opening import graph_style
 from tui.plot import GraphStyle
 from wire.config import ConfigError
 

@@ -34,14 +34,14 @@ async def pilot(open_console, settled):
 
 async def test_targets_that_fit_come_first_and_the_others_say_why_not(pilot):
     assert isinstance(pilot.app.screen, LiveDialog)
-    assert "web-2 moves away from kvm-02" in text_of(pilot, "#intention")
+    assert "web-2 leaves kvm-02 while it runs" in text_of(pilot, "#intention")
     rows = text_of(pilot, "#targets").splitlines()[1:]
     assert [row.split("  ")[0] for row in rows] == ["best: kvm-05", "kvm-05", "kvm-02", "kvm-03"]
     assert "2 reasons: microcode 0x42e on kvm-01" in rows[3]
 
 
 async def test_the_verdicts_are_those_of_the_target_under_the_cursor(pilot):
-    assert "passed: online" in text_of(pilot, "#verdicts")
+    assert "✔ online" in text_of(pilot, "#verdicts")
     await pilot.press("G")
     await pilot.pause()
     shown = text_of(pilot, "#verdicts")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.console.scenes import SCENES
 from wire.console import Role
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -13,9 +14,15 @@ VIEWS = {
     "servers": ["2", "j"],
     "migrations": ["3"],
     "targets": ["2", "G", "M", "G"],
+    "targets_skipped": ["2", "G", "M", "c", "n", "f", "G"],
+    "targets_cold": ["2", "j", "j", "j", "M"],
     "question": ["2", "G", "M", "enter"],
+    "question_options": ["2", "G", "M", *"cntfd", "G", "enter"],
+    "entry": ["2", "G", "M", "b", *"100"],
+    "cap": ["3", "enter", "B", *"50"],
     "servers_of_a_host": ["enter"],
     "help": ["2", "question_mark"],
+    "help_migration": ["3", "enter", "question_mark"],
 }
 
 
@@ -60,6 +67,24 @@ def test_recorded_migration(open_console, matches, replayed, samples, size):
 def test_recorded_failure(open_console, matches, cut_link, replay, size):
     replay(cut_link)
     assert matches(open_console(), size, ["3", "enter"])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("scene", ["cold", "live_disks", "postcopy", "halted", "kept"])
+def test_scene(open_console, matches, client, scene, size):
+    SCENES[scene](client)
+    assert matches(open_console(), size, ["3", "enter"])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_settling(open_console, matches, client, size):
+    SCENES["doubt"](client)
+    assert matches(open_console(), size, ["2", "S"])
+
+
+def test_widest(open_console, matches, client):
+    SCENES["live_disks"](client)
+    assert matches(open_console(), (250, 60), ["3", "enter"])
 
 
 def test_smallest(open_console, matches):

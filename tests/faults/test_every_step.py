@@ -122,7 +122,7 @@ def check_end(fleet: Any, kind: str, name: str, record: dict[str, Any]) -> None:
     shown = fleet.show(name)
     assert shown["host_name"] == here
     assert local_files(fleet, here, name), record
-    assert local_files(fleet, elsewhere, name) == {}, record
+    assert local_files(fleet, elsewhere, name) == {}, (record["outcome"], record["notes"], record)
     if kind == "cold":
         assert shown["status"] == "ready"
         assert fleet.running_on(name) == []

@@ -77,8 +77,7 @@ def test_a_sparse_local_disk_moves_whole_and_only_its_data_crosses_the_link(flee
 def test_max_bandwidth_caps_the_copy(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True, storage="local", data_mb=40)
     begun = fleet.ask("server-migrate", "--max-bandwidth-mb", "8", "--prefer-host", TARGET, name)
-    while fleet.migration(begun["migration_id"])["state"] != "copying_disks":
-        time.sleep(0.05)
+    fleet.until_state(begun["migration_id"], "copying_disks")
     rates = []
     received, at = fleet.lab.link_bytes(TARGET).received_bytes, time.monotonic()
     while fleet.migration(begun["migration_id"])["state"] == "copying_disks":
@@ -96,8 +95,7 @@ def test_a_copy_is_cancelled_in_its_middle_and_leaves_nothing(fleet: Any):
     before = files(fleet, SOURCE, name)
     fleet.limit_links("100mbit")
     begun = fleet.ask("server-migrate", "--prefer-host", TARGET, name)
-    while fleet.migration(begun["migration_id"])["state"] != "copying_disks":
-        time.sleep(0.05)
+    fleet.until_state(begun["migration_id"], "copying_disks")
     assert fleet.show(name)["status"] == "migrating"
     assert fleet.godwit("server-cancel-live-migrate", name).returncode == 0
     record = fleet.end_of(begun["migration_id"])

@@ -137,8 +137,7 @@ def test_the_downtime_limit_is_300_ms_unless_told_otherwise(fleet: Any, limit_ms
     name = hot_server(fleet)
     option = [] if limit_ms == 300 else ["--downtime-limit-ms", str(limit_ms)]
     begun = fleet.ask("server-live-migrate", *option, "--prefer-host", TARGET, name)
-    while fleet.migration(begun["migration_id"])["state"] != "copying_memory":
-        time.sleep(0.1)
+    fleet.until_state(begun["migration_id"], "copying_memory")
     assert fleet.lab.virsh(SOURCE, f"migrate-getmaxdowntime {name}").strip() == str(limit_ms)
     fleet.godwit("server-cancel-live-migrate", name)
     assert fleet.end_of(begun["migration_id"])["state"] == "cancelled"
@@ -193,11 +192,10 @@ def test_a_paused_server_moves_and_stays_paused(fleet: Any):
 @pytest.mark.parametrize("keep", [False, True], ids=["removed", "kept"])
 def test_keep_dest_guest_leaves_what_a_failed_move_made(fleet: Any, *, keep: bool):
     name = fleet.add_server(SOURCE, storage="local", data_mb=24)
-    fleet.limit_links("100mbit")
+    fleet.limit_links("40mbit")
     option = ["--keep-dest-guest-on-failed"] if keep else []
     begun = fleet.ask("server-live-migrate", *option, "--prefer-host", TARGET, name)
-    while fleet.migration(begun["migration_id"])["state"] != "copying_disks":
-        time.sleep(0.1)
+    fleet.until_state(begun["migration_id"], "copying_disks")
     time.sleep(1)
     fleet.kill_program(TARGET, "libvirtd")
     record = fleet.end_of(begun["migration_id"])
@@ -238,7 +236,7 @@ def test_the_guides_example_without_a_number_means_no_cap(fleet: Any):
     ]
     done = fleet.godwit("server-live-migrate", *options, name)
     assert done.returncode == 0, done.stderr
-    assert "not" in done.stderr
+    assert "--max-bandwidth-mb without a number means no cap" in done.stderr
     record = fleet.end_of(done.stdout.strip())
     assert record["options"]["max_bandwidth_bytes_per_s"] is None
     assert record["options"]["quickly_finish"]

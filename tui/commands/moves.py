@@ -52,7 +52,8 @@ def _print_begun(begun: Migration, *, as_json: bool) -> None:
         print_json(begun)
         return
     click.echo(begun.migration_id)
-    target = begun.target_host_name or "a host that the scheduler chooses"
+    chosen = begun.target_host_name or begun.options.prefer_host
+    target = chosen or "a host that the scheduler chooses"
     narrate(
         f"{begun.server_name} moves from {begun.source_host_name} to {target}; "
         f"see it with: godwit migration-show {begun.migration_id}"

@@ -62,7 +62,9 @@ def _changed_text(migration: Migration) -> str:
 
 
 def _postcopy_text(migration: Migration) -> str:
-    return "" if migration.postcopy is PostcopyState.NOT else migration.postcopy.value
+    if migration.postcopy is PostcopyState.NOT:
+        return ""
+    return "used" if migration.state is MigrationState.SUCCEEDED else migration.postcopy.value
 
 
 def _notes_text(migration: Migration) -> str:

@@ -97,7 +97,7 @@ class Question(Dialog[bool]):
         self._remark = remark
         self._facts = facts
         self._page = Page(id="sentence")
-        self._page.more = True
+        self._page.more = "j"
 
     def body(self) -> Iterator[Widget]:
         """The sentence, and under it what else is to be known before yes is said."""

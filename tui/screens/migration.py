@@ -54,7 +54,7 @@ class MigrationScreen(Frame):
         self.migration_id = migration_id
         self.curves = Lines(id="curves")
         self.report = Page(id="report")
-        self.report.more = True
+        self.report.more = "j"
         self._fetched_at = -1
 
     def body(self) -> Iterator[Widget]:

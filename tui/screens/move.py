@@ -21,6 +21,7 @@ from tui.screens.entry import Entry
 from tui.screens.frame import keys
 from tui.views import candidates, options, plan
 from tui.widgets.lines import Lines
+from tui.widgets.page import Page
 from tui.widgets.table import Table
 from wire.fleet import Candidate, ServerView
 from wire.migration import Migration, MigrationOptions
@@ -51,12 +52,11 @@ class MoveDialog(Dialog[Migration]):
     DEFAULT_CSS = """
     MoveDialog > #box { width: 120; height: 94%; max-height: 40; }
     MoveDialog #intention { height: 1; }
-    MoveDialog #targets { height: 1fr; margin: 1 0 0 0; }
-    MoveDialog #verdicts { height: 40%; border-top: solid $rule; }
+    MoveDialog #targets { margin: 1 0 0 0; }
+    MoveDialog #verdicts { height: 1fr; border-top: solid $rule; }
     MoveDialog #options { border-top: solid $rule; }
     MoveDialog.-low > #box { height: 100%; }
     MoveDialog.-low #targets { margin: 0; }
-    MoveDialog.-low #verdicts { height: 30%; }
     """
 
     def __init__(self, desk: Desk, server: ServerView) -> None:
@@ -66,6 +66,8 @@ class MoveDialog(Dialog[Migration]):
         self._table: Table[candidates.Target] = Table(
             Listing(candidates.columns(desk.glyphs)), id="targets", sortable=False
         )
+        self._verdicts = Page(id="verdicts")
+        self._verdicts.more = "^d"
         self._option_lines = Lines(id="options")
         self._said: list[Line] = []
         self._asking = False
@@ -76,7 +78,7 @@ class MoveDialog(Dialog[Migration]):
         """What for, the targets, the verdicts on the one under the cursor, and the options."""
         yield Lines(id="intention")
         yield self._table
-        yield Lines(id="verdicts")
+        yield self._verdicts
         yield self._option_lines
 
     def on_mount(self) -> None:
@@ -91,6 +93,7 @@ class MoveDialog(Dialog[Migration]):
         # the rule above takes a line
         self._option_lines.styles.height = options.option_rows(self.place, self.room) + 1
         self._show_options()
+        self.call_after_refresh(self._show_verdicts)
 
     def action_ask_again(self) -> None:
         """Ask for the candidates as they are now; not while a migration is being begun."""
@@ -115,7 +118,12 @@ class MoveDialog(Dialog[Migration]):
             self._say(event.answer.sentence, Tone.BAD)
             return
         self._said = []
-        self._table.take(candidates.targets(event.answer))
+        rows = candidates.targets(event.answer)
+        # a line for the titles; the verdicts get the rest
+        height = self.app.size.height
+        most = 3 if height < _NARROW else height * 2 // 5
+        self._table.styles.height = min(len(rows) + 1, most)
+        self._table.take(rows)
         self._table.resort()
         self._show_verdicts()
 
@@ -140,6 +148,7 @@ class MoveDialog(Dialog[Migration]):
     def target_moved(self) -> None:
         """Show the verdicts on another target."""
         self._said = []
+        self._verdicts.move("first")
         self._show_verdicts()
 
     @on(Table.Opened)
@@ -148,8 +157,11 @@ class MoveDialog(Dialog[Migration]):
         self.action_choose()
 
     def action_move(self, motion: Motion) -> None:
-        """Move the cursor."""
-        self._table.move(motion)
+        """Move the cursor, or with the keys for half a page the verdicts."""
+        if motion in {"half_down", "half_up"}:
+            self._verdicts.move("page_down" if motion == "half_down" else "page_up")
+        else:
+            self._table.move(motion)
 
     def action_option(self, field: str) -> None:
         """Turn an option, or ask for its number; the targets are asked again if they may differ."""
@@ -215,7 +227,7 @@ class MoveDialog(Dialog[Migration]):
         target = self._table.cursor_row
         if target is not None:
             lines += candidates.verdict_lines(target, self.room, self.desk.glyphs)
-        self.query_one("#verdicts", Lines).show(lines)
+        self._verdicts.put(lines)
 
 
 class LiveDialog(MoveDialog):

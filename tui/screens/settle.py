@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
@@ -54,6 +55,11 @@ class SettleDialog(Dialog[HostView]):
         lines = settling.doubt(self._server, self._last, self.room)
         self._doubt.styles.height = len(lines)
         self._doubt.show(lines)
+
+    @on(Table.Opened)
+    def host_opened(self) -> None:
+        """Choose by mouse what enter chooses."""
+        self.action_choose()
 
     def action_move(self, motion: Motion) -> None:
         """Move the cursor."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tui.listing import Column, natural
-from tui.paint import Line, Span, Tone, wrap
+from tui.paint import Line, Span, Tone, cut, pad, wrap
 from tui.views.glyphs import Glyphs
 from wire.fleet import Candidate, FilterVerdict
 
@@ -114,29 +114,34 @@ def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
     if target.candidate is None:
         return wrap("No host passes every filter; the rows below say why.", width, Tone.WARN)
     lines: list[Line] = []
-    for each in target.candidate.verdicts:
+    verdicts = target.candidate.verdicts
+    for each in verdicts:
         if not each.passed:
-            text = f"{glyphs.bad} {each.reason or each.filter}"
-            lines += wrap(text, width, Tone.WARN)
-    for each in target.skipped:
-        lines += wrap(f"{glyphs.warn} skipped: {each.reason}", width, Tone.WARN)
+            lines += wrap(f"{glyphs.bad} {each.reason or each.filter}", width, Tone.WARN)
     if target.candidate.risk:
         lines += wrap(f"{glyphs.warn} risk: {target.candidate.risk}", width, Tone.STRONG)
+    for each in target.skipped:
+        lines += wrap(f"{glyphs.warn} skipped: {each.reason}", width, Tone.WARN)
     skipped = {each.filter for each in target.skipped}
-    passed = [
-        _value(each)
-        for each in target.candidate.verdicts
-        if each.passed and each.filter not in skipped
-    ]
+    passed = [each for each in verdicts if each.passed and each.filter not in skipped]
     if passed:
-        lines += wrap(f"{glyphs.fits} passed: {', '.join(passed)}", width, Tone.GOOD)
+        lines.append(_columns("  PASSED", "WANTED", "FOUND", width, Tone.DIM))
+    for each in passed:
+        name = f"{glyphs.fits} {each.filter}"
+        lines.append(_columns(name, each.wanted, each.found, width, Tone.GOOD))
     return lines
 
 
-def _value(verdict: FilterVerdict) -> str:
-    """A filter that passed, with the values that it compared: ``microcode (0x42e)``."""
-    if not verdict.wanted and not verdict.found:
-        return verdict.filter
-    if verdict.wanted == verdict.found or not verdict.found:
-        return f"{verdict.filter} ({verdict.wanted})"
-    return f"{verdict.filter} (wanted {verdict.wanted or '-'}, found {verdict.found})"
+_NAME_WIDTH = 20
+
+
+def _columns(name: str, wanted: str, found: str, width: int, tone: Tone) -> Line:
+    """A filter that passed, and the values that it compared; equal ones stand there once."""
+    room = width - _NAME_WIDTH
+    half = room // 2
+    if wanted == found:
+        values = cut(f"= {wanted}", room) if wanted else ""
+    else:
+        values = f"{pad(wanted, half - 1)} {cut(found, half)}".rstrip()
+    value_tone = Tone.DIM if tone is Tone.DIM else Tone.PLAIN
+    return Span(pad(name, _NAME_WIDTH), tone), Span(values, value_tone)

@@ -88,11 +88,9 @@ def _remaining_title(history: History, glyphs: Glyphs) -> Line:
 
 def _rate_title(history: History, glyphs: Glyphs) -> Line:
     dirty, bandwidth = history.dirty, history.bandwidth
-    cap = history.cap_bytes_per_s
-    capped = [Span(f"   cap {rate_text(cap)}", Tone.STRONG)] if cap else []
     if history.subject == "disks":
         carried = rate_text(int(bandwidth[-1][1])) if bandwidth else "-"
-        return Span(f"{glyphs.rule} disk rate {carried}", Tone.RIVAL), *capped
+        return (Span(f"{glyphs.rule} disk rate {carried}", Tone.RIVAL),)
     rate = rate_text(int(dirty[-1][1])) if dirty else "not known in pass 1"
     carried = rate_text(int(bandwidth[-1][1])) if bandwidth else "-"
     spans = [
@@ -101,9 +99,10 @@ def _rate_title(history: History, glyphs: Glyphs) -> Line:
     ]
     if dirty and bandwidth:
         ratio = dirty[-1][1] / bandwidth[-1][1]
-        verdict = "" if history.ended else f": {_verdict(ratio)}"
+        settled = history.ended or (history.last is not None and history.last.postcopy)
+        verdict = "" if settled else f": {_verdict(ratio)}"
         spans.append(Span(f"   ratio {ratio:.2f}{verdict}"))
-    return (*spans, *capped)
+    return tuple(spans)
 
 
 def _verdict(ratio: float) -> str:

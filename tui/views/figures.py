@@ -58,11 +58,19 @@ def figures(history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
         return _disk_figures(history)
     if last is None:
         return [("downtime limit", Span(f"{history.downtime_limit_ms} ms"))]
+    if last.postcopy:
+        left, whole = bytes_text(last.memory_remaining_bytes), bytes_text(last.memory_total_bytes)
+        return [
+            ("to fetch", Span(f"{left} of {whole}")),
+            ("sent", Span(bytes_text(last.memory_processed_bytes))),
+            *_cap(history),
+        ]
     found = [
         ("expected downtime", _expected(last, history.fits_bytes, glyphs)),
         ("limit", Span(f"{last.downtime_limit_ms} ms")),
         ("throttle", Span(f"{last.throttle_percent} %")),
         ("sent", Span(bytes_text(last.memory_processed_bytes))),
+        *_cap(history),
     ]
     if last.disk_total_bytes:
         remaining = bytes_text(last.disk_remaining_bytes)
@@ -73,11 +81,14 @@ def figures(history: History, glyphs: Glyphs) -> list[tuple[str, Span]]:
 def _disk_figures(history: History) -> list[tuple[str, Span]]:
     left, total = history.left_bytes, history.total_bytes
     if left is None:
-        return []
-    return [
-        ("copied", Span(f"{bytes_text(total - left)} of {bytes_text(total)}")),
-        ("left", Span(bytes_text(left))),
-    ]
+        return _cap(history)
+    copied = Span(f"{bytes_text(total - left)} of {bytes_text(total)}")
+    return [("copied", copied), *_cap(history)]
+
+
+def _cap(history: History) -> list[tuple[str, Span]]:
+    cap = history.cap_bytes_per_s
+    return [("cap", Span(rate_text(cap), Tone.STRONG))] if cap else []
 
 
 def note_lines(notes: Sequence[Note], width: int) -> list[Line]:

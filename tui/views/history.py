@@ -101,8 +101,11 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fits_bytes(self) -> int:
-        """How much the link carries within the downtime limit now; 0 while nobody knows."""
-        if self.subject == "disks":
+        """How much the link carries within the downtime limit now; 0 while nobody knows.
+
+        After a switch to post-copy nothing has to fit any more.
+        """
+        if self.subject == "disks" or (self.last is not None and self.last.postcopy):
             return 0
         rates = self.bandwidth
         return int(rates[-1][1] * self.downtime_limit_ms / 1000) if rates else 0
@@ -141,9 +144,7 @@ def history_of(migration: Migration, samples: Sequence[Sample]) -> History:
 
 def is_of_disks(sample: Sample) -> bool:
     """Whether a sample was taken before memory began to be copied."""
-    return bool(sample.disk_total_bytes) and not (
-        sample.memory_processed_bytes or sample.memory_remaining_bytes
-    )
+    return not sample.pass_number and bool(sample.disk_total_bytes)
 
 
 def _since(sample: Sample, begun_ms: int) -> Sample:

@@ -10,8 +10,8 @@ from tui.formats.units import mebibytes, rate_text
 from tui.paint import Line, Span, Tone, length
 from wire.migration import MigrationOptions
 
-_CELL = 26
-"""Cells of the longest option, and two between them."""
+_CELL = 24
+"""Cells of the longest option, and one between them: three fit into a terminal of 80."""
 _DEFAULT = MigrationOptions()
 
 CHECKS = frozenset({"skip_cpu_check", "skip_kernel_check"})
@@ -23,7 +23,7 @@ def option_lines(options: MigrationOptions, place: Place, width: int) -> list[Li
     cells = [
         _cell(action.key_text, action.label, field, options) for field, action in options_at(place)
     ]
-    across = max(1, (width + 2) // _CELL)
+    across = max(1, (width + 1) // _CELL)
     rows = -(-len(cells) // across)
     return [_joined(cells[row::rows]) for row in range(rows)]
 

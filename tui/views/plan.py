@@ -32,13 +32,13 @@ def why_no_move(server: ServerView) -> str:
 
 def intention(server: ServerView, kind: Kind) -> Line:
     """What the dialog is for, in one sentence."""
-    how = {"live": "while it runs", "cold": "while it is stopped"}[kind]
+    how = " while it runs" if kind == "live" else ", stopped"
     if server.status is ServerStatus.SUSPEND:
-        how = "suspended as it is"
+        how = ", suspended"
     return line(
-        Span(f"{kind.title()} migration  ", Tone.TAB),
+        Span(f" {kind.title()} migration ", Tone.TAB),
         Span(f"  {server.name}", Tone.TITLE),
-        f" moves away from {server.host_name} {how}. Where to?",
+        f" leaves {server.host_name}{how}. Where to?",
     )
 
 
@@ -61,6 +61,10 @@ def facts(server: ServerView, kind: Kind, target: Target, options: MigrationOpti
     """What will happen, what deviates from the usual, and how to stop it."""
     found = [("copies", Span(_copies(server, kind)))]
     found += _live(server, options) if kind == "live" else _cold(server, options)
+    if _local_disks(server):
+        arrived = f"once it {'runs' if kind == 'live' else 'is'} on {_place(target)}"
+        gone = f"its local disks on {server.host_name} are deleted {arrived}"
+        found.append(("at the end", Span(gone)))
     cap = options.max_bandwidth_bytes_per_s
     if cap is not None:
         found.append(("cap", Span(f"{rate_text(cap)} in all", Tone.STRONG)))
@@ -87,12 +91,19 @@ def _place(target: Target) -> str:
     return target.candidate.host_name if target.candidate else "the best host"
 
 
+def _local_disks(server: ServerView) -> list[Disk]:
+    """The disks that have to be copied."""
+    return [each for each in _images(server) if not each.shared]
+
+
+def _images(server: ServerView) -> list[Disk]:
+    return [each for each in server.disks if each.source and each.device in {"disk", "lun"}]
+
+
 def _copies(server: ServerView, kind: Kind) -> str:
-    disks = [each for each in server.disks if each.source and each.device in {"disk", "lun"}]
-    local = [each for each in disks if not each.shared]
-    shared = [each.target for each in disks if each.shared]
+    shared = [each.target for each in _images(server) if each.shared]
     parts = [f"{bytes_text(server.memory_bytes)} of memory"] if kind == "live" else []
-    parts += [_disk(each) for each in local]
+    parts += [_disk(each) for each in _local_disks(server)]
     if not parts:
         parts.append("the definition only")
     stay = f"; {', '.join(shared)} on shared storage stays" if shared else ""

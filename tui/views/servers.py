@@ -133,4 +133,4 @@ def _targets(server: ServerView) -> str:
     if server.status is ServerStatus.UNKNOWN:
         return "nowhere while nobody knows how it is"
     kind = "cold" if server.status is ServerStatus.READY else "live"
-    return f"nowhere {kind}; M shows why, host by host"
+    return f"nowhere {kind}: no host passes every filter"

@@ -7,15 +7,25 @@ from tui.views.glyphs import Glyphs, host_span
 from wire.fleet import HostView, ServerStatus, ServerView
 from wire.migration import Migration
 
+_VERB = "server-settle"
+"""The backend names this verb where a person must decide."""
+_DONE = "settled"
+"""How the note begins that the backend adds to the last migration then."""
+
 
 def in_doubt(server: ServerView, last: Migration | None) -> bool:
-    """Whether a person must decide: the state is not known, or the last migration asks for it."""
+    """Whether a person must decide: the backend says so of the server or of its last migration.
+
+    A server that is unknown because its host is silent is not in doubt: nothing can be settled
+    before the host answers.
+    """
     if server.migration_id:
         return False
-    if server.status in {ServerStatus.UNKNOWN, ServerStatus.MIGRATE_FAILED}:
+    if server.status is ServerStatus.MIGRATE_FAILED or _VERB in server.status_reason:
         return True
-    told = f"{server.status_reason} {last.advice if last else ''}"
-    return "settle" in told.lower() and last is not None and last.state.ended
+    if last is None or not last.state.ended or _VERB not in last.advice:
+        return False
+    return not any(note.text.startswith(_DONE) for note in last.notes)
 
 
 def doubt(server: ServerView, last: Migration | None, width: int) -> list[Line]:
@@ -29,7 +39,7 @@ def doubt(server: ServerView, last: Migration | None, width: int) -> list[Line]:
     known = [server.status_reason]
     if last is not None and last.state.ended:
         known += [last.outcome, last.advice]
-    for each in known:
+    for each in dict.fromkeys(known):
         if each:
             lines += wrap(each, width, Tone.WARN)
     return lines
@@ -44,9 +54,9 @@ def columns(server: ServerView, last: Migration | None, glyphs: Glyphs) -> list[
         if key == server.host_id:
             parts.append("owner")
         if last is not None and key == last.source_host_id:
-            parts.append("source of the last migration")
+            parts.append("source of the last move")
         if last is not None and key == last.target_host_id:
-            parts.append("its target")
+            parts.append("target of the last move")
         return Span(", ".join(parts) or "-", Tone.STRONG if parts else Tone.DIM)
 
     def order(host: HostView) -> tuple[bool, object]:

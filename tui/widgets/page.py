@@ -13,8 +13,8 @@ class Page(Lines):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._text: Sequence[Line] = ()
-        self.more = False
-        """Whether the last line in sight says how many follow; a help page needs none."""
+        self.more = ""
+        """The key for more: the last line in sight says how many follow. A help page needs none."""
         self._top = 0
 
     @property
@@ -48,5 +48,5 @@ class Page(Lines):
         shown = list(self._text[self._top : self._top + height])
         hidden = len(self._text) - self._top - height
         if self.more and hidden > 0 and height > 1:
-            shown[-1] = line(Span(f"… {hidden + 1} more lines, j", Tone.DIM))
+            shown[-1] = line(Span(f"… {hidden + 1} more lines, {self.more}", Tone.DIM))
         self.show(shown)

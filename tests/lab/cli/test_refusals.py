@@ -25,7 +25,7 @@ def test_a_target_equal_to_the_source(operator, add_known, unchanged):
     spec = add_known()
     with unchanged():
         sentence = operator.refused(1, "server-live-migrate", "--prefer-host", "kvm-01", spec.name)
-    assert f"kvm-01 is where {spec.name} runs" in sentence
+    assert f"{spec.name} is on kvm-01 already" in sentence
 
 
 def test_a_stopped_server(operator, add_known, unchanged):
@@ -33,7 +33,7 @@ def test_a_stopped_server(operator, add_known, unchanged):
     with unchanged():
         sentence = operator.refused(1, "server-live-migrate", spec.name, "--wait")
     assert spec.name in sentence
-    assert "needs a running server" in sentence
+    assert "needs it running or paused; use server-migrate" in sentence
 
 
 def test_a_host_that_does_not_fit_is_refused_with_both_values(operator, add_known, unchanged):

@@ -1,9 +1,12 @@
 """What an agent publishes is what its host is."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from wire.fleet import HealthValue, HostFacts, HostMeters, ServerFacts
+from wire.agent import CpuComparison, CpuQuestion
+from wire.fleet import HealthValue, HostFacts, HostMeters, PowerState, ServerFacts
 from wire.keys import DEFINITIONS, FACTS, HEALTH
 
 pytestmark = pytest.mark.lab
@@ -21,6 +24,8 @@ def test_facts_are_the_hosts_own(lab, agents, etcd):
         assert facts.libvirt_cpu_model in lab.virsh(host, "capabilities")
         assert "qemu" in facts.virt_types
         assert "pc" in facts.machine_types
+        # QEMU runs as root on the lab's hosts
+        assert facts.postcopy is Path("/proc/sys/vm/unprivileged_userfaultfd").exists()
         assert {pool.name: pool.shared for pool in facts.pools} == {"shared": True, "local": False}
         stored = etcd.get(FACTS + facts.host_id)
         published = msgspec.json.decode(stored.value, type=HostFacts)
@@ -112,3 +117,66 @@ def test_each_change_of_a_server_is_told(lab, agents, new_server, listen, until,
             f"the wish after {verb} is recorded",
             within_s=8,
         )
+
+
+def test_a_server_tells_what_a_host_needs_to_take_it(lab, agents, new_server, until):
+    _, server_id = new_server(memory_mb=64, storage="mixed")
+    agent = agents("kvm-01")
+
+    def facts() -> ServerFacts:
+        return next(each for each in agent.snapshot().servers if each.server_id == server_id)
+
+    until(lambda: facts().state is PowerState.RUNNING, "it runs")
+    assert (facts().architecture, facts().nvram_path, facts().passthrough) == ("x86_64", "", ())
+    assert "<model" in facts().cpu_xml
+    assert [disk.backing_paths for disk in facts().disks] == [(), ()]
+    question = CpuQuestion(
+        cpu_xml=facts().cpu_xml,
+        architecture=facts().architecture,
+        machine=facts().machine,
+        virt_type=facts().virt_type,
+    )
+    asked = ("/v1/cpu-comparison", question, CpuComparison)
+    assert agents("kvm-02").post(*asked).compatible
+    demanding = msgspec.structs.replace(
+        question,
+        cpu_xml="<cpu mode='custom' match='exact'><model>qemu64</model>"
+        "<feature policy='require' name='avx512f'/></cpu>",
+        virt_type="qemu",
+    )
+    refused = agent.post("/v1/cpu-comparison", demanding, CpuComparison)
+    assert (refused.compatible, refused.missing_features) == (False, ("avx512f",))
+    unknown = msgspec.structs.replace(demanding, cpu_xml="<cpu><model>Nonsense</model></cpu>")
+    refused = agent.post("/v1/cpu-comparison", unknown, CpuComparison)
+    assert (refused.compatible, refused.error) == (
+        False,
+        "internal error: Unknown CPU model Nonsense",
+    )
+
+
+def test_a_stopped_servers_chain_and_snapshots(lab, agents, new_server, until):
+    spec, server_id = new_server(memory_mb=64, storage="local", stopped=True)
+    agent = agents("kvm-01")
+    base = f"/var/lib/libvirt/images/{spec.name}.img"
+    overlay = f"{base}.overlay"
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, overlay]
+    assert lab.execute("kvm-01", *create).returncode == 0
+    xml = lab.virsh("kvm-01", f"dumpxml --inactive {spec.name}")
+    changed = xml.replace(base, overlay).replace("type='raw'", "type='qcow2'")
+    inside = lab.folders.local("kvm-01") / "changed.xml"
+    inside.write_text(changed)
+    lab.virsh("kvm-01", "define /var/lib/libvirt/images/changed.xml")
+    inside.unlink()
+
+    def facts() -> ServerFacts:
+        return next(each for each in agent.snapshot().servers if each.server_id == server_id)
+
+    until(lambda: [disk.backing_paths for disk in facts().disks] == [(base,)], "the chain is read")
+    lab.virsh("kvm-01", f"snapshot-create-as {spec.name} before-update")
+    lab.virsh("kvm-01", f"start {spec.name}")
+    until(lambda: facts().snapshot_names == ("before-update",), "the snapshot is told")
+    until(lambda: facts().state is PowerState.RUNNING, "it runs")
+    assert [disk.backing_paths for disk in facts().disks] == [(base,)]
+    lab.virsh("kvm-01", f"snapshot-delete {spec.name} before-update --metadata")
+    lab.virsh("kvm-01", f"destroy {spec.name}")
+    (lab.folders.local("kvm-01") / f"{spec.name}.img.overlay").unlink()

@@ -29,6 +29,7 @@ BASE = StorageFile(path="/l/base.img", role=FileRole.BACKING, file_bytes=4, owne
 SHARED = StorageFile(path="/shared/web-1.img", role=FileRole.DISK, shared=True)
 AWAY = GodwitError(ErrorCode.AGENT_UNREACHABLE, "no answer")
 NO_LIBVIRT = GodwitError(ErrorCode.LIBVIRT, "libvirt says no")
+REFUSED = GodwitError(ErrorCode.CONFLICT, "that is refused")
 
 
 class Crash(BaseException):
@@ -213,8 +214,8 @@ def resync(stage) -> None:
     ("host", "name"), [one for one in CALLS if one[1] not in {"release", "complete"}]
 )
 async def test_a_refusal_at_any_step_leaves_the_source_as_it_was(local, host, name):
-    getattr(local, host).before[name] = once(NO_LIBVIRT)
-    assert_stayed(local, await run(local), "libvirt says no")
+    getattr(local, host).before[name] = once(REFUSED)
+    assert_stayed(local, await run(local), "that is refused")
 
 
 @pytest.mark.parametrize("name", ["release", "complete"])
@@ -224,13 +225,18 @@ async def test_once_the_target_owns_it_a_short_fault_is_waited_for(local, name):
     assert_moved(local, await run(local))
 
 
-@pytest.mark.parametrize(
-    ("host", "name"),
-    CALLS,
-)
-async def test_an_agent_that_is_away_for_a_moment_is_waited_for(local, host, name):
-    getattr(local, host).before[name] = once(AWAY)
+@pytest.mark.parametrize("error", [AWAY, NO_LIBVIRT])
+@pytest.mark.parametrize(("host", "name"), CALLS)
+async def test_a_program_that_is_away_for_a_moment_is_waited_for(local, host, name, error):
+    getattr(local, host).before[name] = once(error)
     assert_moved(local, await run(local))
+
+
+@pytest.mark.parametrize(("host", "name"), [("there", "prepare"), ("there", "define")])
+async def test_what_libvirt_says_for_long_is_a_refusal(local, monkeypatch, host, name):
+    monkeypatch.setattr("backend.migrations.patience.LIBVIRT_PATIENCE_S", 1.0)
+    getattr(local, host).before[name] = raises(NO_LIBVIRT)
+    assert_stayed(local, await run(local), "libvirt says no")
 
 
 async def test_a_copy_that_breaks_off_goes_on(local):
@@ -452,10 +458,10 @@ async def test_what_the_source_cannot_give_is_refused_before_anything_is_copied(
 
 async def test_a_target_that_cannot_be_cleared_is_told_of(local, monkeypatch):
     monkeypatch.setattr("backend.migrations.clearing.CLEAR_PATIENCE_S", 0.5)
-    local.there.before["pull"] = raises(NO_LIBVIRT)
+    local.there.before["pull"] = raises(REFUSED)
     local.there.before["discard"] = raises(AWAY)
     final = await run(local)
-    assert (final.state, final.error) == (MigrationState.FAILED, "libvirt says no")
+    assert (final.state, final.error) == (MigrationState.FAILED, "that is refused")
     assert "kvm-02 may still hold files" in final.notes[-1].text
 
 

@@ -226,3 +226,13 @@ def test_what_a_person_has_to_set_right_names_the_command_that_does(source, targ
     assert f"godwit server-settle --keep-host {host} db-1" in final.advice
     assert "virsh" not in final.advice
     assert "/godwit/" not in final.advice
+
+
+def test_a_guest_lost_in_post_copy_says_how_it_was_lost_and_what_may_hold_it():
+    final = ended(RUNNING, finding(Side.SHUT_OFF, Side.POSTCOPY_FAILED, patient=False), None, ())
+    assert final.state is MigrationState.FAILED
+    assert final.outcome == (
+        "db-1 is lost: it ran in post-copy with half of its memory on each of kvm-01 and kvm-02, "
+        "and one half is gone"
+    )
+    assert "restart libvirtd on kvm-01" in final.advice

@@ -20,7 +20,7 @@ from backend.scheduler.move import Move
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, HostPolicy, HostStatus, PowerState, ServerStatus
-from wire.migration import Migration, MigrationOptions, MigrationState
+from wire.migration import Migration, MigrationOptions, MigrationState, PostcopyState
 
 COMPARISONS = Comparisons(Agents({}, context=ssl.create_default_context(), token="t"))
 
@@ -166,6 +166,39 @@ def test_a_migration_stalls_only_under_way_and_while_its_source_is_silent(two):
     two.fleet.link("host-1").seen_at_ms = 0
     assert "not heard since this backend started" in stalled_reason(two.fleet, moving)
     assert stalled_reason(two.fleet, migration_of(two, MigrationState.FAILED)) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, False),
+        ({"kind": "cold"}, True),
+        ({"postcopy": PostcopyState.ACTIVE}, True),
+    ],
+)
+def test_a_silent_target_stalls_what_needs_it(two, changes, told):
+    moving = migration_of(two, MigrationState.COPYING_DISKS, **changes)
+    assert stalled_reason(two.fleet, moving) == ""
+    two.fleet.link("host-2").connected = False
+    assert ("kvm-02 does not answer" in stalled_reason(two.fleet, moving)) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "status", "running"),
+    [
+        ("cold", MigrationState.PREPARING, ServerStatus.START_MIGRATE, 0),
+        ("cold", MigrationState.COPYING_DISKS, ServerStatus.MIGRATING, 0),
+        ("live", MigrationState.PREPARING, ServerStatus.START_MIGRATE, 1),
+        ("live", MigrationState.COPYING_DISKS, ServerStatus.LIVE_MIGRATING, 1),
+    ],
+)
+def test_words_and_counts_follow_the_kind_of_move(two, kind, state, status, running):
+    two.add_record(two.server, two.hosts[0], migration_id="m1")
+    two.fleet.put_migration("m1", migration_of(two, state, kind=kind))
+    publisher = Publisher(two.fleet, Jobs(), Broadcaster("1"), COMPARISONS)
+    publisher.flush()
+    assert publisher.servers[two.server.server_id].status is status
+    assert publisher.hosts["host-1"].running_server_count == running
 
 
 def test_published_views_say_that_a_migration_stalls_and_that_it_goes_on(two):

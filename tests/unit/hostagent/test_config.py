@@ -40,6 +40,7 @@ def test_what_is_left_out_has_its_usual_value(tmp_path):
     assert config.agent_url == "https://192.0.2.11:8600"
     assert config.state_dir == Path("/var/lib/godwit")
     assert (config.lease_ttl_s, config.libvirt_uri) == (10, "qemu:///system")
+    assert config.nbd_port_range == range(49300, 49400)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ def test_what_is_left_out_has_its_usual_value(tmp_path):
         ("ab" * 32, "secret", "$.token_sha256"),
         ('["images"]', '"images"', "$.shared_pools"),
         ("shared_pools", "shared_pool", "shared_pool"),
+        ("[tls]", 'nbd_ports = "all"\n[tls]', "$.nbd_ports"),
         ("[tls]", "lease_ttl_s = 1\n[tls]", "$.lease_ttl_s"),
         ('address = "192.0.2.11"', "", "address"),
     ],

@@ -125,3 +125,45 @@ def test_which_pool_holds_a_disk(source, pool_name, expected):
     pools = (pool("dir", "/pool/"), pool("ceph", "rbd"))
     found = holding_pool(pools, source=source, pool_name=pool_name)
     assert (found.name if found else None) == expected
+
+
+def test_what_a_definition_tells_of_the_hosts_that_could_have_it():
+    xml = """
+    <domain type='kvm'>
+      <os>
+        <type arch='x86_64' machine='q35'>hvm</type>
+        <nvram template='/usr/share/OVMF/OVMF_VARS.fd'>/nvram/web.fd</nvram>
+      </os>
+      <cpu mode='custom' match='exact'>
+        <model fallback='forbid'>Haswell</model>
+        <feature policy='require' name='avx2'/>
+      </cpu>
+    </domain>"""
+    found = parse_definition(xml)
+    assert (found.architecture, found.nvram_path) == ("x86_64", "/nvram/web.fd")
+    assert found.cpu_xml == (
+        '<cpu mode="custom" match="exact"><model fallback="forbid">Haswell</model>'
+        '<feature policy="require" name="avx2" /></cpu>'
+    )
+    source = xml.replace("/nvram/web.fd", "<source file='/nvram/new.fd'/>")
+    assert parse_definition(source).nvram_path == "/nvram/new.fd"
+    assert parse_definition("<domain/>").cpu_xml == ""
+
+
+def test_the_chain_below_a_disk():
+    below = "<backingStore type='{}'><source {}='{}'/>"
+    chain = (
+        below.format("file", "file", "/pool/base.qcow2")
+        + below.format("block", "dev", "/dev/vg/root")
+        + "<backingStore/></backingStore></backingStore>"
+    )
+    xml = "<domain><devices><disk type='file'>{}<target dev='vda'/></disk></devices></domain>"
+    (one,) = parse_definition(xml.format(chain)).disks
+    assert (one.backing_known, one.disk.backing_paths) == (
+        True,
+        ("/pool/base.qcow2", "/dev/vg/root"),
+    )
+    (alone,) = parse_definition(xml.format("<backingStore/>")).disks
+    assert (alone.backing_known, alone.disk.backing_paths) == (True, ())
+    (unknown,) = parse_definition(xml.format("")).disks
+    assert (unknown.backing_known, unknown.disk.backing_paths) == (False, ())

@@ -2,7 +2,12 @@
 
 import pytest
 
-from hostagent.facts import dotted_version, notably_different, parse_cpuinfo
+from hostagent.facts import (
+    dotted_version,
+    may_use_userfaultfd,
+    notably_different,
+    parse_cpuinfo,
+)
 from hostagent.meters import CpuTimes, busy_percent
 
 CPUINFO = """\
@@ -49,3 +54,19 @@ def test_busy_share_between_two_readings():
     before = CpuTimes(busy_ns=100, idle_ns=900)
     assert busy_percent(before, CpuTimes(busy_ns=125, idle_ns=975)) == 25.0
     assert busy_percent(before, before) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sysctl", "qemu_conf", "may"),
+    [
+        ("1\n", "", True),
+        ("0\n", "", False),
+        ("0\n", '#user = "root"\n', False),
+        ("0\n", 'dynamic_ownership = 1\nuser = "root"\n', True),
+        ("0\n", "user = '+0'", True),
+        ("0\n", 'user = "libvirt-qemu"\n', False),
+        ("", 'user = "root"\n', False),
+    ],
+)
+def test_who_may_catch_page_faults(sysctl, qemu_conf, may):
+    assert may_use_userfaultfd(sysctl, qemu_conf) is may

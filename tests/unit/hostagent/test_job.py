@@ -6,6 +6,7 @@ import asyncio
 import pytest
 
 from hostagent.calls import LibvirtRefused, LibvirtSilent
+from hostagent.departure import Departure
 from hostagent.domain import State
 from hostagent.driver import JobReading
 from hostagent.job import MigrationJob
@@ -14,7 +15,7 @@ from hostagent.statistics import final_statistics
 from wire.agent import GuestTruth, Job, JobSample, JobState, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
-from wire.migration import MigrationOptions
+from wire.migration import MigrationOptions, PostcopyState
 
 COMMAND = MigrateCommand(
     migration_id="m1",
@@ -27,6 +28,8 @@ COMMAND = MigrateCommand(
     options=MigrationOptions(downtime_limit_ms=250),
 )
 RUNS = State(power=PowerState.RUNNING, detail="booted")
+SENT = State(power=PowerState.PAUSED, detail="post-copy")
+CUT = State(power=PowerState.PAUSED, detail="post-copy failed")
 
 
 def stats(elapsed_ms: int, iteration: int, sent: int) -> dict[str, int]:
@@ -53,6 +56,8 @@ class ScriptedDriver:
         self.stays = stays
         self.aborts: list[object] = []
         self.aborted = 0
+        self.resumed: list[asyncio.Future[None]] = []
+        self.postcopies = 0
 
     async def read_job(self, server_id: str) -> JobReading | None:
         assert server_id == "s1"
@@ -74,6 +79,18 @@ class ScriptedDriver:
             raise answer
         self.aborted += answer is True
         return answer
+
+    async def start_postcopy(self, server_id: str) -> None:
+        assert server_id == "s1"
+        self.postcopies += 1
+
+    async def break_off_postcopy(self, server_id: str) -> None:
+        assert server_id == "s1"
+
+    def migrate(self, departure: Departure) -> asyncio.Future[None]:
+        assert departure.resumes_postcopy
+        self.resumed.append(asyncio.get_running_loop().create_future())
+        return self.resumed[-1]
 
 
 @pytest.fixture
@@ -171,6 +188,51 @@ async def test_states_only_go_forward(start, told):
     states = [event.state for event in told if isinstance(event, Job)]
     order = list(JobState)
     assert states == sorted(states, key=order.index)
+
+
+def in_postcopy(state: State) -> JobReading:
+    return JobReading(state=state, statistics=stats(900, 2, 900))
+
+
+async def test_a_post_copy_that_broke_is_recovered_as_often_as_it_takes(start, tmp_path):
+    driver = ScriptedDriver(stats(10, 1, 10), stays=True)
+    job, call, task = start(driver)
+    await until(lambda: job.job.state is JobState.COPYING_MEMORY)
+    await job.switch_to_postcopy()
+    await job.switch_to_postcopy()
+    assert (driver.postcopies, job.job.postcopy) == (1, PostcopyState.ASKED)
+    driver.answers = [in_postcopy(SENT)]
+    await until(lambda: job.job.postcopy is PostcopyState.ACTIVE)
+    await job.recover()
+    assert driver.resumed == []
+
+    driver.answers = [in_postcopy(CUT)]
+    call.set_exception(LibvirtRefused("internal error: client socket is closed", 1))
+    await until(lambda: job.job.postcopy is PostcopyState.PAUSED)
+    # no job of libvirt's does not end it either
+    driver.answers = [JobReading(state=CUT, statistics=None)]
+    await job.recover()
+    await job.recover()
+    (first,) = driver.resumed
+    first.set_exception(LibvirtRefused("no route to host", 38))
+    await until(lambda: job.job.notes[-1].text == "post-copy not recovered: no route to host")
+    assert job.job.state is JobState.COPYING_MEMORY
+    (kept,) = await Journal(tmp_path).read_all()
+    assert kept.job.postcopy is PostcopyState.PAUSED
+
+    await job.recover()
+    driver.answers, driver.stays = [in_postcopy(SENT)], False
+    await until(lambda: job.job.postcopy is PostcopyState.ACTIVE)
+    driver.resumed[1].set_result(None)
+    job.completed(final_statistics({**stats(9_000, 2, 9_000), "downtime": 40}))
+    await task
+    assert (job.job.state, job.job.error) == (JobState.ENDED, "")
+    assert [note.text for note in job.job.notes] == [
+        "the guest runs on kvm-02 by post-copy",
+        "post-copy broke off: internal error: client socket is closed",
+        "post-copy not recovered: no route to host",
+        "post-copy goes on",
+    ]
 
 
 async def test_a_full_disk_does_not_stop_a_migration(start, tmp_path):

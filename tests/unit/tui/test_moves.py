@@ -96,6 +96,16 @@ def test_options_that_do_not_go_together_are_refused(options, sentence, fleet, c
     assert fleet.changed == []
 
 
+def test_a_target_that_was_wanted_is_named_before_it_is_scheduled(fleet, capsys):
+    fleet.migrations["m-1"] = msgspec.structs.replace(
+        fleet.migrations["m-1"],
+        target_host_name="",
+        options=MigrationOptions(prefer_host="kvm-02"),
+    )
+    assert run(["server-live-migrate", "--prefer-host", "kvm-02", "web-1"]) == 0
+    assert "web-1 moves from kvm-01 to kvm-02;" in capsys.readouterr().err
+
+
 def test_a_risk_is_told_when_the_migration_begins(fleet, capsys):
     risk = "web-1 would lose the CPU feature pcid on kvm-03"
     fleet.migrations["m-1"] = msgspec.structs.replace(fleet.migrations["m-1"], risk=risk)

@@ -33,7 +33,9 @@ MIB = 1 << 20
 class ColdMove:
     """One migration of a stopped server between two hosts."""
 
-    def __init__(self, lab, agents, hold, name, server_id, *, source="kvm-01", target="kvm-02"):
+    def __init__(
+        self, lab, agents, hold, name, server_id, *, source="kvm-01", target="kvm-02"
+    ) -> None:
         self.lab, self.hold = lab, hold
         self.name, self.server_id = name, server_id
         self.source_name, self.target_name = source, target
@@ -125,7 +127,7 @@ class ColdMove:
             return 0
         return samples[-1].disk_total_bytes - samples[-1].disk_remaining_bytes
 
-    def copy(self, **options) -> Job:
+    def copy(self, **options: object) -> Job:
         """Prepare, open and pull to the end."""
         incoming = self.prepare()
         self.pull(incoming, self.export(), **options)
@@ -174,7 +176,7 @@ class ColdMove:
         )
         return self.source.post(f"/v1/servers/{self.server_id}/release", command, GuestTruth)
 
-    def discard(self, **fields) -> Discarded:
+    def discard(self, **fields: object) -> Discarded:
         command = DiscardCommand(server_id=self.server_id, generation=self.generation, **fields)
         return self.target.post(f"/v1/incoming/{self.id}/discard", command, Discarded)
 
@@ -200,7 +202,7 @@ def local_disk(lab: Lab) -> Callable[..., Path]:
 
     def write(name: str, size_mib: int, *pieces: tuple[int, int], host: str = "kvm-01") -> Path:
         path = lab.folders.local(host) / f"{name}.img"
-        dice = random.Random(name)
+        dice = random.Random(name)  # noqa: S311 - the same bytes in every run
         with path.open("r+b") as image:
             for offset, length in pieces:
                 image.seek(offset * MIB)
