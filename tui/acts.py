@@ -45,6 +45,10 @@ def abort(_: Store, migration: Migration) -> Wanted:
     name, source = migration.server_name, migration.source_host_name
     if _runs_there(migration):
         return f"{name} already runs on {migration.target_host_name}: post-copy has no way back"
+    if _is_late(migration):
+        return (
+            f"{name} is already switching over to {migration.target_host_name}: too late to abort"
+        )
     target = migration.target_host_name or "its target"
     stays = f"{name} stays on {source} as it is, and {target} drops what it received."
     return Act(

@@ -63,6 +63,7 @@ def server_view(fleet: Fleet, record: ServerRecord, targets: tuple[str, ...]) ->
     """Put a server's view together; ``targets`` are the names of hosts it may go to now."""
     now = standing(fleet, record)
     owner = fleet.facts.get(record.owner.host_id)
+    report = owner_report(fleet, record)  # beside the record's it tells how much is in use
     return ServerView(
         server_id=record.server_id,
         name=record.name,
@@ -72,7 +73,7 @@ def server_view(fleet: Fleet, record: ServerRecord, targets: tuple[str, ...]) ->
         host_name=owner.name if owner else record.owner.host_id,
         vcpu_count=record.vcpu_count,
         memory_bytes=record.memory_bytes,
-        disks=record.disks,
+        disks=report.disks if report is not None else record.disks,
         storage=storage_kind(record.disks),
         target_host_names=targets,
         migration_id=record.owner.migration_id,

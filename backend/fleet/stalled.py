@@ -5,7 +5,7 @@ import time
 from backend.fleet.host_view import host_status
 from backend.fleet.known import Fleet
 from wire.fleet import HostStatus
-from wire.migration import Migration, PostcopyState
+from wire.migration import Migration
 
 _MINUTES_FROM_S = 120
 
@@ -13,14 +13,12 @@ _MINUTES_FROM_S = 120
 def stalled_reason(fleet: Fleet, migration: Migration) -> str:
     """Say that a host which has to work on a migration under way does not answer, since when.
 
-    Of a live migration that is the source, in post-copy the target too; of a cold one both. Empty
-    when they do, or when the migration has ended. The answer changes as time passes.
+    Empty when both do, or when the migration has ended. The answer changes as time passes.
     """
     if migration.state.ended:
         return ""
     reason = _silence(fleet, migration.source_host_id, migration.source_host_name)
-    both = migration.kind == "cold" or migration.postcopy is not PostcopyState.NOT
-    if both and migration.target_host_id:
+    if migration.target_host_id:
         there = _silence(fleet, migration.target_host_id, migration.target_host_name)
         reason = "; ".join(part for part in (reason, there) if part)
     return reason

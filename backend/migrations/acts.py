@@ -63,7 +63,7 @@ class Acts:
             GodwitError: BAD_REQUEST; NOT_FOUND; CONFLICT; the agent's refusal.
         """
         known = self._under_way(migration_id)
-        check_parameters(known.kind, parameters)
+        check_parameters(known, parameters)
         job = self._drive.jobs.latest(migration_id)
         if job is not None and job.state is not JobState.ENDED:
             command = ParametersCommand(

@@ -8,7 +8,7 @@ from backend.migrations.choice import unreported
 from backend.scheduler.state import cannot_move
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import OwnerPhase, ServerRecord, ServerStatus
-from wire.migration import MigrationOptions, MigrationParameters
+from wire.migration import Migration, MigrationOptions, MigrationParameters
 
 LONGEST_DOWNTIME_MS = 2_000_000
 """QEMU's own bound of ``downtime-limit``."""
@@ -53,8 +53,8 @@ def check_options(kind: Literal["live", "cold"], options: MigrationOptions) -> N
         )
 
 
-def check_parameters(kind: Literal["live", "cold"], parameters: MigrationParameters) -> None:
-    """Refuse a change of nothing, of what this kind has not, or out of its bounds.
+def check_parameters(migration: Migration, parameters: MigrationParameters) -> None:
+    """Refuse a change of nothing, of what this migration has not, or out of its bounds.
 
     Raises:
         GodwitError: BAD_REQUEST.
@@ -64,12 +64,18 @@ def check_parameters(kind: Literal["live", "cold"], parameters: MigrationParamet
     _check_bandwidth(parameters.max_bandwidth_bytes_per_s)
     if parameters.downtime_limit_ms is None:
         return
-    if kind == "cold":
+    if migration.kind == "cold":
         raise _bad(
             f"downtime_limit_ms is {parameters.downtime_limit_ms}, and a cold migration has no "
             "downtime to limit: its server is stopped"
         )
     _check_downtime("downtime_limit_ms", parameters.downtime_limit_ms)
+    options = migration.options
+    if options.quickly_finish and parameters.downtime_limit_ms > options.downtime_bound_ms:
+        raise _bad(
+            f"downtime_limit_ms is {parameters.downtime_limit_ms}, above downtime_bound_ms, the "
+            f"{options.downtime_bound_ms} ms that this migration was begun with"
+        )
 
 
 def check_movable(fleet: Fleet, record: ServerRecord, kind: Literal["live", "cold"]) -> None:

@@ -124,7 +124,7 @@ def _no_target(name: str, judged: tuple[Candidate, ...]) -> str:
         return f"{name} has nowhere to go: {common[0]}"
     told = [one.reasons[0] for one in others[:_REASONS_TOLD]]
     more = len(others) - len(told)
-    rest = f"; and {more} more hosts" if more > 0 else ""
+    rest = f"; and {more} more {'host' if more == 1 else 'hosts'}" if more > 0 else ""
     return f"{name} has nowhere to go: {'; '.join(told)}{rest}"
 
 

@@ -23,7 +23,7 @@ from backend.migrations.scheduling import schedule
 from wire.agent import GuestTruth, JobCommand
 from wire.errors import GodwitError
 from wire.fleet import PowerState
-from wire.migration import Migration, MigrationState
+from wire.migration import Migration, MigrationState, Statistics
 from wire.storage import DefineCommand, Incoming, PrepareCommand, ServerStorage, StorageFile
 
 _log = logging.getLogger(__name__)
@@ -154,10 +154,17 @@ class ColdRunner:
             final.source_host_name,
         )
         outcome = ending.at_rest(final.server_name, here, final.source_host_name)
-        final = msgspec.structs.replace(final, outcome=outcome)
+        final = msgspec.structs.replace(final, outcome=outcome, statistics=self._figures(final))
         final = await self._drive.journal.advance_with_owner(final, ending.unlocked)
         self._drive.jobs.forget(self._id)
         _log.info("%s: %s: %s %s", self._id, final.state, final.outcome, final.error)
+
+    def _figures(self, final: Migration) -> Statistics:
+        """What was copied, and how long it took from its first step on."""
+        job = self._drive.jobs.latest(self._id)
+        copied = (job.statistics if job else None) or Statistics()
+        took_ms = final.finished_at_ms - final.started_at_ms if final.started_at_ms else 0
+        return msgspec.structs.replace(copied, total_ms=max(0, took_ms))
 
     async def _cleared(self, final: Migration, reason: NotBegun) -> Migration:
         await self._stop_copy(await self._drive.reread(self._id))

@@ -12,7 +12,13 @@ from backend.scheduler.move import Filter, HostState, Move, Skips, Weigher
 from backend.scheduler.risk import risk
 from backend.scheduler.state import Status
 from backend.scheduler.storage import InPools, LocalPools, SharedPools
-from backend.scheduler.weighers import FewerIncomingMoves, MoreFreeCpu, MoreFreeMemory, Spreading
+from backend.scheduler.weighers import (
+    FewerIncomingMoves,
+    MoreFreeCpu,
+    MoreFreeMemory,
+    Spreading,
+    risk_weight,
+)
 from wire.fleet import Candidate, FilterVerdict
 
 LIVE_FILTERS: tuple[Filter, ...] = (
@@ -94,12 +100,15 @@ def candidate(move: Move, host: HostState) -> Candidate:
                 skipped=skipped,
             )
         )
+    lifted_verdicts = tuple(one for one in verdicts if one.skipped)
+    weight = sum(weigher.weight(move, host) for weigher in WEIGHERS)
+    weight += risk_weight(host, [one.filter for one in lifted_verdicts])
     return Candidate(
         host_id=host.facts.host_id,
         host_name=host.facts.name,
         verdicts=tuple(verdicts),
-        weight=round(sum(weigher.weight(move, host) for weigher in WEIGHERS), 4),
-        risk=risk(move, host, tuple(one for one in verdicts if one.skipped)),
+        weight=round(weight, 4),
+        risk=risk(move, host, lifted_verdicts),
     )
 
 

@@ -4,6 +4,8 @@ All weights go in coarse steps: equal hosts would otherwise change places with e
 their meters.
 """
 
+from collections.abc import Collection
+
 from backend.scheduler.move import HostState, Move
 
 _STEPS = 16
@@ -39,6 +41,17 @@ class Spreading:
         """Take away a fiftieth for each server, half at the most."""
         del move
         return -0.02 * min(host.server_count, _MOST_SERVERS)
+
+
+def risk_weight(host: HostState, skipped: Collection[str]) -> float:
+    """Take away so much that a host that passes only because checks are lifted comes after others.
+
+    One that lacks features that the guest was started with comes last of all.
+    """
+    if not skipped:
+        return 0.0
+    lacks = "cpu_features" in skipped or (host.cpu is not None and not host.cpu.compatible)
+    return -100.0 if lacks else -10.0 * len(skipped)
 
 
 class FewerIncomingMoves:

@@ -218,6 +218,8 @@ class FilesCopy:
                     path=self._partial_paths[file.source_path],
                     offset=cell.offset,
                     size=cell.size,
+                    # a capped copy tells truly how far it is with few; a free one needs many
+                    requests=1 if self._max_bytes_per_s else 8,
                     on_progress=lambda share, key=key: self._under_way.update({key: share}),  # type: ignore[misc]  # a default cannot carry a type in a lambda
                 )
                 self._under_way[key] = 1.0

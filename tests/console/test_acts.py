@@ -91,6 +91,11 @@ async def test_a_downtime_limit_is_typed(at_migration, client):
     assert client.parameters == MigrationParameters(downtime_limit_ms=800)
 
 
+async def test_what_is_typed_takes_the_place_of_the_number_that_stands_there(at_migration, client):
+    await at_migration(lambda _: None, "L", *"900", "enter")
+    assert client.parameters == MigrationParameters(downtime_limit_ms=900)
+
+
 @pytest.mark.parametrize("keys", [["escape"], ["ctrl+u", "enter", "escape"], [*"x", "enter"]])
 @pytest.mark.parametrize("key", ["B", "L"])
 async def test_nothing_is_sent_without_a_number(at_migration, client, key, keys):
@@ -183,7 +188,7 @@ def store(fleet) -> Store:
     [
         ({}, {"abort", "cap", "limit", "postcopy"}),
         ({"state": MigrationState.PREPARING}, {"abort", "cap", "limit"}),
-        ({"state": MigrationState.SWITCHING_OVER}, {"abort"}),
+        ({"state": MigrationState.SWITCHING_OVER}, set()),
         ({"postcopy": PostcopyState.ACTIVE}, {"cap"}),
         ({"postcopy": PostcopyState.PAUSED}, {"cap", "recover"}),
         ({"kind": "cold", "state": MigrationState.COPYING_DISKS}, {"abort", "cap"}),

@@ -158,8 +158,6 @@ def server(tmp_path: Path, tls: TlsFiles) -> Iterator[EtcdServer]:
     running.start()
     yield running
     running.give_up()
-    # etcd reserves 128 MB for each data folder
-    running.wipe()
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ async def _cancel(client: "Client", server: ServerView) -> str:
         return error.message
     source, name = migration.source_host_name, migration.server_name
     done = (
-        f"abort of {name} noted; {source} gets it when it answers again"
+        f"abort of {name} noted, although {migration.stalled_reason}"
         if migration.stalled_reason
         else f"asked {source} to keep {name}"
     )

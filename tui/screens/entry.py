@@ -37,13 +37,14 @@ class Entry(Dialog[ValueT]):
             title: one sentence about what is typed.
             label: stands before the text.
             read: understands the text.
-            text: what stands there at first.
+            text: what stands there at first, selected: the first letter takes its place.
         """
         super().__init__(desk)
         self._title = title
         self._label = label
         self._read = read
         self.text = text
+        self._selected = bool(text)
 
     def body(self) -> Iterator[Widget]:
         """Title, text, and what enter would do."""
@@ -65,12 +66,16 @@ class Entry(Dialog[ValueT]):
         elif event.key == "escape":
             self.action_drop()
         else:
-            self.text = edited(self.text, event.key, event.character)
+            replaces = self._selected and event.character is not None and event.is_printable
+            self._selected = False
+            self.text = edited("" if replaces else self.text, event.key, event.character)
             self._paint()
 
     def on_paste(self, event: events.Paste) -> None:
         """Type what was pasted."""
-        self.text += "".join(each for each in event.text if each.isprintable())
+        pasted = "".join(each for each in event.text if each.isprintable())
+        self.text = pasted if self._selected else self.text + pasted
+        self._selected = False
         self._paint()
 
     def action_accept(self) -> None:
@@ -90,7 +95,10 @@ class Entry(Dialog[ValueT]):
             (),
             line(
                 Span(f"{self._label} ", Tone.DIM),
-                Span(self.text[-(self.room - len(self._label) - 2) :], Tone.STRONG),
+                Span(
+                    self.text[-(self.room - len(self._label) - 2) :],
+                    Tone.CURSOR if self._selected else Tone.STRONG,
+                ),
                 Span(" ", Tone.CURSOR),
             ),
             *wrap(sentence, self.room, Tone.WARN if value is None else Tone.PLAIN),

@@ -7,7 +7,13 @@ from backend.migrations.acts import Acts
 from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
-from wire.migration import Kept, MigrationParameters, MigrationState, PostcopyState
+from wire.migration import (
+    Kept,
+    MigrationOptions,
+    MigrationParameters,
+    MigrationState,
+    PostcopyState,
+)
 
 MIB = 1 << 20
 COPYING = MigrationState.COPYING_MEMORY
@@ -52,6 +58,15 @@ async def test_parameters_out_of_their_bounds_change_nothing(stage, acts, given,
     asking = acts.set_parameters("m1", MigrationParameters(**given), requested_by="alice")
     assert words in await refused(asking, ErrorCode.BAD_REQUEST)
     assert stage.migration.parameters == MigrationParameters()
+
+
+async def test_a_limit_above_the_bound_of_quickly_finish_is_refused_in_flight_too(stage, acts):
+    stage.put_migration(COPYING, options=MigrationOptions(quickly_finish=True))
+    limit = MigrationParameters(downtime_limit_ms=3500)
+    asking = acts.set_parameters("m1", limit, requested_by="alice")
+    assert "3500, above downtime_bound_ms, the 3000 ms" in await refused(
+        asking, ErrorCode.BAD_REQUEST
+    )
 
 
 async def test_parameters_reach_the_source_and_stay_with_who_asked(stage, acts):

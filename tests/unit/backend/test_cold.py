@@ -461,6 +461,7 @@ async def test_a_copy_that_does_not_end_is_cancelled_too(local):
     assert (await running).state is MigrationState.CANCELLED
     assert "cancel" in local.there.calls
     assert local.there.calls[-1] == "discard"
+    assert local.two.fleet.migrations["m1"].statistics.total_ms > 0
 
 
 async def test_what_runs_on_the_target_unasked_is_left_alone(local):

@@ -350,6 +350,23 @@ def test_a_host_with_less_to_do_and_fewer_servers_comes_first(move, target, make
     assert [one.host_name for one in candidates(move, hosts)] == ["kvm-05", "kvm-04", "kvm-03"]
 
 
+def test_a_host_that_needs_no_check_to_be_skipped_comes_before_one_that_does(
+    move, target, make_host
+):
+    """And one that lacks features of the guest comes last, however much memory it has."""
+    here = msgspec.structs.replace(target, cpu=CpuComparison(compatible=True))
+    full = msgspec.structs.replace(
+        here, meters=HostMeters(cpu_percent=99.0, memory_used_bytes=10 * GIB)
+    )
+    strict = msgspec.structs.replace(full, facts=make_host(3), incoming_moves=3)
+    kernel = msgspec.structs.replace(full, facts=make_host(4, kernel="5.10"))
+    lacks = msgspec.structs.replace(here, facts=make_host(5), cpu=lacking("aes"))
+    asked = with_server(skipping(move, cpu=True, kernel=True), cpu_xml="<cpu/>")
+    found = candidates(asked, [lacks, kernel, strict])
+    assert [one.host_name for one in found] == ["kvm-03", "kvm-04", "kvm-05"]
+    assert all(one.fits for one in found)
+
+
 def test_fitting_hosts_come_first_by_free_memory_and_moves_under_way(move, target, make_host):
     def state(number: int, used: int, moves: int = 0) -> HostState:
         return msgspec.structs.replace(
