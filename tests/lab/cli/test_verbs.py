@@ -85,7 +85,7 @@ def test_cancel_leaves_the_server_where_it_is(lab, operator, add_known, copying,
 
 def test_interrupting_the_wait_leaves_the_migration_alone(lab, add_known, copying, truth):
     spec = add_known(memory_mb=128, workload=Workload(working_set_mb=64))
-    lab.limit_link("kvm-01", SLOW)
+    lab.limit_link("kvm-01", LinkLimit(rate_bits_per_s=40_000_000))
     waiting = copying(spec)
     waiting.send_signal(signal.SIGINT)
     _, err = waiting.communicate(timeout=30)
