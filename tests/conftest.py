@@ -25,7 +25,7 @@ from lab.localpool import is_limited
 from lab.node import init_process
 from lab.readiness import operator_client
 from lab.registry import all_resources
-from lab.server import ServerSpec, Workload
+from lab.server import MIB, ServerSpec, Workload
 from lab.state import CONTROLLER_NUMBER, LinkLimit
 from wire.fleet import HostPolicy
 from wire.keys import POLICIES
@@ -246,6 +246,14 @@ class Fleet:
     def migration(self, migration_id: str) -> dict[str, Any]:
         """A migration's record as it is now."""
         return dict(self._get(f"/v1/migrations/{migration_id}")["migration"])
+
+    def received_mb_per_s(self, host: str, *, over_s: float) -> float:
+        """What came over a host's link, in MiB/s: never more than it was, however late we look."""
+        began_s = time.monotonic()
+        received = self.lab.link_bytes(host).received_bytes
+        time.sleep(over_s)
+        received = self.lab.link_bytes(host).received_bytes - received
+        return received / (time.monotonic() - began_s) / MIB
 
     def until_state(self, migration_id: str, state: str) -> None:
         """Wait until a migration is in a state; one that has ended fails the test."""
