@@ -47,34 +47,3 @@ def test_a_server_that_does_not_converge_arrives_by_post_copy(fleet: Any):
     assert fleet.lab.memory_losses(TARGET, name) == []
     report = fleet.lab.guest_report(TARGET, name)
     assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)
-
-
-def test_post_copy_broken_by_the_link_is_recovered(fleet: Any):
-    fleet.limit_links("20mbit")
-    name = fleet.add_server(SOURCE, memory_mb=96, working_set_mb=64, dirty_mb_per_s=30)
-    fleet.wait_for_working_set(SOURCE, name)
-    migration_id = fleet.start_migration(name, TARGET)
-    assert fleet.godwit("server-switch-to-postcopy", name).returncode == 0
-    until = time.monotonic() + 30
-    while fleet.migration(migration_id)["postcopy"] != "active" and time.monotonic() < until:
-        time.sleep(0.2)
-    assert fleet.godwit("server-cancel-live-migrate", name).returncode == 1
-    fleet.lab.partition(TARGET)
-    until = time.monotonic() + 90
-    while fleet.migration(migration_id)["postcopy"] != "paused" and time.monotonic() < until:
-        time.sleep(0.5)
-    paused = fleet.migration(migration_id)
-    assert paused["postcopy"] == "paused", paused
-    assert paused["state"] not in {"failed", "succeeded", "cancelled"}
-    fleet.lab.heal(TARGET)
-    fleet.clear_links()
-    fleet.wait_until_healthy()
-    until = time.monotonic() + 60
-    while fleet.godwit("server-recover-postcopy", name).returncode and time.monotonic() < until:
-        time.sleep(1)
-    record = fleet.end_of(migration_id)
-    assert record["state"] == "succeeded", record
-    assert fleet.running_on(name) == [TARGET]
-    assert fleet.lab.memory_losses(TARGET, name) == []
-    report = fleet.lab.guest_report(TARGET, name)
-    assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)
