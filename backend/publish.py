@@ -43,8 +43,10 @@ class Publisher:
     async def run(self) -> None:
         """Publish changes for ever, gathered over a short time."""
         while True:
+            # wait_for of Python 3.11 can swallow a cancellation that comes with the event
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._fleet.changes.wake.wait(), _AGE_S)
+                async with asyncio.timeout(_AGE_S):
+                    await self._fleet.changes.wake.wait()
             await asyncio.sleep(_GATHER_S)
             self.flush()
 
