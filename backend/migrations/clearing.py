@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -24,7 +25,6 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     kept: tuple[Kept, ...] = ()
     error: str = ""
     """Why something may be left, in one sentence; empty if nothing is."""
-    code: ErrorCode | None = None
 
 
 async def clear_target(drive: Drive, migration: Migration, *, generation: int) -> Cleared:
@@ -40,19 +40,17 @@ async def clear_target(drive: Drive, migration: Migration, *, generation: int) -
         if migration.options.keep_dest_guest_on_failed
         else "",
     )
-    deadline_s = time.monotonic() + CLEAR_PATIENCE_S
-    while True:
-        try:
-            discarded = await drive.target(migration).discard(migration.migration_id, command)
-            return Cleared(kept=discarded.kept)
-        except GodwitError as error:
-            if error.code is ErrorCode.NOT_FOUND:
-                return Cleared()
-            # a libvirtd that was killed ends the half of a guest once it is back
-            ends = error.code is ErrorCode.CONFLICT and time.monotonic() < deadline_s
-            if not ends and _hopeless(drive, migration.target_host_id, error, deadline_s):
-                return _told(migration, migration.target_host_name, error)
-        await asyncio.sleep(ASK_AGAIN_S)
+    kept: tuple[Kept, ...] = ()
+
+    async def discard() -> None:
+        nonlocal kept
+        kept = (await drive.target(migration).discard(migration.migration_id, command)).kept
+
+    # CONFLICT: a libvirtd that was killed ends the half of a guest once it is back
+    error = await _insist(drive, migration.target_host_id, discard, waits_for=ErrorCode.CONFLICT)
+    if error is not None:
+        return _told(migration, migration.target_host_name, error)
+    return Cleared(kept=kept)
 
 
 async def release_source(drive: Drive, migration: Migration, *, generation: int) -> Cleared:
@@ -62,44 +60,54 @@ async def release_source(drive: Drive, migration: Migration, *, generation: int)
         generation=generation,
         paths=migration.source_paths,
     )
-    deadline_s = time.monotonic() + CLEAR_PATIENCE_S
-    while True:
-        try:
-            await drive.source(migration).release(migration.server_id, command)
-            return Cleared()
-        except GodwitError as error:
-            if error.code is ErrorCode.NOT_FOUND:
-                return Cleared()
-            if _hopeless(drive, migration.source_host_id, error, deadline_s):
-                return _told(migration, migration.source_host_name, error)
-        await asyncio.sleep(ASK_AGAIN_S)
+    error = await _insist(
+        drive,
+        migration.source_host_id,
+        lambda: drive.source(migration).release(migration.server_id, command),
+    )
+    if error is not None:
+        return _told(migration, migration.source_host_name, error)
+    return Cleared()
 
 
 async def complete_target(drive: Drive, migration: Migration) -> None:
     """Have the target forget what it kept only until the move was over."""
+    error = await _insist(
+        drive,
+        migration.target_host_id,
+        lambda: drive.target(migration).complete(migration.migration_id),
+    )
+    if error is not None:
+        _log.warning("%s: not completed: %s", migration.migration_id, error.message)
+
+
+async def _insist(
+    drive: Drive,
+    host_id: str,
+    call: Callable[[], Awaitable[object]],
+    *,
+    waits_for: ErrorCode | None = None,
+) -> GodwitError | None:
+    """Repeat a call until its agent did it or knows nothing of it; the error that stays.
+
+    An agent or a libvirtd that is started anew answers soon; of refusals only ``waits_for`` may
+    pass, and is waited for as long.
+    """
     deadline_s = time.monotonic() + CLEAR_PATIENCE_S
     while True:
         try:
-            await drive.target(migration).complete(migration.migration_id)
-            return
+            await call()
         except GodwitError as error:
             if error.code is ErrorCode.NOT_FOUND:
-                return
-            if _hopeless(drive, migration.target_host_id, error, deadline_s):
-                _log.warning("%s: not completed: %s", migration.migration_id, error.message)
-                return
+                return None
+            passes = error.code in MAY_PASS and not is_offline(drive.fleet, host_id)
+            if time.monotonic() > deadline_s or not (passes or error.code is waits_for):
+                return error
+        else:
+            return None
         await asyncio.sleep(ASK_AGAIN_S)
-
-
-def _hopeless(drive: Drive, host_id: str, error: GodwitError, deadline_s: float) -> bool:
-    if error.code not in MAY_PASS:
-        return True
-    return is_offline(drive.fleet, host_id) or time.monotonic() > deadline_s
 
 
 def _told(migration: Migration, host_name: str, error: GodwitError) -> Cleared:
     _log.warning("%s: %s not cleared: %s", migration.migration_id, host_name, error.message)
-    return Cleared(
-        error=f"{host_name} may still hold files of this migration: {error.message}",
-        code=error.code,
-    )
+    return Cleared(error=f"{host_name} may still hold files of this migration: {error.message}")
