@@ -11,7 +11,7 @@ from hostagent.domain import server_facts
 from hostagent.driver import LibvirtDriver
 from hostagent.guest import Guest
 from wire.agent import ServerGone
-from wire.errors import GodwitError
+from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, HostFacts, ServerFacts
 
 _log = logging.getLogger(__name__)
@@ -174,3 +174,14 @@ class Inventory:
             return known.facts.disks
         pools = () if self.facts is None else self.facts.pools
         return await self._driver.disks(guest, pools)
+
+
+def facts_of(inventory: Inventory) -> HostFacts:
+    """What this host is.
+
+    Raises:
+        GodwitError: ``LIBVIRT`` before libvirtd has answered.
+    """
+    if inventory.facts is None:
+        raise GodwitError(ErrorCode.LIBVIRT, "libvirtd has not answered yet on this host")
+    return inventory.facts

@@ -17,7 +17,7 @@ from hostagent.copies.room import Room
 from hostagent.copies.source import Source
 from hostagent.copies.target import Target
 from hostagent.driver import LibvirtDriver, NoSuchServer
-from hostagent.inventory import Inventory
+from hostagent.inventory import Inventory, facts_of
 from hostagent.ownership import Ownership
 from hostagent.postcopy import HALF, HALF_BROKEN
 from wire.agent import GuestTruth, ServerCommand
@@ -94,7 +94,9 @@ class Copies:
                 ``ETCD_UNREACHABLE``, or ``LIBVIRT`` with its own text.
         """
         await self._require(server_id)
-        await self._ownership.require_owner(server_id, command.generation, host_id=self._host_id())
+        await self._ownership.require_owner(
+            server_id, command.generation, host_id=facts_of(self._inventory).host_id
+        )
         await self._driver.call(
             "start a domain",
             lambda handle: domains.start(handle, server_id),
@@ -109,7 +111,9 @@ class Copies:
             GodwitError: ``CONFLICT`` if it belongs to this host or to nobody,
                 ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
         """
-        await self._ownership.require_gone(server_id, command.generation, host_id=self._host_id())
+        await self._ownership.require_gone(
+            server_id, command.generation, host_id=facts_of(self._inventory).host_id
+        )
         truth = await self._driver.truth(server_id)
         # half of a guest, or memory that never arrives whole, may keep its job for ever
         broken = truth.incoming or truth.state_detail in {HALF, HALF_BROKEN}
@@ -133,8 +137,3 @@ class Copies:
     async def _require(self, server_id: str) -> None:
         if (await self._driver.truth(server_id)).state is PowerState.ABSENT:
             raise NoSuchServer(server_id)
-
-    def _host_id(self) -> str:
-        if self._inventory.facts is None:
-            raise GodwitError(ErrorCode.LIBVIRT, "libvirtd has not answered yet on this host")
-        return self._inventory.facts.host_id

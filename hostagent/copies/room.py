@@ -9,7 +9,7 @@ from hostagent.copies.incoming import IncomingRecord, Refused
 from hostagent.copies.pulls import Pulls
 from hostagent.copies.records import Records
 from hostagent.driver import LibvirtDriver
-from hostagent.inventory import Inventory
+from hostagent.inventory import Inventory, facts_of
 from hostagent.journal import check_migration_id
 from hostagent.ownership import Ownership
 from wire.errors import ErrorCode, GodwitError
@@ -109,9 +109,7 @@ class Room:
         Raises:
             GodwitError: ``LIBVIRT`` before libvirtd has answered.
         """
-        if self.inventory.facts is None:
-            raise GodwitError(ErrorCode.LIBVIRT, "libvirtd has not answered yet on this host")
-        return self.inventory.facts
+        return facts_of(self.inventory)
 
 
 def other_server(record: IncomingRecord, server_id: str) -> GodwitError:

@@ -11,13 +11,13 @@ from hostagent.copies.leaving import Outgoing, deletable, delete, surroundings
 from hostagent.copies.records import Records
 from hostagent.copies.storage import Described, describe, server_storage
 from hostagent.driver import LibvirtDriver, NoSuchServer
-from hostagent.inventory import Inventory
+from hostagent.inventory import Inventory, facts_of
 from hostagent.journal import check_migration_id
 from hostagent.ownership import Ownership
 from hostagent.pools import holding_pool
 from wire.agent import GuestTruth, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HostFacts, PowerState
+from wire.fleet import PowerState
 from wire.storage import Export, ExportCommand, FileRole, ReleaseCommand, ServerStorage
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Source:
         )
         if described is None:
             raise NoSuchServer(server_id)
-        pools = self._facts().pools
+        pools = facts_of(self._inventory).pools
         nvram_dir = str(self._config.nvram_dir)
         looking = in_thread(
             lambda: server_storage(described, server_id, pools, nvram_dir=nvram_dir),
@@ -80,7 +80,7 @@ class Source:
         await self._ownership.require_lock(
             command.server_id,
             command.generation,
-            host_id=self._facts().host_id,
+            host_id=facts_of(self._inventory).host_id,
             migration_id=command.migration_id,
         )
         storage = await self.storage(command.server_id)
@@ -160,7 +160,7 @@ class Source:
                 ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
         """
         check_migration_id(command.migration_id)
-        facts = self._facts()
+        facts = facts_of(self._inventory)
         await self._ownership.require_gone(server_id, command.generation, host_id=facts.host_id)
         truth = await self._require_off(server_id, server_id)
         if truth.state is PowerState.SHUT_OFF:
@@ -206,8 +206,3 @@ class Source:
                 ErrorCode.CONFLICT, f"{name!r} is {truth.state} on this host: shut it down first"
             )
         return truth
-
-    def _facts(self) -> HostFacts:
-        if self._inventory.facts is None:
-            raise GodwitError(ErrorCode.LIBVIRT, "libvirtd has not answered yet on this host")
-        return self._inventory.facts
