@@ -8,7 +8,7 @@ import msgspec
 
 from wire.etcd import Etcd, KeyValue
 from wire.fleet import HealthValue
-from wire.keys import EPOCHS, HEALTH
+from wire.keys import HEALTH, LIVES
 from wire.lease import HeldKey
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Heartbeat:
         self._etcd = etcd
         self._host_id = host_id
         self._on_held = on_held
+        self._ttl_s = ttl_s
         self._epoch = 0
         self._key = HeldKey(
             etcd,
@@ -54,29 +55,32 @@ class Heartbeat:
         self._on_held(self._epoch)
 
     def _value(self) -> bytes:
-        self._epoch = count_epoch(self._etcd, self._host_id)
         boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-        return msgspec.json.encode(HealthValue(boot_id=boot_id, epoch=self._epoch))
+        life = begin_life(self._etcd, self._host_id, boot_id=boot_id, ttl_s=self._ttl_s)
+        self._epoch = life.epoch
+        return msgspec.json.encode(life)
 
 
-def _number(stored: KeyValue) -> int:
-    try:
-        return int(stored.value)
-    except ValueError:
-        _log.error("%s holds %r, and should hold a number; counting anew", stored.key, stored.value)
-        return 0
-
-
-def count_epoch(etcd: Etcd, host_id: str) -> int:
-    """Take the host's next epoch, by compare-and-swap on ``EPOCHS/<host_id>``.
+def begin_life(etcd: Etcd, host_id: str, *, boot_id: str, ttl_s: int) -> HealthValue:
+    """Take the host's next epoch, by compare-and-swap on ``LIVES/<host_id>``.
 
     Raises:
         EtcdUnreachable: no answer; an epoch may have been skipped.
     """
-    key = EPOCHS + host_id
+    key = LIVES + host_id
     while True:
         stored = etcd.get(key)
-        epoch = 1 if stored is None else _number(stored) + 1
+        life = HealthValue(boot_id=boot_id, epoch=_last_epoch(stored) + 1, ttl_s=ttl_s)
         revision = 0 if stored is None else stored.mod_revision
-        if etcd.replace(key, str(epoch).encode(), mod_revision=revision):
-            return epoch
+        if etcd.replace(key, msgspec.json.encode(life), mod_revision=revision):
+            return life
+
+
+def _last_epoch(stored: KeyValue | None) -> int:
+    if stored is None:
+        return 0
+    try:
+        return msgspec.json.decode(stored.value, type=HealthValue).epoch
+    except msgspec.DecodeError as error:
+        _log.error("%s holds no health value (%s); epochs are counted anew", stored.key, error)
+        return 0

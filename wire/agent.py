@@ -27,6 +27,9 @@
 | ``GET /v1/exports/{id}`` | → :class:`Export` |
 | ``POST /v1/exports/{id}/close`` | → :class:`Export` |
 
+A host that has lost its lease, or has it anew and still ends the guests that it does not own any
+more, refuses every ``POST`` with ``NOT_READY``.
+
 ``{id}`` of a job, of what is incoming and of an export is the migration's. Every call that changes
 something may be repeated. What concerns files is in :mod:`wire.storage`. Errors are
 :class:`wire.errors.ErrorBody`. Every call needs a client certificate of the fleet's CA and

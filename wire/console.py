@@ -10,6 +10,15 @@
 | ``GET /v1/servers/{name or id}/candidates`` | viewer | → list of :class:`wire.fleet.Candidate` |
 | ``POST /v1/servers/{name or id}/live-migrate`` | operator | ``MigrationOptions`` → ``Migration`` |
 | ``POST /v1/servers/{name or id}/migrate`` | operator | ``MigrationOptions`` → ``Migration`` |
+| ``POST /v1/servers/{name or id}/rescue`` | operator | ``RescueOptions`` → ``Migration`` |
+| ``POST /v1/servers/{name or id}/policy`` | operator | ``ServerPolicyChange`` → ``ServerView`` |
+| ``POST /v1/hosts/{name or id}/policy`` | operator | ``HostPolicyChange`` → ``HostView`` |
+| ``POST /v1/hosts/{name or id}/declare-off`` | operator | ``DeclareOff`` → ``Incident`` |
+| ``GET /v1/health`` | viewer | → :class:`wire.rescue.HealthReport`, asked of etcd now |
+| ``POST /v1/rescue/arm`` | operator | → :class:`wire.rescue.RescueGuard` |
+| ``POST /v1/rescue/disarm`` | operator | ``Disarm`` → :class:`wire.rescue.RescueGuard` |
+| ``GET /v1/incidents`` | viewer | → list of :class:`wire.rescue.Incident`, newest first |
+| ``GET /v1/incidents/{id}`` | viewer | → :class:`wire.rescue.Incident` |
 | ``POST /v1/servers/{name or id}/settle`` | operator | :class:`SettleRequest` → ``ServerView`` |
 | ``GET /v1/migrations`` | viewer | → list of :class:`wire.migration.Migration`, newest first |
 | ``GET /v1/migrations/{id}`` | viewer | → :class:`wire.migration.MigrationDetail` |
@@ -20,7 +29,7 @@
 | ``POST /v1/migrations/{id}/remove-kept`` | operator | → :class:`wire.migration.Migration` |
 | ``GET /v1/events`` | viewer | → SSE, see below |
 
-``candidates`` takes the query parameters ``kind`` (``live``, the default, or ``cold``),
+``candidates`` takes the query parameters ``kind`` (``live``, the default, ``cold`` or ``rescue``),
 ``skip_cpu_check`` and ``skip_kernel_check``.
 
 The stream begins with ``snapshot``, unless ``Last-Event-ID`` names an event that the backend still
@@ -35,6 +44,7 @@ import msgspec
 
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration, Sample
+from wire.rescue import Incident, RescueGuard
 
 
 class Role(StrEnum):
@@ -68,6 +78,8 @@ class BackendStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence when etcd does not answer."""
     leading: bool = True
     """Whether this backend drives migrations; another one refuses to act."""
+    rescue_guard: RescueGuard = RescueGuard()
+    """Whether servers of dead hosts are started elsewhere without being asked."""
 
 
 class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +90,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[ServerView, ...]
     migrations: tuple[Migration, ...]
     """Those under way and the latest ended ones, newest first."""
+    incidents: tuple[Incident, ...] = ()
+    """Those that are open and the latest ended ones, newest first."""
 
 
 class HostGone(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +121,7 @@ CONSOLE_EVENTS: dict[str, type[msgspec.Struct]] = {
     "server": ServerView,
     "server_gone": ServerRemoved,
     "migration": Migration,
+    "incident": Incident,
     "sample": MigrationSample,
 }
 """Event name to payload of the backend's stream."""

@@ -21,6 +21,10 @@ class ErrorCode(StrEnum):
     """No host, or not the wanted one, passes every filter: ``candidates`` says why."""
     STALE_GENERATION = "stale_generation"
     NOT_LEADING = "not_leading"
+    NOT_READY = "not_ready"
+    """A host that has come back still ends what it lost; it answers soon."""
+    NOT_PROVEN_DEAD = "not_proven_dead"
+    """A host that is down may still run its guests: nobody has proven or declared it to be off."""
     ETCD_UNREACHABLE = "etcd_unreachable"
     AGENT_UNREACHABLE = "agent_unreachable"
     LIBVIRT = "libvirt"
@@ -38,6 +42,8 @@ HTTP_STATUS: dict[ErrorCode, int] = {
     ErrorCode.NO_TARGET: 409,
     ErrorCode.STALE_GENERATION: 409,
     ErrorCode.NOT_LEADING: 503,
+    ErrorCode.NOT_READY: 503,
+    ErrorCode.NOT_PROVEN_DEAD: 409,
     ErrorCode.ETCD_UNREACHABLE: 503,
     ErrorCode.AGENT_UNREACHABLE: 502,
     ErrorCode.LIBVIRT: 502,

@@ -15,16 +15,39 @@ class Fence(StrEnum):
     NONE = "none"
     """Nothing fences this host: its guests are never started elsewhere automatically."""
     WATCHDOG = "watchdog"
+    """A watchdog card resets the host unless its guests that may be started elsewhere are dead
+    before the lease can have run out."""
 
 
 class HealthValue(msgspec.Struct, frozen=True, kw_only=True):
-    """Value of ``/onecloud/kvm/host/health/<host_id>``, held under a lease by the host's agent."""
+    """Value of ``/onecloud/kvm/host/health/<host_id>``, held under a lease by the host's agent.
+
+    ``fence`` is what is in force: the card is armed before this says so, and this says no more so,
+    acknowledged by etcd, before the card is disarmed.
+    """
 
     boot_id: str
     """``/proc/sys/kernel/random/boot_id``; in the lab that of the namespace's start."""
     epoch: int
     """Counts the leases this host has taken; never decreases."""
     fence: Fence = Fence.NONE
+    fence_detail: str = ""
+    """Why there is none, in one clause: ``no /dev/watchdog``, ``not asked for``."""
+    ttl_s: int = 0
+    """Of the lease, as etcd granted it."""
+    watchdog_timeout_s: int = 0
+    """The card resets the host so long after it was last petted; 0 without one."""
+
+
+class HostShutdown(msgspec.Struct, frozen=True, kw_only=True):
+    """A host that is being shut down in order says so, with the time that its guests have left."""
+
+    boot_id: str
+    """Of the life that ends: the word is void after the next start."""
+    asked_at_ms: int
+    """Unix time in ms."""
+    within_s: int
+    """So long the shutdown waits for guests to leave."""
 
 
 class StoragePool(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +108,29 @@ class HostPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What operators decided about a host. Written by the backend."""
 
     maintenance: bool = False
+    auto_migrate_on_host_down: bool = False
+    """Start its running servers elsewhere when it dies; its agent arms the fence for that."""
+    auto_migrate_on_host_shutdown: bool = False
+    """Move its servers away when it is shut down in order; only together with the one above."""
+
+
+class RescuePriority(StrEnum):
+    """Which servers are started first when a host has died."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 for those that come first."""
+        return list(RescuePriority).index(self)
+
+
+class ServerPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators decided about a server. Written by the backend."""
+
+    rescue_priority: RescuePriority = RescuePriority.MEDIUM
 
 
 class HostMeters(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +234,8 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner
     wanted_on: bool
     """Whether the server should run: its power state when last changed by a person."""
+    suspended: bool = False
+    """Paused by a person: its memory dies with its host, so it is not started elsewhere unasked."""
 
 
 class HostStatus(StrEnum):
@@ -226,6 +274,14 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     status_reason: str = ""
     """One sentence when the status is not online."""
     health: HealthValue | None = None
+    late: bool = False
+    """Health key present, yet its agent has missed refreshes: it may be lost soon."""
+    dead: bool = False
+    """Offline, and proven or declared to be off: its guests may be started elsewhere."""
+    incident_id: str = ""
+    """The incident that is open about it; empty if none."""
+    shutting_down: bool = False
+    """It is being shut down in order."""
     policy: HostPolicy = HostPolicy()
     meters: HostMeters | None = None
     server_count: int = 0
@@ -254,6 +310,7 @@ class ServerView(msgspec.Struct, frozen=True, kw_only=True):
     migration_id: str = ""
     """The migration under way; empty if none."""
     generation: int = 0
+    rescue_priority: RescuePriority = RescuePriority.MEDIUM
 
 
 class FilterVerdict(msgspec.Struct, frozen=True, kw_only=True):

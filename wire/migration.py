@@ -9,6 +9,10 @@ DOWNTIME_BOUND_MS = 3_000
 """What ``quickly_finish`` may raise the pause to, unless told otherwise; oVirt stops at 5,000."""
 
 
+MigrationKind = Literal["live", "cold", "rescue"]
+"""A rescue starts a server anew, from its definition and shared disks, when its host is dead."""
+
+
 class MigrationState(StrEnum):
     """States in their order; the last three are ends."""
 
@@ -46,7 +50,7 @@ class MigrationOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_bandwidth_bytes_per_s: int | None = None
     """Cap on all that is sent, memory and disks together; None for no cap."""
     auto_start: bool = False
-    """Cold: start the server once it has arrived."""
+    """Cold and rescue: start the server once it has arrived."""
     skip_cpu_check: bool = False
     """Live: let through hosts of another CPU model or microcode, or that lack CPU features."""
     skip_kernel_check: bool = False
@@ -164,7 +168,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """Value of ``/godwit/migrations/<migration_id>``, and what the API shows."""
 
     migration_id: str
-    kind: Literal["live", "cold"] = "live"
+    kind: MigrationKind = "live"
     server_id: str
     server_name: str
     source_host_id: str
@@ -198,6 +202,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     stalled_reason: str = ""
     """Why nothing is heard of it now: ``kvm-01 does not answer, last heard 18 s ago``. Figures are
     old then. Filled in answers of the API and in events, never stored."""
+    incident_id: str = ""
+    """Rescue: the incident of the host that died."""
     risk: str = ""
     """What the skipped checks risk on this target, in one sentence; empty if none was skipped."""
     parameters: MigrationParameters = MigrationParameters()

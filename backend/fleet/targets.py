@@ -7,7 +7,6 @@ libvirt says of CPUs is only looked up, never asked for here.
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
 
 import msgspec
 
@@ -21,7 +20,7 @@ from backend.scheduler.move import Filter, HostState, Move, Skips
 from backend.scheduler.state import MOVES_COLD, MOVES_LIVE
 from backend.scheduler.storage import carried, pool_needs
 from wire.fleet import HostFacts, HostMeters, HostPolicy, ServerRecord
-from wire.migration import Migration
+from wire.migration import Migration, MigrationKind
 
 DAMPING = 0.02
 """Share of a host's memory that has to change before lists of targets are made anew."""
@@ -58,7 +57,7 @@ def move_of(
     fleet: Fleet,
     record: ServerRecord,
     *,
-    kind: Literal["live", "cold"] = "live",
+    kind: MigrationKind = "live",
     auto_start: bool = False,
     skips: Skips | None = None,
 ) -> Move | None:

@@ -1,7 +1,5 @@
 """Choosing the target of a migration, or saying in one sentence why there is none."""
 
-from typing import Literal
-
 import msgspec
 
 from backend.fleet.cpus import Comparisons
@@ -13,7 +11,7 @@ from backend.scheduler.candidates import candidates
 from backend.scheduler.move import Move, Skips
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, ServerRecord
-from wire.migration import Migration, MigrationOptions
+from wire.migration import Migration, MigrationKind, MigrationOptions
 
 _REASONS_TOLD = 4
 
@@ -27,7 +25,7 @@ async def all_candidates(
     fleet: Fleet,
     comparisons: Comparisons,
     record: ServerRecord,
-    kind: Literal["live", "cold"],
+    kind: MigrationKind,
     options: MigrationOptions,
 ) -> tuple[Candidate, ...]:
     """Judge every host for a migration of this server.

@@ -13,7 +13,7 @@ from wire.migration import Migration, MigrationState
 
 ASK_AGAIN_S = 0.5
 """Between two questions to the same host."""
-MAY_PASS = frozenset({ErrorCode.AGENT_UNREACHABLE, ErrorCode.LIBVIRT})
+MAY_PASS = frozenset({ErrorCode.AGENT_UNREACHABLE, ErrorCode.LIBVIRT, ErrorCode.NOT_READY})
 """An agent or a libvirtd that was started anew answers soon; the latter's refusals look alike."""
 
 

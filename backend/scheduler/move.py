@@ -1,12 +1,13 @@
 """What a filter looks at: the server that should move, and one host that it might go to."""
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from wire.agent import CpuComparison
 from wire.fleet import HostFacts, HostMeters, HostPolicy, HostStatus, ServerFacts, ServerStatus
+from wire.migration import MigrationKind
 
 
 class Skips(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     status: ServerStatus
     status_reason: str = ""
     source: HostFacts
-    kind: Literal["live", "cold"] = "live"
+    kind: MigrationKind = "live"
     auto_start: bool = False
     skips: Skips = Skips()
 

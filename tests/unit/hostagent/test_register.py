@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from hostagent.heartbeat import Heartbeat, count_epoch
+from hostagent.heartbeat import Heartbeat, begin_life
 from hostagent.inventory import Inventory, Server
 from hostagent.ownership import Ownership
 from hostagent.register import Register
@@ -23,7 +23,7 @@ from wire.fleet import (
     ServerFacts,
     ServerRecord,
 )
-from wire.keys import DEFINITIONS, EPOCHS, FACTS, HEALTH, SERVERS
+from wire.keys import DEFINITIONS, FACTS, HEALTH, LIVES, SERVERS
 
 DISK = Disk(target="vda", source="/pool/a", capacity_bytes=100, allocation_bytes=40)
 FACTS_OF_SERVER = ServerFacts(
@@ -310,15 +310,20 @@ async def test_no_migration_begins_of_a_server_without_a_record(scene):
         await scene.ownership.require_lock("s1", 1, host_id="host-1", migration_id="m1")
 
 
-def test_an_epoch_that_is_no_number_is_counted_anew(etcd):
-    etcd.put(EPOCHS + "host-1", b"many")
-    assert count_epoch(etcd, "host-1") == 1
+def test_epochs_are_counted_anew_beside_what_is_no_life(etcd):
+    etcd.put(LIVES + "host-1", b"many")
+    assert _begin(etcd, "host-1").epoch == 1
 
 
 def test_epochs_count_up_whoever_counts(etcd):
-    assert [count_epoch(etcd, "host-1") for _ in range(3)] == [1, 2, 3]
-    assert etcd.get(EPOCHS + "host-1").value == b"3"
-    assert count_epoch(etcd, "host-2") == 1
+    lives = [_begin(etcd, "host-1") for _ in range(3)]
+    assert [life.epoch for life in lives] == [1, 2, 3]
+    assert etcd.get(LIVES + "host-1").value == msgspec.json.encode(lives[-1])
+    assert _begin(etcd, "host-2").epoch == 1
+
+
+def _begin(etcd, host_id):
+    return begin_life(etcd, host_id, boot_id="a", ttl_s=10)
 
 
 async def test_a_heartbeat_that_ends_leaves_its_key(etcd):
@@ -343,4 +348,4 @@ async def test_a_heartbeat_that_ends_leaves_its_key(etcd):
 def test_epochs_without_etcd_are_not_invented(etcd, server):
     server.kill()
     with pytest.raises(EtcdUnreachable):
-        count_epoch(etcd, "host-1")
+        _begin(etcd, "host-1")
