@@ -18,7 +18,10 @@ from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from backend.follow.streams import Streams
 from backend.health.leases import Leases
+from backend.health.policies import Policies
+from backend.health.report import Reporter
 from backend.leader import Leadership
+from backend.leader_writes import LeaderWrites
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
@@ -80,6 +83,8 @@ async def run(config: BackendConfig) -> None:
         desk=Desk(drive, leadership, wake),
         acts=Acts(drive, leadership),
         settler=Settler(drive, leadership),
+        policies=Policies(LeaderWrites(etcd, leadership), fleet, leadership),
+        reporter=Reporter(etcd, fleet),
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)
