@@ -11,7 +11,7 @@ from backend.scheduler.memory import Memory
 from backend.scheduler.move import Filter, HostState, Move, Skips, Weigher
 from backend.scheduler.risk import risk
 from backend.scheduler.state import Status
-from backend.scheduler.storage import InPools, LocalPools, SharedPools
+from backend.scheduler.storage import InPools, LocalPools, SharedDisks, SharedPools
 from backend.scheduler.weighers import (
     FewerIncomingMoves,
     MoreFreeCpu,
@@ -60,6 +60,22 @@ COLD_FILTERS: tuple[Filter, ...] = tuple(
     rule for rule in LIVE_FILTERS if rule.name not in _ONLY_LIVE
 )
 
+RESCUE_FILTERS: tuple[Filter, ...] = (
+    NotTheSource(),
+    Online(),
+    InService(),
+    Hypervisor(),
+    Equal("cpu_architecture"),
+    CpuFeatures(),
+    VirtType(),
+    MachineType(),
+    Passthrough(),
+    SharedDisks(),
+    SharedPools(),
+    Memory(),
+)
+"""A server that is started anew, from disks that its dead host leaves to others."""
+
 WEIGHERS: tuple[Weigher, ...] = (
     MoreFreeMemory(),
     MoreFreeCpu(),
@@ -73,6 +89,8 @@ _LIFTED_WITH_KERNEL = {"kernel"}
 
 def filters_of(kind: str) -> tuple[Filter, ...]:
     """The filters of a kind of migration."""
+    if kind == "rescue":
+        return RESCUE_FILTERS
     return COLD_FILTERS if kind == "cold" else LIVE_FILTERS
 
 

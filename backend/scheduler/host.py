@@ -50,7 +50,7 @@ class NotTheSource:
         """See :class:`backend.scheduler.move.Filter`."""
         if host.facts.host_id != move.source.host_id:
             return ""
-        is_on = "is" if move.kind == "cold" else "runs"
+        is_on = "runs" if move.kind == "live" else "is"
         return f"{host.facts.name} is where {move.server.name} {is_on}"
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
