@@ -13,6 +13,7 @@ from backend.migrations.desk import Desk
 from backend.migrations.jobs import Jobs
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
+from backend.rescue.desk import RescueDesk
 from backend.tokens import Token
 from wire.console import BackendStatus, FleetSnapshot
 
@@ -30,6 +31,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     desk: Desk
     acts: Acts
     settler: Settler
+    rescue_desk: RescueDesk
     leadership: Leadership
 
     def status(self, caller: Token) -> BackendStatus:

@@ -256,9 +256,7 @@ def _missing(incident: Incident, proof: Proof) -> str:
     return proof.needs or f"{incident.host_name} may still live: {proof.waits_for}"
 
 
-def _state(
-    incident: Incident, proof: Proof, servers: tuple[IncidentServer, ...]
-) -> IncidentState:
+def _state(incident: Incident, proof: Proof, servers: tuple[IncidentServer, ...]) -> IncidentState:
     """How far a case is."""
     if not incident.dead_at_ms:
         return IncidentState.HELD if proof.needs else IncidentState.PROVING
