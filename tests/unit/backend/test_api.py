@@ -202,7 +202,7 @@ async def test_a_body_that_cannot_be_meant_is_refused(api, body, words):
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("kind=warm", "kind is 'warm', and must be live or cold"),
+        ("kind=warm", "kind is 'warm', and must be live, cold or rescue"),
         ("skip_cpu_check=maybe", "skip_cpu_check is 'maybe', and must be true or false"),
         ("kind=cold&skip_kernel_check=true", "skip_kernel_check is true, and only a live"),
         ("prefer=kvm-01", "no parameter is called 'prefer'"),
