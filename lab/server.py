@@ -103,10 +103,7 @@ def check_spec(spec: ServerSpec) -> None:
             f"{spec.memory_mb} MB of memory cannot hold a working set of "
             f"{workload.working_set_mb} MB: give at least {workload.working_set_mb + FIRMWARE_MB}"
         )
-    if spec.trace_ms % 10 or not 0 <= spec.trace_ms <= 1000:
-        raise LabError(f"a guest cannot leave a trace every {spec.trace_ms} ms: give 0, 10 .. 1000")
-    if spec.trace_ms and (spec.storage, spec.format) != ("shared", "raw"):
-        raise LabError(f"{spec.name} cannot leave a trace on {spec.storage} {spec.format} disks")
+    _check_trace(spec)
     _check_local_disk(spec)
     if not re.fullmatch(r"[a-z0-9_.-]*", spec.cpu_feature):
         raise LabError(f"{spec.cpu_feature!r} names no CPU feature: give one such as 'aes'")
@@ -114,6 +111,13 @@ def check_spec(spec: ServerSpec) -> None:
         raise LabError(f"{spec.name} cannot start, since its PCI device is not there: stop it too")
     if spec.paused and spec.stopped:
         raise LabError(f"{spec.name} cannot be both paused and stopped: choose one")
+
+
+def _check_trace(spec: ServerSpec) -> None:
+    if spec.trace_ms % 10 or not 0 <= spec.trace_ms <= 1000:
+        raise LabError(f"a guest cannot leave a trace every {spec.trace_ms} ms: give 0, 10 .. 1000")
+    if spec.trace_ms and (spec.storage, spec.format) != ("shared", "raw"):
+        raise LabError(f"{spec.name} cannot leave a trace on {spec.storage} {spec.format} disks")
 
 
 def _check_local_disk(spec: ServerSpec) -> None:

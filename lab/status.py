@@ -22,7 +22,7 @@ _LISTENING = "0A"
 def status_table(state: LabState, folders: LabFolders) -> Table:
     """One row for each node: whether it is on, where, and what runs on it by its own libvirt."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("NODE", "STATE", "ADDRESS", "PID", "CPU", "MICROCODE", "CARD", "LINK", "GUESTS"):
+    for column in ("NODE", "STATE", "ADDRESS", "CPU", "UCODE", "CARD", "LINK", "GUESTS"):
         table.add_column(column, overflow="fold", no_wrap=column not in {"STATE", "GUESTS"})
     for each in state.nodes:
         table.add_row(*_row(state, folders, each))
@@ -39,7 +39,6 @@ def _row(state: LabState, folders: LabFolders, each: Node) -> list[Text]:
         guests = ", ".join(hypervisor.running_names(init)) if init else ""
     facts = (
         state.address(each.number),
-        str(init.pid) if init else "",
         model,
         microcode,
         "" if card is CardCondition.DISARMED else card,

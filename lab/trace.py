@@ -1,9 +1,10 @@
 """What guests leave on their disks, watched from outside: when which boot wrote last.
 
-A guest with a trace writes a count and its boot's nonce to its boot disk every few ticks (guest.asm).
+A guest with a trace writes a count and its boot's nonce to its boot disk all the time (guest.asm).
 A disk that is read all the time tells whether an older boot still wrote when a newer one had begun.
 """
 
+import itertools
 import struct
 import threading
 import time
@@ -21,7 +22,7 @@ _TRACE = struct.Struct("<IIQI")
 
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
-    """One boot of a guest, as its disk told of it while it was watched. Times are CLOCK_MONOTONIC."""
+    """One boot of a guest, as its disk told of it while watched; times are CLOCK_MONOTONIC."""
 
     boots: int
     """The guest's own count of its boots."""
@@ -120,7 +121,7 @@ class DiskWatch:
         found: dict[str, list[Overlap]] = {}
         for name in self._images:
             boots = self.boots(name)
-            for older, newer in zip(boots, boots[1:], strict=False):
+            for older, newer in itertools.pairwise(boots):
                 if older.last_s > newer.first_s:
                     found.setdefault(name, []).append(Overlap(older=older, newer=newer))
         return found
