@@ -17,7 +17,11 @@ from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from backend.follow.streams import Streams
+from backend.health.leases import Leases
+from backend.health.policies import Policies
+from backend.health.report import Reporter
 from backend.leader import Leadership
+from backend.leader_writes import LeaderWrites
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
@@ -79,14 +83,18 @@ async def run(config: BackendConfig) -> None:
         desk=Desk(drive, leadership, wake),
         acts=Acts(drive, leadership),
         settler=Settler(drive, leadership),
+        policies=Policies(LeaderWrites(etcd, leadership), fleet, leadership),
+        reporter=Reporter(etcd, fleet),
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)
+    leases = Leases(etcd, fleet)
     streams = Streams(agents, fleet, jobs, on_sample)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(follower.run()),
+                group.create_task(leases.run()),
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
                 group.create_task(leadership.run(Leader(drive, wake).lead, on_leadership)),

@@ -7,6 +7,8 @@ from backend.agents import Agents
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
+from backend.health.policies import Policies
+from backend.health.report import Reporter
 from backend.leader import Leadership
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
@@ -30,6 +32,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     desk: Desk
     acts: Acts
     settler: Settler
+    policies: Policies
+    reporter: Reporter
     leadership: Leadership
 
     def status(self, caller: Token) -> BackendStatus:
@@ -41,6 +45,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             etcd_ok=not self.fleet.etcd_error,
             etcd_error=self.fleet.etcd_error,
             leading=self.leadership.leading,
+            rescue_guard=self.fleet.guard,
         )
 
     def snapshot(self, caller: Token) -> FleetSnapshot:
@@ -51,6 +56,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             hosts=tuple(sorted(views.hosts.values(), key=lambda host: host.facts.name)),
             servers=tuple(sorted(views.servers.values(), key=lambda server: server.name)),
             migrations=views.newest_migrations(),
+            incidents=views.newest_incidents(),
         )
 
 
