@@ -3,19 +3,17 @@
 import argparse
 import ctypes
 import os
-import signal
 import sys
 import time
 import tomllib
 from pathlib import Path
-from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from hostagent.fence.card import Card
 from hostagent.fence.deadline import boot_clock_s
-from hostagent.fence.guests import find_guests, is_gone, kill
+from hostagent.fence.guests import cached_disk, find_guests, find_libvirt, is_gone, kill
 from hostagent.fence.rounds import Fence, Host
-from hostagent.fence.word import SHUTTING_DOWN, STATUS, read_word, write
+from hostagent.fence.word import STATUS, Word, boot_id, read_status, read_word, write
 
 _ROUND_S = 0.2
 _LOCK_ALL = 1 | 2
@@ -33,29 +31,27 @@ class FenceConfig(NamedTuple):
     etcd_timeout_s: float
 
 
-class _Told(Exception):
-    """SIGTERM or SIGINT."""
-
-
 def main() -> None:
-    """Run the fence until SIGTERM."""
+    """Run the fence for ever."""
     parser = argparse.ArgumentParser(
         prog="godwit-fence", description="Kills a host's guests before others may start them."
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     config = _read_config(parser.parse_args().config)
     _stay_awake()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
-    fence = Fence(_host(config), pid=os.getpid(), etcd_timeout_s=config.etcd_timeout_s)
+    # an end that is asked for is like any other: an armed card goes on counting
+    earlier = read_status(config.folder)
+    fence = Fence(
+        _host(config),
+        pid=os.getpid(),
+        etcd_timeout_s=config.etcd_timeout_s,
+        fired_epoch=0 if earlier is None else earlier.fired_epoch,
+    )
     _say(f"runs with {config.device}")
-    try:
-        _run(fence, config.folder)
-    except _Told:
-        fence.end(host_shuts_down=(config.folder / SHUTTING_DOWN).exists())
+    _run(fence, config.folder)
 
 
-def _run(fence: Fence, folder: Path) -> None:
+def _run(fence: Fence, folder: Path) -> NoReturn:
     told = ""
     while True:
         status = fence.round()
@@ -74,11 +70,19 @@ def _host(config: FenceConfig) -> Host:
         timeout_s = config.watchdog_timeout_s
         return Card(config.device, timeout_s=timeout_s or wished_s, configured=timeout_s > 0)
 
+    this_boot = boot_id()
+
+    def word_of_this_boot() -> Word | None:
+        word = read_word(config.folder)
+        return word if word is not None and word.boot_id == this_boot else None
+
     return Host(
         clock=boot_clock_s,
-        read_word=lambda: read_word(config.folder),
+        read_word=word_of_this_boot,
         open_card=open_card,
         find_guests=find_guests,
+        find_libvirt=find_libvirt,
+        cached_disk=cached_disk,
         kill=kill,
         is_gone=is_gone,
         say=_say,
@@ -108,10 +112,6 @@ def _stay_awake() -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
     except OSError as error:
         _say(f"runs without real-time priority: {error.strerror}")
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    raise _Told
 
 
 def _say(line: str) -> None:

@@ -18,7 +18,8 @@ class FenceTimes(NamedTuple):
     watchdog_timeout_s: int
     """The card resets the host so long after it was last petted."""
     margin_s: float
-    """For scheduling, and for the card's own latency."""
+    """The longest pause of the fence between its look at the clock and its pet, and the card's own
+    latency: that they are no longer is assumed."""
     kill_s: float
     """So long may it take at most until killed guests are gone."""
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from hostagent.fence.card import CardError
 from hostagent.fence.deadline import FenceTimes, fence_times, refusal, wished_timeout_s
-from hostagent.fence.guests import GuestProcess
+from hostagent.fence.guests import Process
 from hostagent.fence.word import Status, Word
 
 _LATE_S = 0.5
@@ -36,28 +36,47 @@ class Host(NamedTuple):
     read_word: Callable[[], Word | None]
     open_card: Callable[[int], OpenCard]
     """With this time-out in seconds, unless another is configured."""
-    find_guests: Callable[[], tuple[GuestProcess, ...]]
-    kill: Callable[[GuestProcess], None]
-    is_gone: Callable[[GuestProcess], bool]
+    find_guests: Callable[[], tuple[Process, ...]]
+    find_libvirt: Callable[[], tuple[Process, ...]]
+    cached_disk: Callable[[Process], str]
+    kill: Callable[[Process], None]
+    is_gone: Callable[[Process], bool]
     say: Callable[[str], None]
 
 
 class Fence:
-    """The state between rounds."""
+    """The state between rounds.
 
-    def __init__(self, host: Host, *, pid: int, etcd_timeout_s: float) -> None:
+    Once it has fired, it goes on killing until the host has begun another life: a start that was
+    under way may make a guest appear at any time. libvirt's daemon dies first, and with it every
+    call that waits in it.
+    """
+
+    def __init__(
+        self, host: Host, *, pid: int, etcd_timeout_s: float, fired_epoch: int = 0
+    ) -> None:
+        """Begin.
+
+        Args:
+            host: what a round does.
+            pid: this process's, for the status.
+            etcd_timeout_s: of a call to etcd.
+            fired_epoch: what the process before this one told.
+        """
         self._host = host
         self._pid = pid
         self._etcd_timeout_s = etcd_timeout_s
+        self._fired_epoch = fired_epoch
         self._word: Word | None = None
         self._card: OpenCard | None = None
         self._timeout_s = 0
-        self._dying: set[GuestProcess] = set()
-        self._killed: set[GuestProcess] = set()
-        self._kills = 0
+        self._firing = False
+        self._dying: set[Process] = set()
+        self._killed: set[Process] = set()
+        self._cached = False
+        self._silent = False
         self._detail = ""
         self._reopen_at_s = 0.0
-        self._silent = False
 
     def round(self) -> Status:
         """Do what this moment asks for, and tell what is in force."""
@@ -77,33 +96,21 @@ class Fence:
             armed=self._card is not None,
             watchdog_timeout_s=0 if self._card is None else self._card.timeout_s,
             detail=self._detail,
-            kills=self._kills,
+            fired_epoch=self._fired_epoch,
         )
-
-    def end(self, *, host_shuts_down: bool) -> None:
-        """This process is told to end.
-
-        An armed card goes on counting: the next process takes it over in time, or it fires. Only
-        a host that shuts down, and has no guest left, is not reset on its way.
-        """
-        if self._card is None:
-            return
-        stays = () if self._word is None else self._word.may_stay
-        if host_shuts_down and not self._doomed(stays):
-            self._host.say("the host shuts down and has no guest left: the card is stopped")
-            self._card.stop()
-        else:
-            self._host.say("ends under an armed card, which fires unless it is taken over")
-            self._card.leave()
-        self._card = None
 
     def _disarm(self) -> None:
         self._detail = ""
-        self._dying.clear()
+        self._calm()
         if self._card is not None:
             self._card.stop()
             self._card = None
             self._host.say("disarmed")
+
+    def _calm(self) -> None:
+        self._firing = self._cached = False
+        self._dying.clear()
+        self._killed.clear()
 
     def _hold_card(self, word: Word, now_s: float) -> None:
         """Open the card if it is not; a word that asks for the impossible is refused."""
@@ -131,47 +138,56 @@ class Fence:
 
     def _keep(self, word: Word, began_s: float) -> None:
         """Kill what must be dead by now; pet while that is right."""
-        times = self._times(word)
+        # a card that was lost still counts
+        timeout_s = self._timeout_s or wished_timeout_s(word.ttl_s)
+        times = fence_times(word.ttl_s, watchdog_timeout_s=timeout_s)
         none_left = False
-        if self._host.clock() >= times.kill_from(word.t_ok_s):
-            doomed = self._doomed(word.may_stay)
-            for guest in doomed:
-                self._kill(guest, word, times)
-            none_left = not doomed
-        else:
-            self._dying.clear()
+        if self._host.clock() >= times.kill_from(word.t_ok_s) or word.epoch <= self._fired_epoch:
+            none_left = self._fire(word, times)
+        elif self._firing:
+            self._host.say(f"life {word.epoch} of this host has begun: nobody is killed any more")
+            self._calm()
         # the clock is read again: this process may have been frozen at any line above
         now_s = self._host.clock()
         fresh_look = none_left and now_s - began_s < _LATE_S
         if now_s <= times.pet_until(word.t_ok_s) or fresh_look:
             self._pet()
         elif not self._silent and self._card is not None:
-            self._host.say("guests live that should be dead: the card is not petted any more")
+            self._host.say("a guest may still write: the card is not petted any more")
             self._silent = True
 
-    def _times(self, word: Word) -> FenceTimes:
-        # a card that was lost still counts
-        timeout_s = self._timeout_s or wished_timeout_s(word.ttl_s)
-        return fence_times(word.ttl_s, watchdog_timeout_s=timeout_s)
+    def _fire(self, word: Word, times: FenceTimes) -> bool:
+        """Kill; whether nothing is left that may write."""
+        if not self._firing:
+            self._firing = True
+            self._fired_epoch = word.epoch
+            silent_s = self._host.clock() - word.t_ok_s
+            self._host.say(
+                f"fires: etcd was last heard {silent_s:.2f} s ago, and guests that may be started "
+                f"elsewhere must be dead {times.dead_by(0.0):.2f} s after that"
+            )
+            self._dying |= set(self._host.find_libvirt())
+            for daemon in self._dying:
+                self._host.kill(daemon)
+        for guest in self._doomed(word.may_stay):
+            self._kill(guest)
+        return not self._dying and not self._cached
 
-    def _doomed(self, may_stay: tuple[str, ...]) -> tuple[GuestProcess, ...]:
-        """Guests that live and must not, those on their way out included."""
+    def _doomed(self, may_stay: tuple[str, ...]) -> tuple[Process, ...]:
+        """What lives and must not, that on its way out included."""
         found = {guest for guest in self._host.find_guests() if guest.server_id not in may_stay}
-        self._dying = {guest for guest in found | self._dying if not self._host.is_gone(guest)}
+        self._dying = {one for one in found | self._dying if not self._host.is_gone(one)}
         return tuple(sorted(self._dying))
 
-    def _kill(self, guest: GuestProcess, word: Word, times: FenceTimes) -> None:
-        self._host.kill(guest)
-        if guest in self._killed:
-            return
+    def _kill(self, guest: Process) -> None:
+        if guest not in self._killed and guest.server_id:
+            self._host.say(f"kills the guest {guest.server_id}, process {guest.pid}")
+            disk = self._host.cached_disk(guest)
+            if disk:
+                self._cached = True
+                self._host.say(f"{disk} is written through this host's cache: it must be reset")
         self._killed.add(guest)
-        self._kills += 1
-        silent_s = self._host.clock() - word.t_ok_s
-        self._host.say(
-            f"killed the guest {guest.server_id or 'without a name'} (process {guest.pid}): etcd "
-            f"was last heard {silent_s:.2f} s ago, and it must be dead {times.dead_by(0.0):.2f} s "
-            "after that"
-        )
+        self._host.kill(guest)
 
     def _pet(self) -> None:
         self._silent = False

@@ -8,16 +8,20 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 WORD = "fence.json"
 STATUS = "fence-status.json"
-SHUTTING_DOWN = "shutting-down"
-"""There while the host shuts down in order: guests that stop now are still wanted on."""
 
 
 class Word(NamedTuple):
     """The agent's word. Times are seconds of CLOCK_BOOTTIME."""
 
+    boot_id: str
+    """Of this start of the machine: the clock of another one says nothing."""
     host_id: str
+    epoch: int
+    """Which life of the host this is."""
     armed: bool
     """Guests are to be fenced; no more so only after etcd has acknowledged that none is."""
     t_ok_s: float
@@ -39,8 +43,13 @@ class Status(NamedTuple):
     watchdog_timeout_s: int = 0
     detail: str = ""
     """Why it is not armed although it should be, in one clause."""
-    kills: int = 0
-    """Guests killed since this process began."""
+    fired_epoch: int = 0
+    """The latest life of the host in which guests were killed; the agent ends that life."""
+
+
+def boot_id() -> str:
+    """Differs with each start of the machine."""
+    return _BOOT_ID.read_text(encoding="ascii").strip()
 
 
 def write(path: Path, content: Word | Status) -> None:
@@ -64,6 +73,8 @@ def read_word(folder: Path) -> Word | None:
     try:
         fields = json.loads((folder / WORD).read_bytes())
         return Word(
+            boot_id=str(fields["boot_id"]),
+            epoch=int(fields["epoch"]),
             host_id=str(fields["host_id"]),
             armed=bool(fields["armed"]),
             t_ok_s=float(fields["t_ok_s"]),

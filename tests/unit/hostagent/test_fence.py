@@ -6,12 +6,13 @@ import pytest
 
 from hostagent.fence.card import CardError
 from hostagent.fence.deadline import fence_times, refresh_every_s, refusal, wished_timeout_s
-from hostagent.fence.guests import GuestProcess
+from hostagent.fence.guests import Process
 from hostagent.fence.rounds import Fence, Host
 from hostagent.fence.word import Word
 
-ON_SHARED = GuestProcess(11, 1, "10000000-0000-0000-0000-000000000000")
-ON_LOCAL = GuestProcess(12, 1, "20000000-0000-0000-0000-000000000000")
+ON_SHARED = Process(11, 1, "10000000-0000-0000-0000-000000000000")
+LIBVIRT = Process(13, 1)
+ON_LOCAL = Process(12, 1, "20000000-0000-0000-0000-000000000000")
 
 
 class FakeCard:
@@ -37,24 +38,28 @@ class FakeCard:
 class FakeHost:
     """A host whose clock stands still unless the test moves it."""
 
-    def __init__(self, *guests: GuestProcess) -> None:
+    def __init__(self, *guests: Process) -> None:
         self.now_s = 100.0
         self.word: Word | None = None
         self.guests = set(guests)
-        self.immortal: set[GuestProcess] = set()
+        self.immortal: set[Process] = set()
         self.looking_takes_s = 0.0
         self.cards: list[FakeCard] = []
         self.card_error = ""
         self.timeout_s: int | None = None
         self.said: list[str] = []
+        self.libvirt: set[Process] = set()
+        self.cached = ""
         self.fence = Fence(
             Host(
                 clock=lambda: self.now_s,
                 read_word=lambda: self.word,
                 open_card=self.open_card,
                 find_guests=self.find,
+                find_libvirt=lambda: tuple(self.libvirt),
+                cached_disk=lambda _: self.cached,
                 kill=self.kill,
-                is_gone=lambda guest: guest not in self.guests,
+                is_gone=lambda guest: guest not in self.guests | self.libvirt,
                 say=self.said.append,
             ),
             pid=1,
@@ -69,16 +74,24 @@ class FakeHost:
         self.cards.append(card)
         return card
 
-    def find(self) -> tuple[GuestProcess, ...]:
+    def find(self) -> tuple[Process, ...]:
         self.now_s += self.looking_takes_s
         return tuple(self.guests)
 
-    def kill(self, guest: GuestProcess) -> None:
+    def kill(self, guest: Process) -> None:
         if guest not in self.immortal:
             self.guests.discard(guest)
+            self.libvirt.discard(guest)
 
-    def tell(self, *, t_ok_s: float, armed: bool = True, may_stay: tuple[str, ...] = ()) -> None:
-        self.word = Word(host_id="h", armed=armed, t_ok_s=t_ok_s, ttl_s=5, may_stay=may_stay)
+    def tell(
+        self,
+        *,
+        t_ok_s: float,
+        armed: bool = True,
+        may_stay: tuple[str, ...] = (),
+        epoch: int = 1,
+    ) -> None:
+        self.word = Word("boot", "h", epoch, armed, t_ok_s, 5, may_stay)
 
     def at(self, now_s: float):
         self.now_s = now_s
@@ -118,7 +131,7 @@ def test_while_etcd_is_heard_the_card_is_petted_and_nobody_dies():
         host.tell(t_ok_s=second)
         status = host.at(second + 2.4)
     assert status.armed
-    assert (status.watchdog_timeout_s, status.kills) == (1, 0)
+    assert (status.watchdog_timeout_s, status.fired_epoch) == (1, 0)
     assert len(host.cards[0].pets) == 100
     assert host.guests == {ON_SHARED}
 
@@ -128,7 +141,7 @@ def test_without_etcd_guests_die_first_and_the_host_stays_up():
     host.tell(t_ok_s=100.0, may_stay=(ON_LOCAL.server_id,))
     host.at(102.4)
     assert host.guests == {ON_SHARED, ON_LOCAL}
-    assert host.at(102.6).kills == 1
+    assert host.at(102.6).fired_epoch == 1
     assert host.guests == {ON_LOCAL}
     host.live(120.0)
     pets = host.cards[0].pets
@@ -245,18 +258,46 @@ def test_a_card_that_breaks_is_told_at_once_and_guests_die_all_the_same():
     assert host.guests == set()
 
 
-@pytest.mark.parametrize(
-    ("shuts_down", "guests", "ended"),
-    [
-        (False, (), "left"),
-        (True, (ON_SHARED,), "left"),
-        (True, (), "stopped"),
-        (True, (ON_LOCAL,), "stopped"),
-    ],
-)
-def test_only_a_host_that_shuts_down_empty_stops_its_card_on_the_way(shuts_down, guests, ended):
-    host = FakeHost(*guests)
-    host.tell(t_ok_s=100.0, may_stay=(ON_LOCAL.server_id,))
-    host.at(100.1)
-    host.fence.end(host_shuts_down=shuts_down)
-    assert host.cards[0].ended == ended
+def test_libvirt_dies_first_and_once_so_that_no_call_in_it_starts_a_guest():
+    host = FakeHost(ON_SHARED)
+    host.libvirt = {LIBVIRT}
+    host.tell(t_ok_s=100.0)
+    host.at(102.4)
+    assert host.libvirt == {LIBVIRT}
+    host.at(102.6)
+    assert host.libvirt == set()
+    host.libvirt = {LIBVIRT._replace(pid=14)}  # its supervisor starts it again
+    host.live(110.0)
+    assert host.libvirt
+    assert host.cards[0].pets[-1] == pytest.approx(host.now_s)
+
+
+def test_what_appears_after_it_has_fired_dies_until_the_host_has_another_life():
+    host = FakeHost(ON_SHARED)
+    host.tell(t_ok_s=100.0)
+    host.at(103.0)
+    host.tell(t_ok_s=103.0)  # etcd is heard again, in the same life
+    host.guests.add(ON_LOCAL)
+    host.at(103.2)
+    assert host.guests == set()
+    host.tell(t_ok_s=103.4, epoch=2)
+    host.guests.add(ON_SHARED)
+    host.at(103.6)
+    assert host.guests == {ON_SHARED}
+
+
+def test_the_next_process_knows_that_this_one_fired():
+    host = FakeHost(ON_SHARED)
+    host.fence = Fence(host.fence._host, pid=2, etcd_timeout_s=2.0, fired_epoch=1)
+    host.tell(t_ok_s=100.0, epoch=1)
+    assert host.at(100.1).fired_epoch == 1
+    assert host.guests == set()
+
+
+def test_a_guest_that_wrote_through_the_cache_takes_its_host_with_it():
+    host = FakeHost(ON_SHARED)
+    host.cached = "/srv/shared/vm.img"
+    host.tell(t_ok_s=100.0)
+    host.live(110.0)
+    assert host.guests == set()
+    assert host.cards[0].pets[-1] + 1 <= 100.0 + 5 * 0.999 - 0.5

@@ -14,8 +14,8 @@ import pytest
 
 from hostagent.fence.card import Card, CardError
 from hostagent.fence.deadline import boot_clock_s
-from hostagent.fence.guests import GuestProcess, find_guests, is_gone, kill
-from hostagent.fence.word import SHUTTING_DOWN, Word, read_status, read_word, write
+from hostagent.fence.guests import Process, cached_disk, find_guests, is_gone, kill
+from hostagent.fence.word import Word, boot_id, read_status, read_word, write
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
 
@@ -70,7 +70,7 @@ class FencedHost:
         return read_status(self.folder)
 
     def tell(self, *, ttl_s: int = 5, armed: bool = True, may_stay: tuple[str, ...] = ()) -> None:
-        word = Word("h", armed, boot_clock_s(), ttl_s, may_stay)
+        word = Word(boot_id(), "h", 1, armed, boot_clock_s(), ttl_s, may_stay)
         write(self.folder / "fence.json", word)
 
     def guests(self) -> set[str]:
@@ -134,7 +134,9 @@ def test_it_arms_kills_in_time_and_goes_on_petting(fenced):
     assert stays in host.guests()
     eventually(lambda: boot_clock_s() > t_ok_s + 5, "the lease is over")
     host.written()
-    eventually(lambda: host.written().strip(b"\0") == b"" and host.status().kills == 1, "pets")
+    eventually(
+        lambda: host.written().strip(b"\0") == b"" and host.status().fired_epoch == 1, "pets"
+    )
     eventually(host.written, "it still pets")
 
 
@@ -157,22 +159,6 @@ def test_an_order_to_end_leaves_the_card_counting(fenced):
     os.kill(host.pid(), signal.SIGTERM)
     eventually(lambda: host.status().pid != before, "the next one runs")
     assert b"V" not in host.written()
-
-
-def test_a_host_that_shuts_down_empty_is_not_reset_on_its_way(fenced):
-    host = fenced()
-    host.tell(ttl_s=60)
-    eventually(lambda: host.status().armed, "it is armed")
-    (host.folder / SHUTTING_DOWN).touch()
-    written = b""
-    os.kill(host.pid(), signal.SIGTERM)
-
-    def stopped() -> bool:
-        nonlocal written
-        written += host.written()
-        return b"V" in written
-
-    eventually(stopped, "the card is stopped")
 
 
 def test_disarming_is_the_magic_close(fenced):
@@ -207,7 +193,7 @@ def test_another_process_with_the_same_pid_is_not_killed():
     try:
         eventually(lambda: server_id in {g.server_id for g in find_guests()}, "it is found")
         found = next(guest for guest in find_guests() if guest.server_id == server_id)
-        kill(GuestProcess(found.pid, found.start_ticks - 1, server_id))
+        kill(Process(found.pid, found.start_ticks - 1, server_id))
         assert process.poll() is None
         assert not is_gone(found)
         kill(found)
@@ -218,9 +204,29 @@ def test_another_process_with_the_same_pid_is_not_killed():
         process.wait()
 
 
+def test_a_disk_in_the_page_cache_is_seen(tmp_path):
+    """Python opens the file as QEMU would, and tells of it on its command line."""
+    for direct in (0, os.O_DIRECT):
+        image = tmp_path / f"disk{direct}"
+        image.write_bytes(b"0")
+        code = f"import os, time; os.open({str(image)!r}, {os.O_RDWR | direct}); time.sleep(600)"
+        process = subprocess.Popen([sys.executable, "-c", code, "-uuid", str(uuid.uuid4())])
+        try:
+            fds = Path(f"/proc/{process.pid}/fd")
+            eventually(
+                lambda fds=fds, image=image: image in [fd.readlink() for fd in fds.iterdir()],
+                "it has opened its disk",
+            )
+            found = cached_disk(next(one for one in find_guests() if one.pid == process.pid))
+            assert found == ("" if direct else str(image))
+        finally:
+            process.kill()
+            process.wait()
+
+
 def test_the_word_is_for_its_owner_alone(tmp_path):
-    write(tmp_path / "run" / "fence.json", Word("h", armed=True, t_ok_s=1.5, ttl_s=5))
+    write(tmp_path / "run" / "fence.json", Word("b", "h", 3, armed=True, t_ok_s=1.5, ttl_s=5))
     assert (tmp_path / "run" / "fence.json").stat().st_mode & 0o777 == 0o600
-    assert read_word(tmp_path / "run") == Word("h", armed=True, t_ok_s=1.5, ttl_s=5)
+    assert read_word(tmp_path / "run") == Word("b", "h", 3, armed=True, t_ok_s=1.5, ttl_s=5)
     (tmp_path / "run" / "fence.json").write_text('{"armed": tr')
     assert read_word(tmp_path / "run") is None
