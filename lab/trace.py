@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from lab.report import read_disk_record
+
 TRACE_SECTOR = 72
 TRACES = 8
 SECTOR_BYTES = 512
@@ -35,6 +37,11 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """The first look at which its latest write was there."""
     count: int
     """Of its writes."""
+
+    @property
+    def first_unix_ms(self) -> int:
+        """The first look as Unix time in ms, by the machine's clock now."""
+        return round((time.time() - time.monotonic() + self.first_s) * 1000)
 
 
 class Overlap(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +119,12 @@ class DiskWatch:
     def boots(self, name: str) -> list[Boot]:
         """Every boot of a guest that was seen on its disk, in the order of their first writes."""
         return sorted(self._boots[name].values(), key=lambda boot: (boot.first_s, boot.boots))
+
+    def splits(self) -> list[str]:
+        """Guests that have noticed themselves, by their disk's record, that another copy wrote."""
+        return [
+            name for name, image in self._images.items() if read_disk_record(image).disk_splits > 0
+        ]
 
     def overlaps(self) -> dict[str, list[Overlap]]:
         """For each guest whose older boot wrote after a newer one had begun to: which and how long.
