@@ -1,4 +1,4 @@
-"""A host dies, or what watches it: every guest runs exactly once afterwards, and all tell the truth.
+"""A host dies, or what watches it: then every guest runs exactly once, and all tell the truth.
 
 Each case takes a fault from a whole fleet to a whole one (:mod:`lab.trials`); what must hold after
 any of them is checked there. Here stands what is more to expect of each.
@@ -131,7 +131,7 @@ def test_a_fault_leaves_every_guest_running_once(trial: Trial, case: Case):
 
 @pytest.mark.parametrize("after_s", [0.3, 1.5])
 @pytest.mark.parametrize("cut_source", [True, False], ids=["source", "target"])
-def test_a_host_dies_in_a_migration(trial: Trial, cut_source: bool, after_s: float):
+def test_a_host_dies_in_a_migration(trial: Trial, *, cut_source: bool, after_s: float):
     fault = migration_cut(trial.witness, cut_source=cut_source, after_s=after_s)
     found = try_fault(trial, fault, busiest(trial), 3 * TTL_S)
     assert found.wrong == ()
@@ -158,7 +158,7 @@ def test_a_storm_rescues_nobody_until_a_person_says_so(trial: Trial):
 
 
 @pytest.mark.parametrize("moves", [True, False], ids=["servers move away", "servers stay"])
-def test_a_host_is_shut_down_in_order(trial: Trial, moves: bool):
+def test_a_host_is_shut_down_in_order(trial: Trial, *, moves: bool):
     hosts = busiest(trial)
     owned = servers_of(trial, hosts)
     trial.set_policy(hosts[0], auto_migrate_on_host_shutdown=moves)
