@@ -15,6 +15,7 @@ from backend.migrations.desk import Desk
 from backend.migrations.jobs import Jobs
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
+from backend.rescue.desk import RescueDesk
 from backend.tokens import Token
 from wire.console import BackendStatus, FleetSnapshot
 
@@ -34,6 +35,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     settler: Settler
     policies: Policies
     reporter: Reporter
+    rescue_desk: RescueDesk
     leadership: Leadership
 
     def status(self, caller: Token) -> BackendStatus:

@@ -187,6 +187,7 @@ class Fleet:
         self.changes.incidents.add(incident_id)
         if (told := incident or known) is not None:
             self.changes.hosts.add(told.host_id)
+            self.changes.servers.update(self.owned.get(told.host_id, ()))
         self.changes.wake.set()
 
     def put_guard(self, guard: RescueGuard) -> None:

@@ -157,8 +157,8 @@ class RescueDesk:
         missing = self._rescuer.proof(incident).missing
         raise GodwitError(
             ErrorCode.NOT_PROVEN_DEAD,
-            f"nobody knows yet that {host.name} is dead, and a second copy of a guest would destroy "
-            f"its disk: {missing}",
+            f"nobody knows yet that {host.name} is dead, and a second copy of a guest would "
+            f"destroy its disk: {missing}",
         )
 
     async def _check_movable(self, record: ServerRecord, host: HostFacts) -> None:
