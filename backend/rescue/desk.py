@@ -10,7 +10,7 @@ from backend.migrations.acting import check_acting
 from backend.migrations.choice import pick
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
-from backend.rescue.incidents import Incidents, noted
+from backend.rescue.incidents import ARMED, Incidents, noted
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sorting import obstacle
 from backend.rescue.starting import Starting
@@ -118,7 +118,7 @@ class RescueDesk:
             if guard.armed == self._fleet.guard.armed:
                 return self._fleet.guard
             told = await self._incidents.put_guard(guard)
-            text = "rescues are armed" if guard.armed else "rescues are disarmed"
+            text = ARMED if guard.armed else "rescues are disarmed"
             if guard.reason:
                 text += f": {guard.reason}"
             for one in [one for one in self._fleet.incidents.values() if one.open]:

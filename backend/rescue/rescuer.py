@@ -12,7 +12,7 @@ from backend.migrations.notes import now_ms
 from backend.rescue.account import Given, account
 from backend.rescue.automatic import held_reason
 from backend.rescue.claims import Claims
-from backend.rescue.incidents import Incidents, noted
+from backend.rescue.incidents import ARMED, Incidents, noted
 from backend.rescue.proof import Proof, prove
 from backend.rescue.sight import Sight
 from backend.rescue.sorting import obstacle, unwanted
@@ -151,7 +151,9 @@ class Rescuer:
         recent = [
             one
             for one in fleet.incidents.values()
-            if one.open and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
+            if one.open
+            and not _armed_again(one)
+            and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
         ]
         reason = storm(
             lost={one.host_name for one in recent},
@@ -241,6 +243,11 @@ def rescues_of(fleet: Fleet, incident: Incident) -> tuple[Migration, ...]:
     return tuple(
         one for one in fleet.migrations.values() if one.incident_id == incident.incident_id
     )
+
+
+def _armed_again(incident: Incident) -> bool:
+    """Whether a person armed rescues in spite of this incident."""
+    return any(note.text == ARMED for note in incident.notes)
 
 
 def _with_proof(incident: Incident, proof: Proof) -> Incident:
