@@ -17,7 +17,12 @@ from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from backend.follow.streams import Streams
+from backend.health.channels import channels
+from backend.health.departures import Departures
 from backend.health.leases import Leases
+from backend.health.policies import Policies
+from backend.health.report import Reporter
+from backend.health.teller import Teller
 from backend.leader import Leadership
 from backend.leader_writes import LeaderWrites
 from backend.migrations.acts import Acts
@@ -30,7 +35,7 @@ from backend.migrations.settling import Settler
 from backend.publish import Publisher
 from backend.rescue.claims import Claims
 from backend.rescue.desk import RescueDesk
-from backend.rescue.incidents import Incidents
+from backend.rescue.incidents import Incidents, noted
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sight import Sight
 from backend.rescue.starting import Starting
@@ -75,12 +80,14 @@ async def run(config: BackendConfig) -> None:
     claims, incidents = Claims(writes, journal, fleet), Incidents(writes, fleet)
     starting = Starting(drive, claims, wake)
     rescuer = Rescuer(drive, incidents, claims, Sight(leases), starting)
-    leader = Leader(drive, claims, wake)
+    leader, desk = Leader(drive, claims, wake), Desk(drive, leadership, wake)
+    departures = Departures(fleet, desk)
 
     async def lead() -> None:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(leader.lead())
             duties.create_task(rescuer.lead())
+            duties.create_task(departures.lead())
 
     context = Context(
         version=version("godwit"),
@@ -90,19 +97,28 @@ async def run(config: BackendConfig) -> None:
         publisher=publisher,
         broadcaster=broadcaster,
         comparisons=comparisons,
-        desk=Desk(drive, leadership, wake),
+        desk=desk,
         acts=Acts(drive, leadership),
         settler=Settler(drive, leadership),
+        policies=Policies(writes, fleet, leadership),
+        reporter=Reporter(etcd, fleet),
         rescue_desk=RescueDesk(drive, leadership, rescuer, incidents, starting),
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)
+    teller = Teller(
+        fleet,
+        leadership,
+        channels(config.notify),
+        lambda incident_id, text: incidents.change(incident_id, lambda one: noted(one, text)),
+    )
     streams = Streams(agents, fleet, jobs, on_sample)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(follower.run()),
                 group.create_task(leases.run()),
+                group.create_task(teller.run()),
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
                 group.create_task(leadership.run(lead, on_leadership)),

@@ -7,6 +7,8 @@ from backend.agents import Agents
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
+from backend.health.policies import Policies
+from backend.health.report import Reporter
 from backend.leader import Leadership
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
@@ -31,6 +33,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     desk: Desk
     acts: Acts
     settler: Settler
+    policies: Policies
+    reporter: Reporter
     rescue_desk: RescueDesk
     leadership: Leadership
 
