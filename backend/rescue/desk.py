@@ -163,7 +163,9 @@ class RescueDesk:
 
     async def _check_movable(self, record: ServerRecord, host: HostFacts) -> None:
         """Refuse a server that no other host can start, or that something holds."""
-        because = obstacle(record, await self._drive.journal.definition(record.server_id), host)
+        because = obstacle(
+            record, await self._drive.journal.definition(record.server_id), host.name
+        )
         if because:
             raise _conflict(f"{record.name} cannot be started on another host: {because}")
         if record.owner.phase is OwnerPhase.MIGRATING:

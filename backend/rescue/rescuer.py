@@ -19,7 +19,7 @@ from backend.rescue.sorting import obstacle, unwanted
 from backend.rescue.starting import Starting
 from backend.rescue.storm import TOGETHER_S, cut_off, storm
 from wire.errors import GodwitError
-from wire.fleet import HostFacts, HostPolicy, ServerRecord
+from wire.fleet import HostPolicy, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration
 from wire.rescue import Incident, IncidentServer, IncidentState, RescueGuard, RescueState
@@ -207,27 +207,26 @@ class Rescuer:
         )
 
     def _account(self, incident: Incident) -> tuple[IncidentServer, ...]:
-        facts = self._fleet.facts.get(incident.host_id)
         return account(
             incident,
             Given(
                 records=self._owned(incident),
                 rescues=rescues_of(self._fleet, incident),
                 policies=self._fleet.server_policies,
-                skips=lambda record: "" if facts is None else self._skips(record, facts),
+                skips=lambda record: self._skips(record, incident.host_name),
                 waits=lambda record: (
                     incident.held_reason or self._starting.no_room.get(record.server_id, "")
                 ),
             ),
         )
 
-    def _skips(self, record: ServerRecord, facts: HostFacts) -> str:
+    def _skips(self, record: ServerRecord, host_name: str) -> str:
         unasked = unwanted(record)
         if unasked:
             return unasked
         definition = self._starting.definitions.get(record.server_id)
-        because = obstacle(record, definition, facts)
-        return f"{because}; it starts when {facts.name} is back" if because else ""
+        because = obstacle(record, definition, host_name)
+        return f"{because}; it starts when {host_name} is back" if because else ""
 
     def _owned(self, incident: Incident) -> tuple[ServerRecord, ...]:
         owned = self._fleet.owned.get(incident.host_id, ())

@@ -245,6 +245,7 @@ class Scene:
         suspended: bool = False,
         memory_bytes: int = GIB,
         definition: str = DEFINITION,
+        bound_by: str = "",
         **owner: Any,
     ) -> ServerRecord:
         server_id, host_id = f"id-{name}", self.host_id(host)
@@ -264,6 +265,7 @@ class Scene:
             owner=Owner(**({"host_id": host_id, "epoch": 3, "generation": 1} | owner)),
             wanted_on=wanted_on,
             suspended=suspended,
+            bound_by=bound_by,
         )
         self.put_record(record)
         self.etcd.put(keys.DEFINITIONS + server_id, definition.encode())

@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from backend.rescue import incidents
-from wire.fleet import Disk, Fence, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
+from wire.fleet import Fence, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
 from wire.rescue import DeclareOff, IncidentState, RescueState
 
 GIB = 1 << 30
 
-LOCAL = Disk(target="vda", source="/local/db-1.img", pool_id="p", pool_name="local")
+BOUND = "vda lies on this host alone (/local/db-1.img)"
 
 
 async def test_running_servers_on_shared_disks_start_elsewhere(scene):
@@ -79,14 +79,12 @@ async def test_a_backend_that_had_lost_etcd_waits_for_a_whole_lease(scene):
 
 async def test_what_stays_is_listed_with_its_reason(scene):
     scene.add("old-1", wanted_on=False)
-    scene.add("db-1", disks=(LOCAL,))
+    scene.add("db-1", bound_by=BOUND)
     scene.add("nap-1", suspended=True)
     scene.add("gone-1", definition="")
     scene.add("lost-1", phase=OwnerPhase.LOST)
     tied = "<domain><devices><hostdev type='pci'/></devices></domain>"
     scene.add("gpu-1", definition=tied)
-    nvram = "<domain><os><nvram>/var/lib/libvirt/qemu/nvram/uefi-1.fd</nvram></os></domain>"
-    scene.add("uefi-1", definition=nvram)
     scene.cut("kvm-01")
     await scene.settle()
     incident = scene.incident()
@@ -94,20 +92,12 @@ async def test_what_stays_is_listed_with_its_reason(scene):
     assert {one.state for one in incident.servers} == {RescueState.SKIPPED}
     reasons = {one.server_name: one.reason for one in incident.servers}
     assert reasons["old-1"] == "stopped, stays stopped"
-    assert reasons["db-1"].startswith("only kvm-01 reaches vda (/local/db-1.img); it starts when")
+    assert reasons["db-1"] == f"{BOUND}, which is kvm-01; it starts when kvm-01 is back"
     assert "paused by a person" in reasons["nap-1"]
     assert "no definition" in reasons["gone-1"]
     assert "server-settle" in reasons["lost-1"]
     assert "pci device" in reasons["gpu-1"]
-    assert "UEFI variables" in reasons["uefi-1"]
     assert scene.migrations() == []
-
-
-async def test_uefi_variables_in_a_shared_pool_hinder_nothing(scene):
-    scene.add("uefi-1", definition="<domain><os><nvram>/shared/uefi-1.fd</nvram></os></domain>")
-    scene.cut("kvm-01")
-    await scene.pass_(20)
-    assert scene.line("uefi-1").state is not RescueState.SKIPPED
 
 
 async def test_an_unfenced_host_is_held_until_somebody_declares_it_off(scene):

@@ -8,7 +8,7 @@ from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, Fence, OwnerPhase, PowerState
 from wire.rescue import DeclareOff, IncidentState, RescueOptions, RescueState
 
-LOCAL = Disk(target="vda", source="/local/db-1.img", pool_id="p", pool_name="local")
+BOUND = "vda lies on this host alone (/local/db-1.img)"
 
 
 async def refused(scene, **options: Any) -> GodwitError:
@@ -155,7 +155,7 @@ async def test_a_declaration_does_not_shorten_the_wait_for_the_lease(scene):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"disks": (LOCAL,)}, "only kvm-01 reaches vda"),
+        ({"bound_by": BOUND}, "/local/db-1.img), which is kvm-01"),
         ({"definition": ""}, "no definition"),
         ({"phase": OwnerPhase.MIGRATING, "migration_id": "m1"}, "held by migration m1"),
         ({"phase": OwnerPhase.LOST}, "server-settle"),
