@@ -38,6 +38,13 @@ class StoragePool(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     capacity_bytes: int
     available_bytes: int
+    kind: str = "dir"
+    """libvirt's type of pool: ``dir``, ``netfs``, ``logical``..."""
+
+    @property
+    def holds_files(self) -> bool:
+        """Whether its volumes are files; else they are block devices or network disks."""
+        return self.kind in {"dir", "fs", "netfs", "vstorage"}
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +110,8 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     """Device name in the guest: ``vda``, ``hda``."""
     source: str
     """Path or network name of the image; empty for an empty drive."""
+    kind: Literal["file", "block", "network", "other"] = "file"
+    """What ``source`` is: only a file is copied to another host."""
     device: Literal["disk", "cdrom", "floppy", "lun"] = "disk"
     format: str = "raw"
     pool_id: str = ""
@@ -265,9 +274,9 @@ class FilterVerdict(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why not, with both values; of a skipped filter, why it would not have passed."""
     wanted: str = ""
-    """What the server or its host has: ``0x42e``; empty where the rule compares nothing."""
+    """What the server or its host has, or what the rule asks for: ``0x42e``."""
     found: str = ""
-    """What this host has."""
+    """What there is: of the candidate, or of the server where the rule is about that alone."""
     skipped: bool = False
     """Lifted by ``--skip-cpu-check`` or ``--skip-kernel-check``: it refuses nothing."""
 

@@ -62,6 +62,8 @@ class ServerStorage(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[StorageFile, ...] = ()
     refusal: str = ""
     """Why this server cannot be moved cold with what it has, in one sentence; empty if it can."""
+    disk_refusal: str = ""
+    """Why a disk cannot be copied to another host, on or off, in one sentence; empty if all can."""
 
 
 class PrepareCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -98,6 +98,8 @@ async def _make_room(drive: Drive, migration: Migration, ready: _Ready) -> _Read
         return ready
     try:
         storage = await drive.source(migration).storage(migration.server_id)
+        if storage.disk_refusal:
+            raise NotBegun(storage.disk_refusal)
         # libvirt takes the NVRAM along, and hosts may share the folder that it lies in
         local = [one for one in storage.files if not one.shared and one.role in _OF_DISKS]
         disks = tuple(one for one in local if one.role is FileRole.DISK)

@@ -135,6 +135,11 @@ def _pool(file: StorageFile, pools: tuple[StoragePool, ...], host_name: str) -> 
             f"the pool {pool.name!r} is shared on {host_name} and holds {file.path} of the source "
             "alone: declare it the same way on both hosts"
         )
+    if not pool.holds_files:
+        raise Refused(
+            f"the pool {pool.name!r} on {host_name} is of type {pool.kind} and takes no file such "
+            f"as {file.path}: use a pool of type dir"
+        )
     return pool
 
 

@@ -115,7 +115,8 @@ def test_verdicts_carry_both_values_whether_they_pass_or_not(move, target):
     assert values["kernel"] == ("6.1.0-1-amd64", "6.1.0-1-amd64")
     assert values["memory"] == ("1024 MiB", "15360 MiB free")
     assert values["shared_pools"] == ("shared", "shared")
-    assert values["not_source"] == ("", "")
+    assert values["not_source"] == ("not kvm-01", "kvm-02")
+    assert values["disks"] == ("files in pools", "no local disks")
 
 
 def test_the_source_itself_is_refused(move, target):
@@ -194,6 +195,28 @@ def test_a_disk_outside_of_any_pool_is_refused_with_its_path(move, cold, target)
         found = refusals(with_server(one, disks=(stray,)), target)
         assert list(found) == ["disks"]
         assert "vdc (/dev/vg/stray) in no storage pool of kvm-01" in found["disks"]
+
+
+def test_a_local_disk_that_is_no_file_is_not_copied(move, cold, target, roomy):
+    volume = msgspec.structs.replace(LOCAL_DISK, source="/dev/vg/x", kind="block")
+    for one in (move, cold):
+        held = with_server(one, disks=(volume,))
+        found = refusals(held, roomy)
+        assert list(found) == ["disks"]
+        assert "vdb (/dev/vg/x) on kvm-01, which is no file" in found["disks"]
+        (verdict,) = (each for each in judged(held, roomy).verdicts if not each.passed)
+        assert (verdict.wanted, verdict.found) == ("files in pools", "vdb of kind block")
+        shared = msgspec.structs.replace(volume, shared=True, pool_id="pool-shared")
+        assert refusals(with_server(one, disks=(shared,)), target) == {}
+
+
+def test_a_volume_group_takes_no_files(move, cold, target):
+    group = msgspec.structs.replace(LOCAL_POOL, kind="logical")
+    other = with_facts(target, pools=(*target.facts.pools, group))
+    for one in (move, cold):
+        found = refusals(with_server(one, disks=(LOCAL_DISK,)), other)
+        assert list(found) == ["local_pools"]
+        assert "which on kvm-02 is of type logical and holds no files" in found["local_pools"]
 
 
 def test_devices_of_the_host_hold_a_server_where_it_is(move, cold, target):
@@ -408,3 +431,4 @@ def test_every_filter_speaks_for_every_host(move, cold, target):
         found = judged(one, away)
         assert [verdict.filter for verdict in found.verdicts] == [rule.name for rule in filters]
         assert len(found.reasons) == count
+        assert all(verdict.wanted and verdict.found for verdict in found.verdicts)

@@ -58,6 +58,7 @@ class ScriptedAgent:
         self.known_job: Job | GodwitError = UNKNOWN_JOB
         self.calls: list[str] = []
         self.files: tuple[StorageFile, ...] = ()
+        self.disk_refusal = ""
         self.command: MigrateCommand | None = None
         self.prepared: PrepareCommand | None = None
         self.discarded: DiscardCommand | None = None
@@ -85,7 +86,11 @@ class ScriptedAgent:
 
     async def storage(self, server_id: str) -> ServerStorage:
         return ServerStorage(
-            server_id=server_id, name="web-1", definition="<domain/>", files=self.files
+            server_id=server_id,
+            name="web-1",
+            definition="<domain/>",
+            files=self.files,
+            disk_refusal=self.disk_refusal,
         )
 
     async def prepare(self, command: PrepareCommand) -> Incoming:
@@ -503,6 +508,15 @@ async def test_room_is_made_for_local_disks_and_what_is_left_behind_is_released(
     assert [(one.host_id, one.phase) for one in owners] == [("host-2", OwnerPhase.MIGRATING)]
     assert scene.target.calls == ["prepare", "complete"]
     assert scene.record.owner.phase is OwnerPhase.SETTLED
+
+
+async def test_a_disk_that_cannot_be_copied_ends_it_before_anything_is_made(scene):
+    with_local_disk(scene)
+    scene.source.disk_refusal = "vdb is /dev/vg/x, a block disk that only this host reaches"
+    scene.put(MigrationState.QUEUED)
+    final = await scene.run()
+    assert (final.state, final.error) == (MigrationState.FAILED, scene.source.disk_refusal)
+    assert (scene.source.calls, scene.target.calls) == ([], ["discard"])
 
 
 async def test_a_takeover_after_the_ownership_moved_still_releases_the_source(scene):
