@@ -67,7 +67,19 @@ class MigrationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """What can be changed in a migration under way; None leaves it as it is."""
 
     max_bandwidth_bytes_per_s: int | None = None
+    no_bandwidth_limit: bool = False
+    """Take the cap away; not together with another one."""
     downtime_limit_ms: int | None = None
+
+    def then(self, later: "MigrationParameters") -> "MigrationParameters":
+        """Both changes as one: the later holds where both change the same."""
+        caps = later.no_bandwidth_limit or later.max_bandwidth_bytes_per_s is not None
+        of_cap, limit_ms = later if caps else self, later.downtime_limit_ms
+        return MigrationParameters(
+            max_bandwidth_bytes_per_s=of_cap.max_bandwidth_bytes_per_s,
+            no_bandwidth_limit=of_cap.no_bandwidth_limit,
+            downtime_limit_ms=self.downtime_limit_ms if limit_ms is None else limit_ms,
+        )
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -211,6 +223,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def max_bandwidth_bytes_per_s(self) -> int | None:
         """The cap that holds now; None for none."""
+        if self.parameters.no_bandwidth_limit:
+            return None
         changed = self.parameters.max_bandwidth_bytes_per_s
         return self.options.max_bandwidth_bytes_per_s if changed is None else changed
 

@@ -86,6 +86,24 @@ async def test_a_cap_is_typed_and_its_effect_told_before(at_migration, client):
     assert client.parameters == MigrationParameters(max_bandwidth_bytes_per_s=50 * MIB)
 
 
+async def test_a_cap_is_taken_away_where_no_number_stands(at_migration, client):
+    moving_as(client, options=MigrationOptions(max_bandwidth_bytes_per_s=8 * MIB))
+
+    def told(pilot):
+        assert "Without a number there is no cap" in " ".join(text_of(pilot, "#sentence").split())
+        assert "nothing holds the migration back from now on (until now 8 MiB/s)" in " ".join(
+            text_of(pilot, "#sentence").split()
+        )
+
+    await at_migration(told, "B", "backspace")
+
+    def done(pilot):
+        assert "db-1: no cap from now on" in text_of(pilot, "Notice")
+
+    await at_migration(done, "B", "ctrl+u", "enter")
+    assert client.parameters == MigrationParameters(no_bandwidth_limit=True)
+
+
 async def test_a_downtime_limit_is_typed(at_migration, client):
     await at_migration(lambda _: None, "L", "ctrl+u", *"800", "enter")
     assert client.parameters == MigrationParameters(downtime_limit_ms=800)

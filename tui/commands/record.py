@@ -56,6 +56,8 @@ def _changed_text(migration: Migration) -> str:
     changed = []
     if parameters.max_bandwidth_bytes_per_s is not None:
         changed.append(f"cap {rate_text(parameters.max_bandwidth_bytes_per_s)}")
+    if parameters.no_bandwidth_limit:
+        changed.append("no cap")
     if parameters.downtime_limit_ms is not None:
         changed.append(f"downtime limit {parameters.downtime_limit_ms} ms")
     return ", ".join(changed)

@@ -214,6 +214,7 @@ def test_the_details_have_every_filter_with_both_values(capsys):
             MigrationParameters(max_bandwidth_bytes_per_s=2048 * MIB, downtime_limit_ms=800),
             "at most 2 GiB/s and a downtime limit of 800 ms",
         ),
+        (["--no-bandwidth-limit"], MigrationParameters(no_bandwidth_limit=True), "no cap"),
     ],
 )
 def test_parameters_change_while_it_runs(options, changed, told, fleet, capsys):
@@ -226,7 +227,8 @@ def test_parameters_change_while_it_runs(options, changed, told, fleet, capsys):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "nothing to change: give --max-bandwidth-mb or --downtime-limit-ms"),
+        ([], "nothing to change: give --max-bandwidth-mb, --no-bandwidth-limit or "),
+        (["--max-bandwidth-mb", "5", "--no-bandwidth-limit"], "--max-bandwidth-mb sets a cap and "),
         (["--max-bandwidth-mb", "0"], "--max-bandwidth-mb is '0', and should be a whole number"),
         (["--max-bandwidth-mb", "-3"], "--max-bandwidth-mb is '-3', and should be a whole number"),
     ],
