@@ -290,7 +290,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 0.0
     """Higher is better; only meaningful among hosts that passed."""
     risk: str = ""
-    """What the skipped filters risk here, in one sentence; empty if none would have refused."""
+    """What the skipped filters risk here, in one sentence; empty if nothing."""
+    safe: str = ""
+    """Why the move is safe although skipped filters would have refused it; empty if none would."""
 
     @property
     def fits(self) -> bool:

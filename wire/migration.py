@@ -211,7 +211,9 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """Why nothing is heard of it now: ``kvm-01 does not answer, last heard 18 s ago``. Figures are
     old then. Filled in answers of the API and in events, never stored."""
     risk: str = ""
-    """What the skipped checks risk on this target, in one sentence; empty if none was skipped."""
+    """What the skipped checks risk on this target, in one sentence; empty if nothing."""
+    safe: str = ""
+    """Why it is safe although skipped checks would have refused this target."""
     parameters: MigrationParameters = MigrationParameters()
     """What was changed while it ran; None where the options still hold."""
     postcopy: PostcopyState = PostcopyState.NOT

@@ -11,7 +11,8 @@ from wire.migration import Migration, MigrationDetail, MigrationState, PostcopyS
 
 def print_outcome(migration: Migration) -> None:
     """Write what an ended migration did: route, passes, bytes, total time, downtime."""
-    told = [("outcome", migration.outcome), *_figures(migration), ("risk", migration.risk)]
+    judged = [("risk", migration.risk), ("safe", migration.safe)]
+    told = [("outcome", migration.outcome), *_figures(migration), *judged]
     print_record([(name, value) for name, value in told if value])
 
 
@@ -30,6 +31,7 @@ def print_migration(detail: MigrationDetail) -> None:
         ("options", " ".join(option_words(migration.options)) or "all default"),
         ("changed", _changed_text(migration)),
         ("risk", migration.risk),
+        ("safe", migration.safe),
         ("post-copy", _postcopy_text(migration)),
         ("created", moment_text(migration.created_at_ms)),
         ("finished", moment_text(migration.finished_at_ms)),

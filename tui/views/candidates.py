@@ -28,6 +28,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return self.candidate is not None and self.candidate.fits
 
     @property
+    def risks(self) -> bool:
+        """Whether something is risked there because checks are skipped."""
+        return self.candidate is not None and bool(self.candidate.risk)
+
+    @property
     def skipped(self) -> list[FilterVerdict]:
         """Filters that would refuse it if they were not skipped."""
         verdicts = self.candidate.verdicts if self.candidate else ()
@@ -82,11 +87,13 @@ def columns(glyphs: Glyphs) -> list[Column[Target]]:
 
 
 def verdict(target: Target, glyphs: Glyphs) -> Span:
-    """Fits, fits because a check is skipped, or not."""
+    """Fits, fits because a check is skipped, at a risk or safely, or not."""
     if not target.fits:
         return Span(f"{glyphs.bad} unfit", Tone.DIM)
-    if target.skipped:
+    if target.risks:
         return Span(f"{glyphs.warn} skips", Tone.WARN)
+    if target.skipped:
+        return Span(f"{glyphs.fits} safe", Tone.GOOD)
     return Span(f"{glyphs.fits} fits", Tone.GOOD)
 
 
@@ -103,7 +110,8 @@ def _reason(target: Target) -> Span:
         return Span("")
     if target.fits:
         reasons = [each.reason for each in target.skipped]
-        return Span(f"unchecked: {'; '.join(reasons)}", Tone.WARN) if reasons else Span("")
+        tone = Tone.WARN if target.risks else Tone.DIM
+        return Span(f"unchecked: {'; '.join(reasons)}", tone) if reasons else Span("")
     reasons = list(target.candidate.reasons)
     count = f"{len(reasons)} reasons: " if len(reasons) > 1 else ""
     return Span(f"{count}{reasons[0]}", Tone.DIM)
@@ -120,8 +128,11 @@ def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
             lines += wrap(f"{glyphs.bad} {each.reason or each.filter}", width, Tone.WARN)
     if target.candidate.risk:
         lines += wrap(f"{glyphs.warn} risk: {target.candidate.risk}", width, Tone.STRONG)
+    if target.candidate.safe:
+        lines += wrap(f"{glyphs.fits} safe: {target.candidate.safe}", width, Tone.GOOD)
+    mark, tone = (glyphs.warn, Tone.WARN) if target.risks else (glyphs.fits, Tone.PLAIN)
     for each in target.skipped:
-        lines += wrap(f"{glyphs.warn} skipped: {each.reason}", width, Tone.WARN)
+        lines += wrap(f"{mark} skipped: {each.reason}", width, tone)
     skipped = {each.filter for each in target.skipped}
     passed = [each for each in verdicts if each.passed and each.filter not in skipped]
     if passed:

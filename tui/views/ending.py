@@ -88,4 +88,6 @@ def _figures(migration: Migration, glyphs: Glyphs) -> list[tuple[str, Span]]:
         fields.append(("options", Span(" ".join(words))))
     if migration.risk:
         fields.append(("risk", Span(migration.risk, Tone.WARN)))
+    if migration.safe:
+        fields.append(("safe", Span(migration.safe)))
     return fields

@@ -292,27 +292,32 @@ def test_skipping_the_kernel_check_lifts_the_kernel_and_nothing_else(move, targe
     skipped = skipping(move, kernel=True)
     assert set(refusals(skipped, other)) == {"microcode", "page_size"}
     assert "6.1.0-1-amd64 on kvm-01, 6.2 on kvm-02" in judged(skipped, other).risk
+    both = judged(skipping(move, cpu=True, kernel=True), other)
+    assert "microcode" not in both.risk
+    assert "the move is safe although the microcode differs" in both.safe
 
 
 def test_nothing_is_risked_where_no_skipped_filter_refuses(move, target):
     both = skipping(move, cpu=True, kernel=True)
-    assert judged(both, target).risk == ""
+    assert (judged(both, target).risk, judged(both, target).safe) == ("", "")
     assert not any(one.skipped for one in judged(both, target).verdicts)
 
 
 def test_the_risk_names_the_features_that_the_guest_would_lose(move, target):
     other = msgspec.structs.replace(target, cpu=lacking("avx2", "bmi1"))
-    risk = judged(skipping(move, cpu=True), other).risk
-    assert "would lose the CPU features avx2, bmi1 on kvm-02" in risk
+    found = judged(skipping(move, cpu=True), other)
+    assert "would lose the CPU features avx2, bmi1 on kvm-02" in found.risk
+    assert found.safe == ""
 
 
-def test_the_risk_says_that_a_move_is_safe_although_the_microcode_differs(move, target):
+def test_a_move_is_called_safe_although_the_microcode_differs(move, target):
     other = msgspec.structs.replace(
         with_facts(target, microcode="0x1"), cpu=CpuComparison(compatible=True)
     )
     found = judged(skipping(with_server(move, cpu_xml="<cpu/>"), cpu=True), other)
     assert found.fits
-    assert found.risk == (
+    assert found.risk == ""
+    assert found.safe == (
         "libvirt says that the CPU of kvm-02 offers all that web-1 was started with, so that the "
         "move is safe although the microcode differs"
     )
