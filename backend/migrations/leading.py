@@ -1,6 +1,7 @@
 """What the leader does all the time: run what is unfinished, and keep the journal short."""
 
 import asyncio
+import contextlib
 import logging
 
 from backend.migrations.cold import ColdRunner
@@ -34,10 +35,9 @@ class Leader:
                 if not self._drive.fleet.etcd_error:
                     self._sweep()
                     await self._trim()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _SWEEP_S)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SWEEP_S):
+                        await self._wake.wait()
         finally:
             for task in self._runners.values():
                 task.cancel()
