@@ -128,8 +128,9 @@ def server_storage(
     nvram = domain_xml.nvram_path(described.definition)
     if nvram and Path(nvram).exists():
         variables = _measured(nvram, FileRole.NVRAM, pools=pools, owned=nvram not in used)
-        files.append(variables)
-        if not variables.pool_name and str(PurePosixPath(nvram).parent) != nvram_dir:
+        stray = not variables.pool_name and str(PurePosixPath(nvram).parent) != nvram_dir
+        files.append(msgspec.structs.replace(variables, owned=variables.owned and not stray))
+        if stray:
             refusals.append(
                 f"{name!r} has its UEFI variables in {nvram}: move them to {nvram_dir} or into a "
                 "storage pool"
