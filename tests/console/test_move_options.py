@@ -109,6 +109,14 @@ def test_a_skipped_check_is_a_warning_only_where_something_is_risked(risk, shown
     assert any("▲" in each for each in lines) is bool(risk)
 
 
+def test_a_cpu_model_is_shortened_as_in_the_list_of_hosts():
+    name = "Intel(R) Xeon(R) CPU E5-2650 v2 @ 2.60GHz"
+    passed = FilterVerdict(filter="cpu_model", passed=True, wanted=name, found=name)
+    candidate = Candidate(host_id="2", host_name="kvm-02", verdicts=(passed,))
+    shown = [plain(each) for each in verdict_lines(targets([candidate])["2"], 60, UNICODE)]
+    assert shown[-1].split() == ["✔", "cpu_model", "=", "Xeon", "E5-2650", "v2"]
+
+
 async def test_nothing_can_be_chosen_before_the_targets_are_those_of_the_options(live, client):
     screen = live.app.screen
     screen._asking = True

@@ -7,6 +7,7 @@ import msgspec
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, cut, pad, wrap
 from tui.views.glyphs import Glyphs
+from tui.views.hosts import cpu_name
 from wire.fleet import Candidate, FilterVerdict
 
 BEST = "best"
@@ -139,7 +140,8 @@ def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
         lines.append(_columns("  PASSED", "WANTED", "FOUND", width, Tone.DIM))
     for each in passed:
         name = f"{glyphs.fits} {each.filter}"
-        lines.append(_columns(name, each.wanted, each.found, width, Tone.GOOD))
+        short = cpu_name if each.filter == "cpu_model" else str
+        lines.append(_columns(name, short(each.wanted), short(each.found), width, Tone.GOOD))
     return lines
 
 
