@@ -106,7 +106,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How much auto-converge holds the guest's CPUs back, 0 to 99."""
     postcopy: bool = False
     disk_total_bytes: int = 0
-    """All disks that are copied; of a cold migration without their holes."""
+    """All disks that are copied; of a cold migration without their holes, of a live one with them:
+    QEMU does not tell them apart."""
     disk_remaining_bytes: int = 0
     disk_bandwidth_bytes_per_s: int = 0
 
@@ -168,6 +169,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     memory_transferred_bytes: int = 0
     memory_bandwidth_bytes_per_s: int = 0
     disk_transferred_bytes: int = 0
+    """Of a live migration what QEMU's mirrors are through with (``disk_processed``): holes and zeros
+    count at their full size, although next to nothing of them crosses the wire, and QEMU does not
+    tell what does. Of a cold one what crossed it."""
     pass_count: int = 0
     throttle_max_percent: int = 0
 

@@ -106,7 +106,8 @@ def _bytes_text(migration: Migration) -> str:
     if migration.kind == "live":
         sent.append(f"{bytes_text(figures.memory_transferred_bytes)} of memory")
     if figures.disk_transferred_bytes or not sent:
-        sent.append(f"{bytes_text(figures.disk_transferred_bytes)} of disks")
+        holes = ", holes included" if migration.kind == "live" else ""
+        sent.append(f"{bytes_text(figures.disk_transferred_bytes)} of disks{holes}")
     return ", ".join(sent)
 
 

@@ -14,6 +14,7 @@ from wire.migration import (
     Note,
     PostcopyState,
     Sample,
+    Statistics,
 )
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -301,6 +302,21 @@ def test_a_record_tells_options_changes_notes_and_risk(fleet, capsys):
         "now           25 %  256 MiB of 1 GiB  105 MiB/s  12.3 s\n",
     ):
         assert line in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("live", "0 B of memory, 256 MiB of disks, holes included\n"), ("cold", "256 MiB of disks\n")],
+)
+def test_holes_count_as_bytes_of_disks_that_moved_live(kind, told, fleet, capsys):
+    fleet.migrations["m-1"] = msgspec.structs.replace(
+        fleet.migrations["m-1"],
+        kind=kind,
+        state=MigrationState.SUCCEEDED,
+        statistics=Statistics(total_ms=9, disk_transferred_bytes=256 * MIB),
+    )
+    assert run(["migration-show", "m-1"]) == 0
+    assert told in capsys.readouterr().out
 
 
 COPY = {"disk_remaining_bytes": 768 * MIB, "disk_bandwidth_bytes_per_s": 105 * MIB}
