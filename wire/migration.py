@@ -169,9 +169,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     memory_transferred_bytes: int = 0
     memory_bandwidth_bytes_per_s: int = 0
     disk_transferred_bytes: int = 0
-    """Of a live migration what QEMU's mirrors are through with (``disk_processed``): holes and zeros
-    count at their full size, although next to nothing of them crosses the wire, and QEMU does not
-    tell what does. Of a cold one what crossed it."""
+    """Of a live migration what QEMU's mirrors are through with (``disk_processed``): holes and
+    zeros count at their full size, although next to nothing of them crosses the wire, and QEMU does
+    not tell what does. Of a cold one what crossed it."""
     pass_count: int = 0
     throttle_max_percent: int = 0
 
