@@ -51,7 +51,8 @@ class Listener:
         if not self._queue and not self.dropped:
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._wake.wait()
             except TimeoutError:
                 return None
         return self._queue.popleft() if self._queue else None

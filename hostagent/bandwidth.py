@@ -35,7 +35,7 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib_per_s: int
     """At least 1, which is the least that libvirt can say."""
     mirrors: dict[str, int]
-    """Bytes per second by device."""
+    """Bytes per second by device; 0 for no limit."""
 
 
 def start_mib_per_s(total_bytes_per_s: int | None, disk_count: int) -> int:
@@ -47,18 +47,24 @@ def start_mib_per_s(total_bytes_per_s: int | None, disk_count: int) -> int:
     return _whole_mib(total_bytes_per_s // max(_WAITING, disk_count + 1))
 
 
-def divided(total_bytes_per_s: int, mirrors: Iterable[Mirror], *, memory_copied: bool) -> Shares:
+def divided(
+    total_bytes_per_s: int | None, mirrors: Iterable[Mirror], *, memory_copied: bool
+) -> Shares:
     """Divide a cap.
 
     Before memory is copied, its share is what it will begin with, so that nothing is above the cap
     in the moment between libvirt's first byte of memory and the agent's noticing.
 
     Args:
-        total_bytes_per_s: the cap.
+        total_bytes_per_s: the cap; None for none.
         mirrors: of all disks that are copied.
         memory_copied: whether memory is being sent by now.
     """
     mirrors = tuple(mirrors)
+    if total_bytes_per_s is None:
+        return Shares(
+            memory_mib_per_s=NO_LIMIT_MIB_PER_S, mirrors={mirror.device: 0 for mirror in mirrors}
+        )
     if not mirrors:
         return Shares(memory_mib_per_s=_whole_mib(total_bytes_per_s), mirrors={})
     if memory_copied:

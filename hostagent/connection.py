@@ -6,6 +6,7 @@ answer stays unread until the next event comes, and closing it meanwhile can cra
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -69,7 +70,10 @@ class Connection:
             LibvirtSilent: libvirtd is not connected.
         """
         if self._hearing is None:
-            raise LibvirtSilent(f"libvirtd does not answer at {self._uri} ({self._reason})")
+            host = socket.gethostname()
+            raise LibvirtSilent(
+                f"libvirtd on {host} does not answer at {self._uri} ({self._reason})"
+            )
 
     async def call(
         self,
@@ -94,20 +98,33 @@ class Connection:
 
     @contextmanager
     def lend(self) -> Iterator[libvirt.virConnect]:
-        """A connection for the thread that asks, and for no other until it is given back."""
-        handle = None
-        while self._idle and handle is None:
-            with suppress(IndexError):  # another thread took the last one
-                handle = self._idle.pop()
-            if handle is not None and not handle.isAlive():
-                handle = None
-        if handle is None:
-            handle = _open(self._uri)
+        """A connection for the thread that asks, and for no other until it is given back.
+
+        Raises:
+            LibvirtSilent: there is none to be had, or it broke while it was lent.
+        """
+        try:
+            handle = self._take()
+        except libvirt.libvirtError as error:
+            raise _silent(error) from None
         try:
             yield handle
+        except libvirt.libvirtError as error:
+            if handle.isAlive():
+                raise
+            raise _silent(error) from None
         finally:
             if handle.isAlive():
                 self._idle.append(handle)
+
+    def _take(self) -> libvirt.virConnect:
+        while self._idle:
+            handle = None
+            with suppress(IndexError):  # another thread took the last one
+                handle = self._idle.pop()
+            if handle is not None and handle.isAlive():
+                return handle
+        return _open(self._uri)
 
     async def run(self) -> NoReturn:
         """Keep hearing events for ever."""
@@ -176,6 +193,11 @@ class _Hearing:
             with suppress(libvirt.libvirtError):  # libvirtd cannot be told any more
                 take_back()
         self._handle.close()
+
+
+def _silent(error: libvirt.libvirtError) -> LibvirtSilent:
+    """Libvirt's words about a broken connection name neither the host nor libvirtd."""
+    return LibvirtSilent(f"libvirtd on {socket.gethostname()} does not answer: {error}")
 
 
 def _in_loop(

@@ -30,7 +30,7 @@ def compare_cpu(handle: libvirt.virConnect, question: CpuQuestion) -> CpuCompari
             libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE,
         )
     except libvirt.libvirtError as error:
-        if error.get_error_code() in _ABOUT_THE_HOST:
+        if error.get_error_code() in _ABOUT_THE_HOST or not handle.isAlive():
             raise
         return refused_comparison(str(refusal(error)))
     return CpuComparison(compatible=True)

@@ -11,13 +11,14 @@ from hostagent.passthrough import passthrough_devices
 from wire.fleet import Disk, PowerState, ServerFacts
 
 _Device = Literal["disk", "cdrom", "floppy", "lun"]
+_Kind = Literal["file", "block", "network", "other"]
 
 
 class DiskDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """A disk as the domain's XML has it."""
 
     disk: Disk
-    """Without pool and sizes, which the XML does not tell."""
+    """Without pool and sizes, which the XML does not tell; a pool's volume counts as a file."""
     writable: bool
     """Holds an image that the guest may write."""
     pool_name: str = ""
@@ -88,6 +89,7 @@ def _disk(element: ET.Element) -> DiskDefinition:
         disk=Disk(
             target="" if target is None else target.get("dev", ""),
             source=path,
+            kind=_kind(element.get("type", "file")),
             device=_device(device),
             format="raw" if driver is None else driver.get("type", "raw"),
             backing_paths=backing_paths or (),
@@ -96,6 +98,12 @@ def _disk(element: ET.Element) -> DiskDefinition:
         pool_name=where.get("pool", ""),
         backing_known=backing_paths is not None,
     )
+
+
+def _kind(name: str) -> _Kind:
+    if name == "volume":
+        return "file"
+    return next((known for known in get_args(_Kind) if known == name), "other")
 
 
 def _device(name: str) -> _Device:

@@ -121,6 +121,7 @@ def read_disks(
         disks.append(
             msgspec.structs.replace(
                 one.disk,
+                kind="block" if pool and not pool.holds_files else one.disk.kind,
                 pool_id=pool.pool_id if pool else "",
                 pool_name=pool.name if pool else "",
                 shared=bool(pool and pool.shared),

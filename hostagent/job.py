@@ -141,7 +141,7 @@ class MigrationJob:
         limit_ms, cap = parameters.downtime_limit_ms, parameters.max_bandwidth_bytes_per_s
         if limit_ms is not None:
             await self._steering.limit_downtime(limit_ms)
-        if cap is not None:
+        if cap is not None or parameters.no_bandwidth_limit:
             self._steering.cap(cap)
         await self._ledger.keep()
         self._wake.set()

@@ -30,6 +30,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Why it cannot be switched to post-copy; empty if it can."""
     max_bandwidth_bytes_per_s: int | None = None
     """The cap that holds now; None for none."""
+    cap_lifted: bool = False
+    """There was one, so that libvirt has to be told that there is none."""
     downtime_limit_ms: int = 0
     """The limit that holds now."""
 

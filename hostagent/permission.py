@@ -30,7 +30,7 @@ def require_changeable(entry: Entry, parameters: MigrationParameters) -> None:
         GodwitError: ``BAD_REQUEST`` or ``CONFLICT``.
     """
     cap, limit_ms = parameters.max_bandwidth_bytes_per_s, parameters.downtime_limit_ms
-    if cap is None and limit_ms is None:
+    if cap is None and limit_ms is None and not parameters.no_bandwidth_limit:
         raise GodwitError(
             ErrorCode.BAD_REQUEST, "nothing to change: give a bandwidth, a downtime limit or both"
         )
@@ -38,6 +38,11 @@ def require_changeable(entry: Entry, parameters: MigrationParameters) -> None:
         raise GodwitError(
             ErrorCode.BAD_REQUEST,
             f"a cap of {cap} bytes per second sends nothing: give more than 0",
+        )
+    if cap is not None and parameters.no_bandwidth_limit:
+        raise GodwitError(
+            ErrorCode.BAD_REQUEST,
+            f"a cap of {cap} bytes per second and none at once: give one of them",
         )
     if limit_ms is not None and not 0 < limit_ms <= _LONGEST_DOWNTIME_MS:
         raise GodwitError(

@@ -43,6 +43,7 @@ def read_pools(
                 path=root.findtext("target/path", "") or root.findtext("source/name", ""),
                 capacity_bytes=info[1],
                 available_bytes=info[3],
+                kind=root.get("type", ""),
             )
         )
     return tuple(sorted(pools, key=lambda pool: pool.name))

@@ -27,7 +27,7 @@ class Steering:
         self._ledger = ledger
         self._server_id = ledger.job.server_id
         self._limiting = asyncio.Lock()
-        self._held: tuple[int, bool] | None = None
+        self._held: tuple[int | None, bool] | None = None
         self._held_memory_mib = 0
 
     async def steer(self, sample: Sample, *, new_pass: bool) -> None:
@@ -41,7 +41,7 @@ class Steering:
         """
         entry = self._ledger.entry
         try:
-            if entry.max_bandwidth_bytes_per_s is not None:
+            if entry.max_bandwidth_bytes_per_s is not None or entry.cap_lifted:
                 await self._hold_cap(
                     entry.max_bandwidth_bytes_per_s, memory_copied=sample.pass_number > 0
                 )
@@ -50,9 +50,11 @@ class Steering:
         except GodwitError as error:
             _log.warning("%s: not steered: %s", entry.job.migration_id, error.message)
 
-    def cap(self, total_bytes_per_s: int) -> None:
-        """Hold another cap from the next look on."""
-        self._ledger.put(max_bandwidth_bytes_per_s=total_bytes_per_s)
+    def cap(self, total_bytes_per_s: int | None) -> None:
+        """Hold another cap, or none, from the next look on."""
+        self._ledger.put(
+            max_bandwidth_bytes_per_s=total_bytes_per_s, cap_lifted=total_bytes_per_s is None
+        )
         self.say_what_holds()
 
     def say_what_holds(self) -> None:
@@ -89,7 +91,7 @@ class Steering:
             self._ledger.put(downtime_limit_ms=raised_ms)
         self._ledger.note(f"downtime limit raised from {entry.downtime_limit_ms} to {raised_ms} ms")
 
-    async def _hold_cap(self, total_bytes_per_s: int, *, memory_copied: bool) -> None:
+    async def _hold_cap(self, total_bytes_per_s: int | None, *, memory_copied: bool) -> None:
         """Let what is sent now be under the cap, whatever was before.
 
         What gets less is told first, so that the sum is never above the cap.
@@ -113,7 +115,7 @@ class Steering:
                 await self._driver.limit_mirror(self._server_id, mirror.device, share)
         self._held = (total_bytes_per_s, memory_copied)
 
-    async def _limit_memory(self, mib_per_s: int, total_bytes_per_s: int) -> None:
+    async def _limit_memory(self, mib_per_s: int, total_bytes_per_s: int | None) -> None:
         if mib_per_s != self._held_memory_mib:
             await self._driver.limit_memory(self._server_id, mib_per_s, postcopy=False)
             self._held_memory_mib = mib_per_s
@@ -126,4 +128,5 @@ class Steering:
 
 
 def _gets_less(mirror: Mirror, share: int) -> bool:
-    return not mirror.speed_bytes_per_s or share < mirror.speed_bytes_per_s
+    """Of speed and share alike 0 means no limit."""
+    return bool(share) and (not mirror.speed_bytes_per_s or share < mirror.speed_bytes_per_s)

@@ -310,6 +310,10 @@ class Fleet:
 
         eventually(shown, what=f"{name} is {status}")
 
+    def until_disks(self, name: str, count: int) -> None:
+        """Wait until a server is shown with so many disks."""
+        eventually(lambda: len(self.show(name)["disks"]) == count, what=f"disks of {name}")
+
     def until_pool(self, host: str, holds: Callable[[Any], Any]) -> None:
         """Wait until a host's local pool is shown as it should be; None when it has none."""
 

@@ -76,8 +76,13 @@ def cap(_: Store, migration: Migration) -> Wanted:
     before = rate_text(now) if now else "no cap"
 
     def read(text: str) -> tuple[Act | None, str]:
+        if not text.strip() and now is None:
+            return None, "A whole number of MiB/s; now there is no cap."
         if not text.strip():
-            return None, f"A whole number of MiB/s; now there is {before}."
+            lifted = MigrationParameters(no_bandwidth_limit=True)
+            return _change(migration, lifted, "no cap"), (
+                f"Enter: nothing holds the migration back from now on (until now {before})."
+            )
         try:
             wanted = bandwidth_bytes_per_s(text, "the cap")
         except NumberError as error:
@@ -90,7 +95,8 @@ def cap(_: Store, migration: Migration) -> Wanted:
         return _change(migration, changed, f"cap of {rate_text(wanted)}"), sentence
 
     return TypedAct(
-        title=f"How much may the migration of {migration.server_name} send?",
+        title=f"How much may the migration of {migration.server_name} send?"
+        f"{' Without a number there is no cap.' if now else ''}",
         label="MiB/s",
         text=mebibytes(now) if now else "",
         read=read,

@@ -55,7 +55,8 @@ async def follow_to_end(client: Client, begun: Migration, watcher: Watcher) -> M
         while not following.migration.state.ended:
             item = None
             with suppress(TimeoutError):
-                item = await asyncio.wait_for(events.get(), following.quiet_left_s())
+                async with asyncio.timeout(following.quiet_left_s()):
+                    item = await events.get()
             await following.take(item)
     finally:
         listening.cancel()

@@ -79,6 +79,9 @@ class MigrateCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     options: MigrationOptions
     disks: tuple[IncomingFile, ...] = ()
     """Local disks that are copied with the memory; the target has made room for them."""
+    leaves: tuple[str, ...] = ()
+    """Files here that only this server uses, and that the target will have too: they may be deleted
+    once the server has moved."""
     postcopy: bool = False
     """Both hosts can do post-copy, so that the guest may be switched over to it."""
 

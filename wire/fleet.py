@@ -61,6 +61,13 @@ class StoragePool(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     capacity_bytes: int
     available_bytes: int
+    kind: str = "dir"
+    """libvirt's type of pool: ``dir``, ``netfs``, ``logical``..."""
+
+    @property
+    def holds_files(self) -> bool:
+        """Whether its volumes are files; else they are block devices or network disks."""
+        return self.kind in {"dir", "fs", "netfs", "vstorage"}
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +156,8 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     """Device name in the guest: ``vda``, ``hda``."""
     source: str
     """Path or network name of the image; empty for an empty drive."""
+    kind: Literal["file", "block", "network", "other"] = "file"
+    """What ``source`` is: only a file is copied to another host."""
     device: Literal["disk", "cdrom", "floppy", "lun"] = "disk"
     format: str = "raw"
     pool_id: str = ""
@@ -325,9 +334,9 @@ class FilterVerdict(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why not, with both values; of a skipped filter, why it would not have passed."""
     wanted: str = ""
-    """What the server or its host has: ``0x42e``; empty where the rule compares nothing."""
+    """What the server or its host has, or what the rule asks for: ``0x42e``."""
     found: str = ""
-    """What this host has."""
+    """What there is: of the candidate, or of the server where the rule is about that alone."""
     skipped: bool = False
     """Lifted by ``--skip-cpu-check`` or ``--skip-kernel-check``: it refuses nothing."""
 
@@ -341,7 +350,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 0.0
     """Higher is better; only meaningful among hosts that passed."""
     risk: str = ""
-    """What the skipped filters risk here, in one sentence; empty if none would have refused."""
+    """What the skipped filters risk here, in one sentence; empty if nothing."""
+    safe: str = ""
+    """Why the move is safe although skipped filters would have refused it; empty if none would."""
 
     @property
     def fits(self) -> bool:

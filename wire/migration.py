@@ -71,7 +71,19 @@ class MigrationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """What can be changed in a migration under way; None leaves it as it is."""
 
     max_bandwidth_bytes_per_s: int | None = None
+    no_bandwidth_limit: bool = False
+    """Take the cap away; not together with another one."""
     downtime_limit_ms: int | None = None
+
+    def then(self, later: "MigrationParameters") -> "MigrationParameters":
+        """Both changes as one: the later holds where both change the same."""
+        caps = later.no_bandwidth_limit or later.max_bandwidth_bytes_per_s is not None
+        of_cap, limit_ms = later if caps else self, later.downtime_limit_ms
+        return MigrationParameters(
+            max_bandwidth_bytes_per_s=of_cap.max_bandwidth_bytes_per_s,
+            no_bandwidth_limit=of_cap.no_bandwidth_limit,
+            downtime_limit_ms=self.downtime_limit_ms if limit_ms is None else limit_ms,
+        )
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -98,7 +110,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How much auto-converge holds the guest's CPUs back, 0 to 99."""
     postcopy: bool = False
     disk_total_bytes: int = 0
-    """All disks that are copied; of a cold migration without their holes."""
+    """All disks that are copied; of a cold migration without their holes, of a live one with them:
+    QEMU does not tell them apart."""
     disk_remaining_bytes: int = 0
     disk_bandwidth_bytes_per_s: int = 0
 
@@ -160,6 +173,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     memory_transferred_bytes: int = 0
     memory_bandwidth_bytes_per_s: int = 0
     disk_transferred_bytes: int = 0
+    """Of a live migration what QEMU's mirrors are through with (``disk_processed``): holes and
+    zeros count at their full size, although next to nothing of them crosses the wire, and QEMU does
+    not tell what does. Of a cold one what crossed it."""
     pass_count: int = 0
     throttle_max_percent: int = 0
 
@@ -205,7 +221,9 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     incident_id: str = ""
     """Rescue: the incident of the host that died."""
     risk: str = ""
-    """What the skipped checks risk on this target, in one sentence; empty if none was skipped."""
+    """What the skipped checks risk on this target, in one sentence; empty if nothing."""
+    safe: str = ""
+    """Why it is safe although skipped checks would have refused this target."""
     parameters: MigrationParameters = MigrationParameters()
     """What was changed while it ran; None where the options still hold."""
     postcopy: PostcopyState = PostcopyState.NOT
@@ -217,6 +235,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def max_bandwidth_bytes_per_s(self) -> int | None:
         """The cap that holds now; None for none."""
+        if self.parameters.no_bandwidth_limit:
+            return None
         changed = self.parameters.max_bandwidth_bytes_per_s
         return self.options.max_bandwidth_bytes_per_s if changed is None else changed
 

@@ -62,6 +62,8 @@ class ServerStorage(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[StorageFile, ...] = ()
     refusal: str = ""
     """Why this server cannot be moved cold with what it has, in one sentence; empty if it can."""
+    disk_refusal: str = ""
+    """Why a disk cannot be copied to another host, on or off, in one sentence; empty if all can."""
 
 
 class PrepareCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +75,8 @@ class PrepareCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     generation: int
     kind: Literal["live", "cold"]
     files: tuple[StorageFile, ...]
-    """Those that are not shared. For a live migration only disks, which are made empty."""
+    """Those that are not shared. For a live migration disks, which are made empty, and the UEFI
+    variables, which libvirt makes itself."""
 
 
 class IncomingFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +90,8 @@ class IncomingFile(msgspec.Struct, frozen=True, kw_only=True):
     present_digest: str = ""
     """Digest of a file that is there already under this name, for a backing image or a medium:
     it serves as it is if the source's is equal."""
+    present: bool = False
+    """UEFI variables of a live migration: a file is there already, perhaps the source's own."""
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ def _only(fleet: Fleet, kind: str, wanted: str, found: Mapping[str, FoundT]) -> 
             ErrorCode.ETCD_UNREACHABLE, f"{fleet.etcd_error}; no {kind} {wanted!r} is known so far"
         )
     if not found:
-        raise GodwitError(ErrorCode.NOT_FOUND, f"no {kind} has the name or id {wanted!r}")
+        raise GodwitError(ErrorCode.NOT_FOUND, f"no {kind} is called {wanted!r}")
     if len(found) > 1:
         ids = " and ".join(sorted(found))
         raise GodwitError(

@@ -73,14 +73,10 @@ class Acts:
             self._drive.jobs.put(job)
 
         def change(migration: Migration) -> Migration:
-            given = {
-                name: value
-                for name, value in msgspec.structs.asdict(parameters).items()
-                if value is not None
-            }
-            changed = msgspec.structs.replace(migration.parameters, **given)
             return noted(
-                msgspec.structs.replace(migration, parameters=changed),
+                msgspec.structs.replace(
+                    migration, parameters=migration.parameters.then(parameters)
+                ),
                 _changes(migration, parameters),
                 by=requested_by,
             )
@@ -213,13 +209,17 @@ class Acts:
 
 def _changes(migration: Migration, parameters: MigrationParameters) -> str:
     told = []
-    if (cap := parameters.max_bandwidth_bytes_per_s) is not None:
-        before = migration.max_bandwidth_bytes_per_s
-        was = "none" if before is None else f"{before / _MIB:g} MiB/s"
-        told.append(f"bandwidth cap changed from {was} to {cap / _MIB:g} MiB/s")
+    cap = parameters.max_bandwidth_bytes_per_s
+    if cap is not None or parameters.no_bandwidth_limit:
+        before = _cap_text(migration.max_bandwidth_bytes_per_s)
+        told.append(f"bandwidth cap changed from {before} to {_cap_text(cap)}")
     if (limit_ms := parameters.downtime_limit_ms) is not None:
         told.append(f"downtime limit changed from {migration.downtime_limit_ms} to {limit_ms} ms")
     return ", ".join(told)
+
+
+def _cap_text(bytes_per_s: int | None) -> str:
+    return "none" if bytes_per_s is None else f"{bytes_per_s / _MIB:g} MiB/s"
 
 
 def _check_not_ended(migration: Migration) -> None:

@@ -2,6 +2,10 @@
 
 _BY_WORDS: tuple[tuple[str, str], ...] = (
     (
+        "libvirtd on ",
+        "Look at that host's libvirtd and its log, and try again when it answers.",
+    ),
+    (
         "certificate",
         "Check that both hosts' libvirt certificates are of one CA and name the host and address.",
     ),

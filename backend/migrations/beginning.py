@@ -19,8 +19,6 @@ from wire.storage import FileRole, IncomingFile, PrepareCommand
 
 _log = logging.getLogger(__name__)
 
-_OF_DISKS = {FileRole.DISK, FileRole.BACKING}
-
 
 class _Ready(msgspec.Struct, frozen=True, kw_only=True):
     """What was found and made on both hosts before the start."""
@@ -89,21 +87,24 @@ async def _prepare(drive: Drive, migration: Migration) -> _Ready:
 async def _make_room(drive: Drive, migration: Migration, ready: _Ready) -> _Ready:
     """Have the target make empty disks for the local ones of the source.
 
+    libvirt takes UEFI variables along. The source's are deleted only if the target had none before:
+    hosts may share their folder. Those of a paused guest are not written before it goes on.
+
     What is to be kept after a failure has to be known there too, even without any disk. A source
     whose report is missing is asked itself: nothing moves on a guess that all disks are shared.
     """
     report = drive.fleet.reports.get(migration.source_host_id, {}).get(migration.server_id)
     keep = migration.options.keep_dest_guest_on_failed
-    if not keep and report is not None and not carried(report.disks, "live"):
+    has_nvram = report is not None and bool(report.nvram_path) and not ready.paused
+    carries = report is None or bool(carried(report.disks, "live")) or has_nvram
+    if not keep and not carries:
         return ready
     try:
         storage = await drive.source(migration).storage(migration.server_id)
-        # libvirt takes the NVRAM along, and hosts may share the folder that it lies in
-        local = [one for one in storage.files if not one.shared and one.role in _OF_DISKS]
-        disks = tuple(one for one in local if one.role is FileRole.DISK)
-        ready = msgspec.structs.replace(
-            ready, source_paths=tuple(one.path for one in local if one.owned)
-        )
+        if storage.disk_refusal:
+            raise NotBegun(storage.disk_refusal)
+        local = [one for one in storage.files if not one.shared]
+        wanted = {FileRole.DISK} if ready.paused else {FileRole.DISK, FileRole.NVRAM}
         incoming = await drive.target(migration).prepare(
             PrepareCommand(
                 migration_id=migration.migration_id,
@@ -111,12 +112,21 @@ async def _make_room(drive: Drive, migration: Migration, ready: _Ready) -> _Read
                 server_name=migration.server_name,
                 generation=migration.generation,
                 kind="live",
-                files=disks,
+                files=tuple(one for one in local if one.role in wanted),
             )
         )
     except GodwitError as error:
         raise NotBegun(error.message) from None
-    return msgspec.structs.replace(ready, disks=incoming.files)
+    own = {one.source_path for one in incoming.files if not one.present}
+    return msgspec.structs.replace(
+        ready,
+        disks=tuple(one for one in incoming.files if one.role is FileRole.DISK),
+        source_paths=tuple(
+            one.path
+            for one in local
+            if one.owned and (one.path in own or one.role is FileRole.BACKING)
+        ),
+    )
 
 
 async def truths(drive: Drive, migration: Migration) -> tuple[GuestTruth, GuestTruth]:
@@ -181,5 +191,6 @@ def _command(drive: Drive, migration: Migration, ready: _Ready) -> MigrateComman
             downtime_limit_ms=migration.downtime_limit_ms,
         ),
         disks=ready.disks,
+        leaves=ready.source_paths,
         postcopy=source is not None and source.postcopy and target.postcopy,
     )

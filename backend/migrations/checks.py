@@ -60,8 +60,17 @@ def check_parameters(migration: Migration, parameters: MigrationParameters) -> N
         GodwitError: BAD_REQUEST.
     """
     if parameters == MigrationParameters():
-        raise _bad("nothing to change: give max_bandwidth_bytes_per_s or downtime_limit_ms")
-    _check_bandwidth(parameters.max_bandwidth_bytes_per_s)
+        raise _bad(
+            "nothing to change: give max_bandwidth_bytes_per_s, no_bandwidth_limit or "
+            "downtime_limit_ms"
+        )
+    cap = parameters.max_bandwidth_bytes_per_s
+    if cap is not None and parameters.no_bandwidth_limit:
+        raise _bad(
+            f"no_bandwidth_limit takes the cap away, and max_bandwidth_bytes_per_s is {cap}: give "
+            "one of them"
+        )
+    _check_bandwidth(cap)
     if parameters.downtime_limit_ms is None:
         return
     if migration.kind == "cold":

@@ -99,7 +99,7 @@ async def choose(fleet: Fleet, comparisons: Comparisons, migration: Migration) -
 
 def _not_there(name: str, wanted: list[Candidate], prefer_host_id: str) -> str:
     if not wanted:
-        return f"{name} cannot go to {prefer_host_id}: there is no such host"
+        return f"no host is called {prefer_host_id!r}"
     if _is_source(wanted[0]):
         return (
             f"{name} is on {wanted[0].host_name} already; name another host, or none to have one "

@@ -5,6 +5,7 @@ goes on where it was.
 """
 
 import asyncio
+import contextlib
 import logging
 
 import msgspec
@@ -158,10 +159,9 @@ class FilesCopy:
             quiet = jobs.quiet_s(self._id) > _QUIET_S
             if quiet and not await self._drive.ask_for_job(self._migration):
                 raise _Broken(f"{self._migration.target_host_name} no longer knows of the copy")
-            try:
-                await asyncio.wait_for(watcher.wait(), _TICK_S)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await watcher.wait()
 
     def _progress(self, job: Job | None) -> object:
         samples = self._drive.jobs.samples(self._id)

@@ -30,6 +30,7 @@ async def schedule(drive: Drive, migration: Migration) -> Migration:
         target_host_id=target.host_id,
         target_host_name=target.host_name,
         risk=target.risk,
+        safe=target.safe,
     )
     return await drive.journal.advance_with_owner(
         scheduled,

@@ -9,7 +9,7 @@ from backend.scheduler.features import CpuFeatures
 from backend.scheduler.host import Hypervisor, InService, NotTheSource, Online, StaysUp
 from backend.scheduler.memory import Memory
 from backend.scheduler.move import Filter, HostState, Move, Skips, Weigher
-from backend.scheduler.risk import risk
+from backend.scheduler.risk import weighed
 from backend.scheduler.state import Status
 from backend.scheduler.storage import InPools, LocalPools, SharedDisks, SharedPools
 from backend.scheduler.weighers import (
@@ -123,12 +123,14 @@ def candidate(move: Move, host: HostState) -> Candidate:
     lifted_verdicts = tuple(one for one in verdicts if one.skipped)
     weight = sum(weigher.weight(move, host) for weigher in WEIGHERS)
     weight += risk_weight(host, [one.filter for one in lifted_verdicts])
+    risk, safe = weighed(move, host, lifted_verdicts)
     return Candidate(
         host_id=host.facts.host_id,
         host_name=host.facts.name,
         verdicts=tuple(verdicts),
         weight=round(weight, 4),
-        risk=risk(move, host, lifted_verdicts),
+        risk=risk,
+        safe=safe,
     )
 
 

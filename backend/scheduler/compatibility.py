@@ -22,4 +22,5 @@ class Equal:
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""
-        return value_of(move.source, self.name), value_of(host.facts, self.name)
+        here, there = value_of(move.source, self.name), value_of(host.facts, self.name)
+        return here or "none", there or "none"

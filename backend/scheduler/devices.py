@@ -33,7 +33,7 @@ class Media:
         """See :class:`backend.scheduler.move.Filter`."""
         del host
         media = _local_media(move)
-        if move.kind == "cold" or not media:
+        if not media:
             return ""
         return (
             f"{move.server.name} has {', '.join(media)} inserted, which only "
@@ -43,7 +43,7 @@ class Media:
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""
         del host
-        return "", ", ".join(_local_media(move)) if move.kind == "live" else ""
+        return "none", ", ".join(_local_media(move)) or "none"
 
 
 class Snapshots:
@@ -55,7 +55,7 @@ class Snapshots:
         """See :class:`backend.scheduler.move.Filter`."""
         del host
         names = move.server.snapshot_names
-        if move.kind == "cold" or not names:
+        if not names:
             return ""
         return (
             f"{move.server.name} has snapshots ({', '.join(names)}), with which libvirt moves no "
@@ -65,7 +65,7 @@ class Snapshots:
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""
         del host
-        return "", ", ".join(move.server.snapshot_names) if move.kind == "live" else ""
+        return "none", ", ".join(move.server.snapshot_names) or "none"
 
 
 def _local_media(move: Move) -> list[str]:

@@ -20,7 +20,7 @@ class VirtType:
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""
-        return move.server.virt_type, ", ".join(host.facts.virt_types)
+        return move.server.virt_type, ", ".join(host.facts.virt_types) or "nothing"
 
 
 class MachineType:
@@ -40,6 +40,6 @@ class MachineType:
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""
-        known = move.server.machine in host.facts.machine_types
-        found = move.server.machine if known else f"unknown to QEMU {host.facts.qemu_version}"
-        return move.server.machine, found if move.server.machine else ""
+        wanted = move.server.machine or "any"
+        known = not move.server.machine or wanted in host.facts.machine_types
+        return wanted, wanted if known else f"unknown to QEMU {host.facts.qemu_version}"

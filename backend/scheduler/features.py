@@ -31,8 +31,10 @@ class CpuFeatures:
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""
         wanted = move.server.cpu_model or ("default" if not move.server.cpu_xml else "custom")
+        if host.cpu_silence:
+            return wanted, "unknown"
         if host.cpu is None:
-            return wanted, "unknown" if host.cpu_silence else ""
+            return wanted, "not asked" if move.server.cpu_xml else wanted
         if host.cpu.compatible:
             return wanted, "all of it"
         lacking = ", ".join(host.cpu.missing_features)

@@ -71,8 +71,7 @@ class NotTheSource:
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""
-        del move, host
-        return "", ""
+        return f"not {move.source.name}", host.facts.name
 
 
 class Hypervisor:

@@ -71,7 +71,7 @@ class Filter(Protocol):
         """Say why not, with both values; empty when the host passes."""
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
-        """Say what is wanted and what this host has; both empty if nothing is compared."""
+        """Say what is wanted and what there is, each in a few words and never empty."""
 
 
 class Weigher(Protocol):

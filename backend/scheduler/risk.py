@@ -1,4 +1,4 @@
-"""What an operator risks who lifts a check."""
+"""What an operator risks who lifts a check, or why nothing."""
 
 from backend.scheduler.move import HostState, Move
 from wire.fleet import FilterVerdict
@@ -6,17 +6,44 @@ from wire.fleet import FilterVerdict
 _LABELS = {"cpu_model": "CPU model", "microcode": "microcode"}
 
 
-def risk(move: Move, host: HostState, skipped: tuple[FilterVerdict, ...]) -> str:
-    """Say in one sentence what the skipped verdicts risk; empty if none would have refused."""
+def weighed(move: Move, host: HostState, skipped: tuple[FilterVerdict, ...]) -> tuple[str, str]:
+    """Say what the skipped verdicts risk, and which of them are safe: a sentence each, or nothing.
+
+    Args:
+        move: the server that should move.
+        host: where to.
+        skipped: verdicts that would have refused it.
+    """
     by_filter = {verdict.filter: verdict for verdict in skipped}
     kernel = by_filter.pop("kernel", None)
-    told = [_cpu(move, host, by_filter)] if by_filter else []
+    safe = _safe(move, host, by_filter) if by_filter else ""
+    risks = [_cpu(move, host, by_filter)] if by_filter and not safe else []
     if kernel is not None:
-        told.append(
+        risks.append(
             f"{kernel.reason}: nothing compares what their KVMs offer, so a difference would show "
             f"only when {move.server.name} arrives"
         )
-    return "; ".join(told)
+    return "; ".join(risks), safe
+
+
+def _safe(move: Move, host: HostState, skipped: dict[str, FilterVerdict]) -> str:
+    """Why it does not matter that CPU model or microcode differ; empty if it may."""
+    name, there = move.server.name, host.facts.name
+    differing = [_LABELS[key] for key in _LABELS if key in skipped]
+    differs = f"although the {' and '.join(differing)} {'differ' if differing[1:] else 'differs'}"
+    if "cpu_features" in skipped or (host.cpu is not None and host.cpu.missing_features):
+        return ""
+    if host.cpu is not None:
+        return (
+            f"libvirt says that the CPU of {there} offers all that {name} was started with, so "
+            f"that the move is safe {differs}"
+        )
+    if move.server.cpu_xml:
+        return ""
+    return (
+        f"{name} was started with its emulator's default CPU, which {there} offers too, so that "
+        f"the move is safe {differs}"
+    )
 
 
 def _cpu(move: Move, host: HostState, skipped: dict[str, FilterVerdict]) -> str:
@@ -29,16 +56,4 @@ def _cpu(move: Move, host: HostState, skipped: dict[str, FilterVerdict]) -> str:
         )
     if "cpu_features" in skipped:
         return f"{skipped['cpu_features'].reason}, so {name} may crash there"
-    differing = [_LABELS[key] for key in _LABELS if key in skipped]
-    differs = f"although the {' and '.join(differing)} {'differ' if differing[1:] else 'differs'}"
-    if host.cpu is None and move.server.cpu_xml:
-        return f"nobody asked {there} whether its CPU offers what {name} was started with"
-    if host.cpu is None:
-        return (
-            f"{name} was started with its emulator's default CPU, which {there} offers too, so "
-            f"that the move is safe {differs}"
-        )
-    return (
-        f"libvirt says that the CPU of {there} offers all that {name} was started with, so that "
-        f"the move is safe {differs}"
-    )
+    return f"nobody asked {there} whether its CPU offers what {name} was started with"

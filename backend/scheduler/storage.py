@@ -1,12 +1,14 @@
 """Disks: a shared one stays where it is, a local one needs a place on the target."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from backend.scheduler.move import HostState, Move
 from wire.fleet import Disk, HostFacts, StoragePool
 
 _MIB = 1 << 20
 _MEDIA = {"cdrom", "floppy"}
+_FILES = "files in pools"
 
 
 def carried(disks: tuple[Disk, ...], kind: str) -> tuple[Disk, ...]:
@@ -27,29 +29,42 @@ def pool_needs(disks: tuple[Disk, ...], kind: str) -> Counter[str]:
 
 
 class InPools:
-    """Every disk lies in a storage pool, so that it is known where it belongs elsewhere."""
+    """Every local disk is a file in a storage pool, so that it is known where it belongs elsewhere.
+
+    Disks in volume groups and other block devices are not copied to another host.
+    """
 
     name = "disks"
 
     def refusal(self, move: Move, host: HostState) -> str:
         """See :class:`backend.scheduler.move.Filter`."""
         del host
-        stray = [
-            f"{disk.target} ({disk.source})"
-            for disk in carried(move.server.disks, move.kind)
-            if not disk.pool_id
-        ]
-        if not stray:
-            return ""
-        return (
-            f"{move.server.name} has {', '.join(stray)} in no storage pool of "
-            f"{move.source.name}, so nothing says where it would go; put it into a pool"
-        )
+        name, there = move.server.name, move.source.name
+        disks = carried(move.server.disks, move.kind)
+        reasons = []
+        if stray := _named(disk for disk in disks if not disk.pool_id):
+            reasons.append(
+                f"{name} has {stray} in no storage pool of {there}, so nothing says where it would "
+                "go; put it into a pool"
+            )
+        if unlike := _named(disk for disk in disks if disk.pool_id and disk.kind != "file"):
+            reasons.append(
+                f"{name} has {unlike} on {there}, which is no file, and only files are copied; "
+                "declare its pool shared if other hosts reach it, or convert it into a file"
+            )
+        return "; ".join(reasons)
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""
-        del move, host
-        return "", ""
+        del host
+        disks = carried(move.server.disks, move.kind)
+        odd = [
+            f"{disk.target} {f'of kind {disk.kind}' if disk.pool_id else 'in no pool'}"
+            for disk in disks
+            if not disk.pool_id or disk.kind != "file"
+        ]
+        fine = _FILES if disks else "no local disks"
+        return _FILES, ", ".join(odd) or fine
 
 
 class SharedDisks:
@@ -95,7 +110,7 @@ class SharedPools:
         """See :class:`backend.scheduler.move.Filter`."""
         wanted = {disk.pool_name for disk in move.server.disks if disk.source and disk.shared}
         found = {pool.name for pool in host.facts.pools if pool.shared}
-        return ", ".join(sorted(wanted)), ", ".join(sorted(found)) if wanted else ""
+        return ", ".join(sorted(wanted)) or "none", ", ".join(sorted(found)) or "none"
 
 
 class LocalPools:
@@ -118,6 +133,12 @@ class LocalPools:
                     f"{host.facts.name} has no local pool of this name"
                 )
                 continue
+            if not pool.holds_files:
+                reasons.append(
+                    f"{move.server.name} has local disks in pool {pool_name}, which on "
+                    f"{host.facts.name} is of type {pool.kind} and holds no files"
+                )
+                continue
             free, promised = _free(pool, host)
             if needed > free:
                 reasons.append(
@@ -132,9 +153,17 @@ class LocalPools:
         for pool_name, needed in _local_needs(move).items():
             pool = _local_pool(host.facts, pool_name)
             wanted.append(f"{needed // _MIB} MiB in {pool_name}")
-            free = "no pool" if pool is None else f"{_free(pool, host)[0] // _MIB} MiB free"
-            found.append(f"{free} {'called' if pool is None else 'in'} {pool_name}")
-        return ", ".join(wanted), ", ".join(found)
+            if pool is None:
+                found.append(f"no pool called {pool_name}")
+            elif not pool.holds_files:
+                found.append(f"no files in {pool_name} ({pool.kind})")
+            else:
+                found.append(f"{_free(pool, host)[0] // _MIB} MiB free in {pool_name}")
+        return ", ".join(wanted) or "none", ", ".join(found) or "none"
+
+
+def _named(disks: Iterable[Disk]) -> str:
+    return ", ".join(f"{disk.target} ({disk.source})" for disk in disks)
 
 
 def _local(move: Move) -> list[str]:

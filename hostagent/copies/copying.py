@@ -95,7 +95,7 @@ class FilesCopy:
         return int(done)
 
     async def limit(self, max_bytes_per_s: int) -> None:
-        """Change the cap on all reads together.
+        """Change the cap on all reads together; 0 is none.
 
         Raises:
             QemuRefused: QEMU's own text.

@@ -48,6 +48,8 @@ class Exports:
         self._open: dict[str, ExportRecord] = {}
         self._digesting: dict[str, threading.Event] = {}
         self._busy = asyncio.Lock()
+        self._writing = asyncio.Lock()
+        self._keeping: set[asyncio.Task[None]] = set()
 
     async def load(self) -> None:
         """Find the daemons of an earlier process again, and start those anew that are gone."""
@@ -121,11 +123,12 @@ class Exports:
             )
             export = msgspec.structs.replace(record.export, port=port)
             record = msgspec.structs.replace(record, export=export, process=daemon.process)
-            await asyncio.to_thread(self._records.write, migration_id, record)
+            async with self._writing:
+                await asyncio.to_thread(self._records.write, migration_id, record)
+                self._open[migration_id] = record
         except BaseException:
             await daemon.end()
             raise
-        self._open[migration_id] = record
         await daemon.let_go()
         _log.info("%s: %r is open on port %d", migration_id, record.server_name, port)
 
@@ -175,16 +178,26 @@ class Exports:
         if not record.export.changed:
             self._replace(migration_id, changed=sentence)
 
-    def _replace(self, migration_id: str, **fields: object) -> ExportRecord:
+    def _replace(self, migration_id: str, **fields: object) -> Export:
+        """Change an export at once, and keep it soon."""
         record = self._open[migration_id]
         export = msgspec.structs.replace(record.export, **fields)
-        record = msgspec.structs.replace(record, export=export)
-        self._open[migration_id] = record
-        try:
-            self._records.write(migration_id, record)
-        except OSError as error:
-            _log.error("%s: not kept: %s", migration_id, error)
-        return record
+        self._open[migration_id] = msgspec.structs.replace(record, export=export)
+        keeping = asyncio.create_task(self._keep(migration_id))
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
+        return export
+
+    async def _keep(self, migration_id: str) -> None:
+        """Write what an export is by now; one that is forgotten stays forgotten."""
+        async with self._writing:
+            record = self._open.get(migration_id)
+            if record is None:
+                return
+            try:
+                await asyncio.to_thread(self._records.write, migration_id, record)
+            except OSError as error:
+                _log.error("%s: not kept: %s", migration_id, error)
 
     async def check(self, migration_id: str) -> None:
         """Compare the files with what they were when they were opened, closed by now or not."""
@@ -221,15 +234,18 @@ class Exports:
         async with self._busy:
             self.find(migration_id)
             await self._end(migration_id)
-            return self._replace(migration_id, port=0).export
+            export = self._replace(migration_id, port=0)
+            await self._keep(migration_id)
+            return export
 
     async def forget(self, migration_id: str) -> None:
         """End the daemon if it runs, and forget the export."""
         async with self._busy:
             if migration_id in self._open:
                 await self._end(migration_id)
-                del self._open[migration_id]
-                await asyncio.to_thread(self._records.remove, migration_id)
+                async with self._writing:
+                    del self._open[migration_id]
+                    await asyncio.to_thread(self._records.remove, migration_id)
 
     async def _end(self, migration_id: str) -> None:
         digesting = self._digesting.pop(migration_id, None)

@@ -37,20 +37,11 @@ def image_chain(path: str, image_format: str) -> tuple[Image, ...]:
     Raises:
         ImageUnread: missing, broken, or no answer in time.
     """
-    command = ["qemu-img", "info", "--backing-chain", "-U", "--output=json", "-f", image_format]
-    try:
-        done = subprocess.run(
-            [*command, path], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ImageUnread(path, f"qemu-img did not answer within {_TIMEOUT_S:g} s") from None
-    except OSError as error:
-        raise ImageUnread(path, f"qemu-img cannot be started: {error.strerror}") from None
-    if done.returncode:
-        raise ImageUnread(path, done.stderr.strip().removeprefix("qemu-img: "))
+    command = ["info", "--backing-chain", "-U", "--output=json", "-f", image_format, path]
+    described = _qemu_img(path, command)
     chain = []
     wanted = path
-    for one in json.loads(done.stdout):
+    for one in json.loads(described):
         chain.append(_image(one, wanted))
         wanted = one.get("full-backing-filename") or one.get("backing-filename") or ""
     return tuple(chain)
@@ -68,9 +59,24 @@ def make_image(path: str, image_format: str, virtual_bytes: int) -> None:
     """Make an empty image that the guest sees at this size. Blocks.
 
     Raises:
-        ImageUnread: qemu-img refused; the message ends with its own text.
+        ImageUnread: qemu-img refused or gave no answer in time; the message says which.
     """
-    command = ["qemu-img", "create", "-q", "-f", image_format, path, str(virtual_bytes)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    _qemu_img(path, ["create", "-q", "-f", image_format, path, str(virtual_bytes)])
+
+
+def _qemu_img(path: str, arguments: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            ["qemu-img", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ImageUnread(path, f"qemu-img did not answer within {_TIMEOUT_S:g} s") from None
+    except OSError as error:
+        raise ImageUnread(path, f"qemu-img cannot be started: {error.strerror}") from None
     if done.returncode:
         raise ImageUnread(path, done.stderr.strip().removeprefix("qemu-img: "))
+    return done.stdout

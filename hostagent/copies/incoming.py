@@ -71,8 +71,14 @@ def place_files(
     """
     pools = tuple(pools)
     for file in command.files:
-        _require_own_folder(file, nvram_dir)
-    placed = [_place(command, file, pools, host_name) for file in command.files]
+        if command.kind == "cold" or file.role is not FileRole.NVRAM:
+            _require_own_folder(file, nvram_dir)
+    placed = [
+        _place_of_libvirt(file, nvram_dir)
+        if command.kind == "live" and file.role is FileRole.NVRAM
+        else _place(command, file, pools, host_name)
+        for file in command.files
+    ]
     _require_space(command, placed, host_name)
     return tuple(placed)
 
@@ -117,6 +123,24 @@ def _place(
     )
 
 
+def _place_of_libvirt(file: StorageFile, nvram_dir: str) -> ArrivingFile:
+    """UEFI variables of a live migration: libvirt makes them, and we remove them if it fails.
+
+    Hosts may share their folder, and then the source's file is seen here too: what is there before
+    is nobody's to remove.
+    """
+    foreign = not file.pool_name and str(PurePosixPath(file.path).parent) != nvram_dir
+    present = foreign or os.path.lexists(file.path)
+    return ArrivingFile(
+        file=IncomingFile(
+            source_path=file.path, path=file.path, role=FileRole.NVRAM, present=present
+        ),
+        pool_name=file.pool_name,
+        partial_path="",
+        made=not present,
+    )
+
+
 def partial_path(path: str, migration_id: str) -> str:
     """Where a file is while it is copied: hidden, in the same folder."""
     whole = PurePosixPath(path)
@@ -134,6 +158,11 @@ def _pool(file: StorageFile, pools: tuple[StoragePool, ...], host_name: str) -> 
         raise Refused(
             f"the pool {pool.name!r} is shared on {host_name} and holds {file.path} of the source "
             "alone: declare it the same way on both hosts"
+        )
+    if not pool.holds_files:
+        raise Refused(
+            f"the pool {pool.name!r} on {host_name} is of type {pool.kind} and takes no file such "
+            f"as {file.path}: use a pool of type dir"
         )
     return pool
 
@@ -201,7 +230,7 @@ def make_empty(command: PrepareCommand, placed: Iterable[ArrivingFile]) -> None:
         Refused: QEMU's or the system's own text.
     """
     for file, one in zip(command.files, placed, strict=True):
-        if not one.made:
+        if not one.made or file.role is FileRole.NVRAM:
             continue
         path = Path(one.file.path)
         try:

@@ -115,8 +115,9 @@ class Pull:
         Raises:
             QemuRefused: QEMU's own text.
         """
-        if parameters.max_bandwidth_bytes_per_s is not None:
-            await self._files.limit(parameters.max_bandwidth_bytes_per_s)
+        cap = parameters.max_bandwidth_bytes_per_s
+        if cap is not None or parameters.no_bandwidth_limit:
+            await self._files.limit(cap or 0)
 
     async def run(self) -> None:
         """Copy everything; the job tells how it ended."""

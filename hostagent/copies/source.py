@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 from hostagent.calls import in_thread
 from hostagent.config import AgentConfig
@@ -93,7 +94,7 @@ class Source:
                 "opened for other hosts",
             )
         try:
-            await asyncio.to_thread(self._note, command.migration_id, storage)
+            await asyncio.to_thread(self._note, command.migration_id, storage, command.paths)
             return await self.exports.start(command, storage.name)
         except OSError as error:
             raise GodwitError(
@@ -102,8 +103,8 @@ class Source:
                 f"{error.strerror}",
             ) from None
 
-    def _note(self, migration_id: str, storage: ServerStorage) -> None:
-        local = [one for one in storage.files if one.owned and not one.shared]
+    def _note(self, migration_id: str, storage: ServerStorage, leaves: Collection[str]) -> None:
+        local = [one for one in storage.files if one.owned and one.path in leaves]
         nvram = [one.path for one in storage.files if one.role is FileRole.NVRAM]
         outgoing = Outgoing(
             migration_id=migration_id,
@@ -120,11 +121,11 @@ class Source:
         Raises:
             GodwitError: ``NOT_FOUND`` or ``LIBVIRT``.
         """
-        if not command.disks:
+        if not command.leaves:
             return
         check_migration_id(command.migration_id)
         storage = await self.storage(command.server_id)
-        await asyncio.to_thread(self._note, command.migration_id, storage)
+        await asyncio.to_thread(self._note, command.migration_id, storage, command.leaves)
 
     async def exported(self, migration_id: str) -> Export:
         """An export as it is now.

@@ -103,6 +103,7 @@ def server_storage(
     used = used_paths(described.other_drives)
     files: list[StorageFile] = []
     refusals = [f"{name!r}: {clause}" for clause in domain_xml.obstacles(described.definition)]
+    of_disks: list[str] = []
     if described.saved_state:
         refusals.append(f"{name!r} has its memory saved on disk: start it, then shut it down")
     for snapshot in described.snapshots:
@@ -111,20 +112,25 @@ def server_storage(
             "which stays behind: delete that snapshot first"
             for path in domain_xml.memory_files(snapshot)
         ]
-    for drive in described.drives:
+    for each in described.drives:
+        drive = _as_it_is(each)
         try:
             found = _drive_files(drive, pools, used)
         except ImageUnread as error:
             refusals.append(error.message)
+            of_disks.append(error.message)
             continue
         known = {one.path for one in files}
         files += [one for one in found if one.path not in known]
         refusals += [_refusal(drive, one, pools) for one in found]
+        # a live copy is flattened: what is below the disk does not matter
+        of_disks.append(_refusal(drive, found[0], pools))
     nvram = domain_xml.nvram_path(described.definition)
     if nvram and Path(nvram).exists():
         variables = _measured(nvram, FileRole.NVRAM, pools=pools, owned=nvram not in used)
-        files.append(variables)
-        if not variables.pool_name and str(PurePosixPath(nvram).parent) != nvram_dir:
+        stray = not variables.pool_name and str(PurePosixPath(nvram).parent) != nvram_dir
+        files.append(msgspec.structs.replace(variables, owned=variables.owned and not stray))
+        if stray:
             refusals.append(
                 f"{name!r} has its UEFI variables in {nvram}: move them to {nvram_dir} or into a "
                 "storage pool"
@@ -136,7 +142,15 @@ def server_storage(
         snapshots=described.snapshots,
         files=tuple(files),
         refusal=next((one for one in refusals if one), ""),
+        disk_refusal=next((one for one in of_disks if one), ""),
     )
+
+
+def _as_it_is(drive: domain_xml.Source) -> domain_xml.Source:
+    """QEMU bears a block device under the name of a file."""
+    if drive.kind == "file" and Path(drive.path).is_block_device():
+        return msgspec.structs.replace(drive, kind="block")
+    return drive
 
 
 def used_paths(drives: Iterable[domain_xml.Source]) -> frozenset[str]:

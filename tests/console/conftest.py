@@ -352,9 +352,14 @@ def skipping(candidate: Candidate, options: MigrationOptions) -> Candidate:
         msgspec.structs.replace(each, passed=True, skipped=True) if each.filter in lifted else each
         for each in candidate.verdicts
     ]
-    risky = any(each.skipped and each.reason for each in verdicts)
-    risk = f"the guest loses no CPU feature on {candidate.host_name}: this is safe" if risky else ""
-    return msgspec.structs.replace(candidate, verdicts=tuple(verdicts), risk=risk)
+    lifted = {each.filter for each in verdicts if each.skipped and each.reason}
+    there = candidate.host_name
+    return msgspec.structs.replace(
+        candidate,
+        verdicts=tuple(verdicts),
+        risk=f"nobody knows what the kernel of {there} offers" if "kernel" in lifted else "",
+        safe=f"the guest loses no CPU feature on {there}" if lifted - {"kernel"} else "",
+    )
 
 
 class StubClient:

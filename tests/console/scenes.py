@@ -92,7 +92,7 @@ def live_disks(client: Any) -> None:
             quickly_finish=True,
             max_bandwidth_bytes_per_s=100 * MEBIBYTE,
         ),
-        risk="db-1 loses no CPU feature on kvm-02, so it is safe although the microcode differs",
+        safe="db-1 loses no CPU feature on kvm-02, so it is safe although the microcode differs",
         notes=(
             _noted(181, "downtime limit set to 500 ms", "bob"),
             _noted(190, "cap set to 100 MiB/s", "bob"),

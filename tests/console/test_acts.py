@@ -86,6 +86,24 @@ async def test_a_cap_is_typed_and_its_effect_told_before(at_migration, client):
     assert client.parameters == MigrationParameters(max_bandwidth_bytes_per_s=50 * MIB)
 
 
+async def test_a_cap_is_taken_away_where_no_number_stands(at_migration, client):
+    moving_as(client, options=MigrationOptions(max_bandwidth_bytes_per_s=8 * MIB))
+
+    def told(pilot):
+        assert "Without a number there is no cap" in " ".join(text_of(pilot, "#sentence").split())
+        assert "nothing holds the migration back from now on (until now 8 MiB/s)" in " ".join(
+            text_of(pilot, "#sentence").split()
+        )
+
+    await at_migration(told, "B", "backspace")
+
+    def done(pilot):
+        assert "db-1: no cap from now on" in text_of(pilot, "Notice")
+
+    await at_migration(done, "B", "ctrl+u", "enter")
+    assert client.parameters == MigrationParameters(no_bandwidth_limit=True)
+
+
 async def test_a_downtime_limit_is_typed(at_migration, client):
     await at_migration(lambda _: None, "L", "ctrl+u", *"800", "enter")
     assert client.parameters == MigrationParameters(downtime_limit_ms=800)
@@ -227,9 +245,9 @@ def test_the_abort_of_a_cold_migration_speaks_of_it(store, fleet):
 
 async def test_notes_and_options_stand_beside_wide_curves(open_console, client, settled):
     note = Note(at_ms=1_795_435_381_000, text="downtime limit set to 812 ms", by="bob")
-    risk = "db-1 loses no CPU feature on kvm-02"
+    safe = "db-1 loses no CPU feature on kvm-02"
     asked = MigrationOptions(skip_cpu_check=True)
-    moving_as(client, notes=(note,), options=asked, risk=risk)
+    moving_as(client, notes=(note,), options=asked, safe=safe)
     async with open_console().run_test(size=(200, 50)) as pilot:
         await settled(pilot)
         for key in ("3", "enter"):
@@ -238,7 +256,7 @@ async def test_notes_and_options_stand_beside_wide_curves(open_console, client, 
         shown = text_of(pilot, "#report")
     assert "12:03:01 downtime limit set to 812 ms by bob" in shown
     assert "--skip-cpu-check" in shown
-    assert risk in shown
+    assert f"safe {safe}" in " ".join(shown.split())
 
 
 # Settling

@@ -11,9 +11,10 @@ from tui.screens.migration import MigrationScreen
 from tui.screens.move import ColdDialog, LiveDialog
 from tui.screens.servers import ServersScreen
 from tui.views import options, plan
-from tui.views.candidates import targets
+from tui.views.candidates import targets, verdict, verdict_lines
+from tui.views.glyphs import UNICODE
 from tui.widgets.lines import Lines
-from wire.fleet import Disk, ServerStatus
+from wire.fleet import Candidate, Disk, FilterVerdict, ServerStatus
 from wire.migration import MigrationOptions
 
 MIB = 1 << 20
@@ -88,10 +89,32 @@ async def test_a_skipped_check_asks_again_and_marks_who_fits_only_so(live, clien
     row = text_of(live, "#targets").splitlines()[-1]
     assert "▲ skips" in row
     assert "unchecked: microcode 0x42e on kvm-01, 0x428 on kvm-03" in row
-    assert "risk: the guest loses no CPU feature on kvm-03" in text_of(live, "#verdicts")
+    assert "✔ safe: the guest loses no CPU feature on kvm-03" in text_of(live, "#verdicts")
+    assert "▲ risk: nobody knows what the kernel of kvm-03 offers" in text_of(live, "#verdicts")
     assert live.app.screen._table.cursor_row.candidate.host_name == "kvm-03"
     await press(live, settled, "c")
     assert "✖ unfit" in text_of(live, "#targets").splitlines()[-1]
+
+
+@pytest.mark.parametrize(("risk", "shown"), [("", "✔ safe"), ("it may crash", "▲ skips")])
+def test_a_skipped_check_is_a_warning_only_where_something_is_risked(risk, shown):
+    lifted = FilterVerdict(filter="microcode", passed=True, skipped=True, reason="0x1 and 0x2")
+    candidate = Candidate(
+        host_id="3", host_name="kvm-03", verdicts=(lifted,), risk=risk, safe="nothing is lost"
+    )
+    target = targets([candidate])["3"]
+    assert verdict(target, UNICODE).text == shown
+    lines = [plain(each) for each in verdict_lines(target, 60, UNICODE)]
+    assert any(each.startswith("✔ safe: nothing is lost") for each in lines)
+    assert any("▲" in each for each in lines) is bool(risk)
+
+
+def test_a_cpu_model_is_shortened_as_in_the_list_of_hosts():
+    name = "Intel(R) Xeon(R) CPU E5-2650 v2 @ 2.60GHz"
+    passed = FilterVerdict(filter="cpu_model", passed=True, wanted=name, found=name)
+    candidate = Candidate(host_id="2", host_name="kvm-02", verdicts=(passed,))
+    shown = [plain(each) for each in verdict_lines(targets([candidate])["2"], 60, UNICODE)]
+    assert shown[-1].split() == ["✔", "cpu_model", "=", "Xeon", "E5-2650", "v2"]
 
 
 async def test_nothing_can_be_chosen_before_the_targets_are_those_of_the_options(live, client):

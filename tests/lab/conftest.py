@@ -76,9 +76,13 @@ def leftovers() -> Callable[[Resources | None, Path], list[str]]:
             listing = subprocess.run(
                 ["ip", "-json", "link"], check=True, capture_output=True, text=True
             )
-            names = {link["ifname"] for link in json.loads(listing.stdout)}
-            own = {made.bridge, *(made.port(node.number) for node in made.nodes)}
-            found += [f"interface {name}" for name in sorted(names & own)]
+            # names are free for the next lab at once, addresses are this lab's alone
+            own = {made.mac(0), *(made.mac(node.number) for node in made.nodes)}
+            found += [
+                f"interface {link['ifname']}"
+                for link in json.loads(listing.stdout)
+                if link.get("address") in own
+            ]
         return found
 
     return find

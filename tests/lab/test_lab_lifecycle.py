@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from lab.errors import LabError
 from lab.fleet import Lab
@@ -82,16 +83,17 @@ def test_two_labs_live_side_by_side(lab, other_name, leftovers):
     other.up(host_count=1, server_count=1)
     made = other.state
     assert made.subnet != lab.state.subnet
+    assert f"interface {made.bridge}" in leftovers(made, other.folders.root)
     assert other.virsh("kvm-01", "list --name").split() == ["web-1"]
     assert "web-1" not in lab.virsh("kvm-01", "list --all --name").split()
     other.down()
     assert leftovers(made, other.folders.root) == []
+    # what another lab has taken meanwhile is nothing that this one left
+    assert leftovers(replace(made, subnet=lab.state.subnet), other.folders.root) == []
     assert lab.execute("kvm-01", "virsh", "hostname").stdout.strip() == "kvm-01"
 
 
 def test_recycled_pid_is_never_killed(lab):
-    from msgspec.structs import replace
-
     from lab import node
     from lab.processes import identify
 

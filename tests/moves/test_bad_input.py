@@ -94,6 +94,26 @@ def test_a_target_without_the_pool_is_named(fleet: Any):
     assert "local" in sentences
 
 
+def test_a_block_device_in_a_local_pool_is_not_copied(fleet: Any):
+    name, volume = fleet.add_server(SOURCE), "/var/lib/libvirt/images/volume"
+    make = f"truncate -s 8M /run/volume; cp -a $(losetup --find --show /run/volume) {volume}"
+    assert fleet.lab.execute(SOURCE, "sh", "-c", make).returncode == 0
+    try:
+        fleet.lab.virsh(
+            SOURCE,
+            f"attach-disk {name} {volume} vdb --sourcetype block --live",
+            f"suspend {name}",
+            f"resume {name}",
+        )
+        fleet.until_disks(name, 2)
+        _, sentences = refused(fleet, LIVE, "--prefer-host", TARGET, name)
+        assert f"vdb ({volume}) on {SOURCE}, which is no file" in sentences
+        fleet.lab.virsh(SOURCE, f"destroy {name}")
+    finally:
+        clear = f"losetup --detach $(losetup --associated /run/volume -O NAME -n); rm {volume}"
+        fleet.lab.execute(SOURCE, "sh", "-c", clear)
+
+
 def test_two_moves_of_one_server_at_once(fleet: Any):
     fleet.limit_links("50mbit")
     name = fleet.add_server(SOURCE, working_set_mb=32, dirty_mb_per_s=4)

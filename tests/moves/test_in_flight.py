@@ -36,6 +36,28 @@ def test_bandwidth_and_downtime_are_changed_while_it_runs(fleet: Any):
     assert "900 ms" in told, record["notes"]
 
 
+@pytest.mark.parametrize("verb", ["server-live-migrate", "server-migrate"])
+def test_a_cap_is_taken_away_while_it_runs(fleet: Any, verb: str):
+    fleet.limit_links("100mbit")
+    stopped = verb == "server-migrate"
+    name = fleet.add_server(SOURCE, storage="local", data_mb=96, stopped=stopped)
+    begun = fleet.ask(verb, "--max-bandwidth-mb", "2", "--prefer-host", TARGET, name)
+    fleet.until_state(begun["migration_id"], "copying_disks")
+    # QEMU sends the first 16 MiB of a running guest's disk at once, and then waits
+    capped = fleet.received_mb_per_s(TARGET, over_s=12)
+    done = fleet.godwit("server-set-live-migrate-params", "--no-bandwidth-limit", name)
+    assert done.returncode == 0, done.stderr
+    assert "has no cap from now on" in done.stderr
+    rate = fleet.received_mb_per_s(TARGET, over_s=2)
+    record = fleet.end_of(begun["migration_id"])
+    assert record["state"] == "succeeded", record
+    assert capped <= 2 * 1.25, capped
+    assert rate > 4, rate
+    assert "bandwidth cap changed from 2 MiB/s to none" in [
+        note["text"] for note in record["notes"]
+    ]
+
+
 def test_a_server_that_does_not_converge_arrives_by_post_copy(fleet: Any):
     name, migration_id = begin_hot(fleet)
     done = fleet.godwit("server-switch-to-postcopy", name)

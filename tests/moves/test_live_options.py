@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.certificates import issue, new_authority
-from lab.disks import data_block
+from lab.disks import data_block, nvram_path
 from lab.report import WORKING_SET_ADDRESS
 from lab.server import MIB, PAGE_BYTES
 
@@ -159,6 +159,21 @@ def test_max_bandwidth_is_one_total_for_memory_and_disks(fleet: Any):
     assert fleet.end_of(begun["migration_id"])["state"] == "succeeded"
     assert max(rates) <= 8 * 1.25, rates
     assert max(rates) > 8 * 0.4, rates
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_uefi_variables_are_left_on_no_source_that_nobody_else_sees(fleet: Any, there_before: Any):
+    name = fleet.add_server(SOURCE, uefi=True, stopped=True, memory_mb=128)
+    path = str(nvram_path(name))
+    fleet.lab.virsh(SOURCE, f"start {name}")
+    fleet.until_status(name, "running")
+    if there_before:  # as the source's own file is where hosts share the folder
+        fleet.lab.execute(TARGET, "cp", "/usr/share/OVMF/OVMF_VARS_4M.fd", path)
+    record = moved(fleet, "--prefer-host", TARGET, name)
+    assert fleet.running_on(name) == [TARGET]
+    assert fleet.lab.execute(TARGET, "test", "-s", path).returncode == 0
+    left = fleet.lab.execute(SOURCE, "test", "-e", path).returncode == 0
+    assert left is there_before, record["notes"]
 
 
 def test_local_disks_travel_with_a_running_guest_and_leave_nothing_behind(fleet: Any):

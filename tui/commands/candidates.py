@@ -74,7 +74,8 @@ def candidate_rows(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for one in sorted(candidates, key=_place):
         if one.fits:
-            rows.append((one.host_name, "yes", "", "risk" if one.risk else "passed", one.risk))
+            judged = _judged(one) or [("passed", "")]
+            rows += [(one.host_name, "yes", "", word, sentence) for word, sentence in judged]
         rows.extend(
             (one.host_name, _fits(one), each.filter, _verdict(each), each.reason)
             for each in one.verdicts
@@ -93,9 +94,17 @@ def _detailed_rows(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
             )
             for each in one.verdicts
         )
-        if one.risk:
-            rows.append((one.host_name, _fits(one), "", "risk", "", "", one.risk))
+        rows += [
+            (one.host_name, _fits(one), "", word, "", "", sentence)
+            for word, sentence in _judged(one)
+        ]
     return rows
+
+
+def _judged(one: Candidate) -> list[tuple[str, str]]:
+    """What it means that checks are skipped there: a word and a sentence each."""
+    told = (("risk", one.risk), ("safe", one.safe))
+    return [(word, sentence) for word, sentence in told if sentence]
 
 
 def _fits(one: Candidate) -> str:

@@ -40,24 +40,40 @@ def server_cancel_live_migrate(*, servers: tuple[str, ...]) -> None:
 
 @click.command("server-set-live-migrate-params", short_help="Change a migration that runs.")
 @options.bandwidth
+@click.option("--no-bandwidth-limit", is_flag=True, help="Take the cap away.")
 @options.downtime("--downtime-limit-ms", "Pause to aim at from now on.")
 @options.server_argument
 def server_set_live_migrate_params(
-    *, max_bandwidth_bytes_per_s: int | None, downtime_limit_ms: int | None, server: str
+    *,
+    max_bandwidth_bytes_per_s: int | None,
+    no_bandwidth_limit: bool,
+    downtime_limit_ms: int | None,
+    server: str,
 ) -> None:
     """Change the cap or the downtime limit of a server's migration while it runs.
 
     ID is the server's name or id. At least one of the options is needed.
     """
     changed = MigrationParameters(
-        max_bandwidth_bytes_per_s=max_bandwidth_bytes_per_s, downtime_limit_ms=downtime_limit_ms
+        max_bandwidth_bytes_per_s=max_bandwidth_bytes_per_s,
+        no_bandwidth_limit=no_bandwidth_limit,
+        downtime_limit_ms=downtime_limit_ms,
     )
     if changed == MigrationParameters():
-        raise click.UsageError("nothing to change: give --max-bandwidth-mb or --downtime-limit-ms")
+        raise click.UsageError(
+            "nothing to change: give --max-bandwidth-mb, --no-bandwidth-limit or "
+            "--downtime-limit-ms"
+        )
+    if no_bandwidth_limit and max_bandwidth_bytes_per_s is not None:
+        raise click.UsageError(
+            "--max-bandwidth-mb sets a cap and --no-bandwidth-limit takes it away: give one of them"
+        )
     told = _act(server, lambda client, key: client.set_parameters(key, changed))
     words = []
     if max_bandwidth_bytes_per_s is not None:
         words.append(f"at most {rate_text(max_bandwidth_bytes_per_s)}")
+    if no_bandwidth_limit:
+        words.append("no cap")
     if downtime_limit_ms is not None:
         words.append(f"a downtime limit of {downtime_limit_ms} ms")
     narrate(f"the migration of {told.server_name} has {' and '.join(words)} from now on")

@@ -59,7 +59,9 @@ def _print_begun(begun: Migration, *, as_json: bool) -> None:
         f"see it with: godwit migration-show {begun.migration_id}"
     )
     if begun.risk:
-        narrate(begun.risk)
+        narrate(f"risk: {begun.risk}")
+    if begun.safe:
+        narrate(f"safe: {begun.safe}")
 
 
 def _follow(begun: Migration) -> Migration:

@@ -11,7 +11,8 @@ from wire.migration import Migration, MigrationDetail, MigrationState, PostcopyS
 
 def print_outcome(migration: Migration) -> None:
     """Write what an ended migration did: route, passes, bytes, total time, downtime."""
-    told = [("outcome", migration.outcome), *_figures(migration), ("risk", migration.risk)]
+    judged = [("risk", migration.risk), ("safe", migration.safe)]
+    told = [("outcome", migration.outcome), *_figures(migration), *judged]
     print_record([(name, value) for name, value in told if value])
 
 
@@ -30,6 +31,7 @@ def print_migration(detail: MigrationDetail) -> None:
         ("options", " ".join(option_words(migration.options)) or "all default"),
         ("changed", _changed_text(migration)),
         ("risk", migration.risk),
+        ("safe", migration.safe),
         ("post-copy", _postcopy_text(migration)),
         ("created", moment_text(migration.created_at_ms)),
         ("finished", moment_text(migration.finished_at_ms)),
@@ -56,6 +58,8 @@ def _changed_text(migration: Migration) -> str:
     changed = []
     if parameters.max_bandwidth_bytes_per_s is not None:
         changed.append(f"cap {rate_text(parameters.max_bandwidth_bytes_per_s)}")
+    if parameters.no_bandwidth_limit:
+        changed.append("no cap")
     if parameters.downtime_limit_ms is not None:
         changed.append(f"downtime limit {parameters.downtime_limit_ms} ms")
     return ", ".join(changed)
@@ -102,7 +106,8 @@ def _bytes_text(migration: Migration) -> str:
     if migration.kind == "live":
         sent.append(f"{bytes_text(figures.memory_transferred_bytes)} of memory")
     if figures.disk_transferred_bytes or not sent:
-        sent.append(f"{bytes_text(figures.disk_transferred_bytes)} of disks")
+        holes = ", holes included" if migration.kind == "live" else ""
+        sent.append(f"{bytes_text(figures.disk_transferred_bytes)} of disks{holes}")
     return ", ".join(sent)
 
 

@@ -7,6 +7,7 @@ import msgspec
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, cut, pad, wrap
 from tui.views.glyphs import Glyphs
+from tui.views.hosts import cpu_name
 from wire.fleet import Candidate, FilterVerdict
 
 BEST = "best"
@@ -26,6 +27,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def fits(self) -> bool:
         """Whether the server may go there."""
         return self.candidate is not None and self.candidate.fits
+
+    @property
+    def risks(self) -> bool:
+        """Whether something is risked there because checks are skipped."""
+        return self.candidate is not None and bool(self.candidate.risk)
 
     @property
     def skipped(self) -> list[FilterVerdict]:
@@ -82,11 +88,13 @@ def columns(glyphs: Glyphs) -> list[Column[Target]]:
 
 
 def verdict(target: Target, glyphs: Glyphs) -> Span:
-    """Fits, fits because a check is skipped, or not."""
+    """Fits, fits because a check is skipped, at a risk or safely, or not."""
     if not target.fits:
         return Span(f"{glyphs.bad} unfit", Tone.DIM)
-    if target.skipped:
+    if target.risks:
         return Span(f"{glyphs.warn} skips", Tone.WARN)
+    if target.skipped:
+        return Span(f"{glyphs.fits} safe", Tone.GOOD)
     return Span(f"{glyphs.fits} fits", Tone.GOOD)
 
 
@@ -103,7 +111,8 @@ def _reason(target: Target) -> Span:
         return Span("")
     if target.fits:
         reasons = [each.reason for each in target.skipped]
-        return Span(f"unchecked: {'; '.join(reasons)}", Tone.WARN) if reasons else Span("")
+        tone = Tone.WARN if target.risks else Tone.DIM
+        return Span(f"unchecked: {'; '.join(reasons)}", tone) if reasons else Span("")
     reasons = list(target.candidate.reasons)
     count = f"{len(reasons)} reasons: " if len(reasons) > 1 else ""
     return Span(f"{count}{reasons[0]}", Tone.DIM)
@@ -120,15 +129,19 @@ def verdict_lines(target: Target, width: int, glyphs: Glyphs) -> list[Line]:
             lines += wrap(f"{glyphs.bad} {each.reason or each.filter}", width, Tone.WARN)
     if target.candidate.risk:
         lines += wrap(f"{glyphs.warn} risk: {target.candidate.risk}", width, Tone.STRONG)
+    if target.candidate.safe:
+        lines += wrap(f"{glyphs.fits} safe: {target.candidate.safe}", width, Tone.GOOD)
+    mark, tone = (glyphs.warn, Tone.WARN) if target.risks else (glyphs.fits, Tone.PLAIN)
     for each in target.skipped:
-        lines += wrap(f"{glyphs.warn} skipped: {each.reason}", width, Tone.WARN)
+        lines += wrap(f"{mark} skipped: {each.reason}", width, tone)
     skipped = {each.filter for each in target.skipped}
     passed = [each for each in verdicts if each.passed and each.filter not in skipped]
     if passed:
         lines.append(_columns("  PASSED", "WANTED", "FOUND", width, Tone.DIM))
     for each in passed:
         name = f"{glyphs.fits} {each.filter}"
-        lines.append(_columns(name, each.wanted, each.found, width, Tone.GOOD))
+        short = cpu_name if each.filter == "cpu_model" else str
+        lines.append(_columns(name, short(each.wanted), short(each.found), width, Tone.GOOD))
     return lines
 
 

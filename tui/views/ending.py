@@ -77,7 +77,9 @@ def _figures(migration: Migration, glyphs: Glyphs) -> list[tuple[str, Span]]:
         memory = f"{sent} sent in {passes} {'pass' if passes == 1 else 'passes'}"
         fields.append(("memory", Span(memory)))
     if statistics.disk_transferred_bytes:
-        fields.append(("disks", Span(f"{bytes_text(statistics.disk_transferred_bytes)} sent")))
+        disks = bytes_text(statistics.disk_transferred_bytes)
+        live = migration.kind == "live"  # QEMU counts holes, which hardly cross the wire
+        fields.append(("disks", Span(f"{disks} {'copied, holes included' if live else 'sent'}")))
     if statistics.throttle_max_percent:
         fields.append(("throttle", Span(f"at most {statistics.throttle_max_percent} %")))
     when = moment_text(migration.started_at_ms or migration.created_at_ms)
@@ -88,4 +90,6 @@ def _figures(migration: Migration, glyphs: Glyphs) -> list[tuple[str, Span]]:
         fields.append(("options", Span(" ".join(words))))
     if migration.risk:
         fields.append(("risk", Span(migration.risk, Tone.WARN)))
+    if migration.safe:
+        fields.append(("safe", Span(migration.safe)))
     return fields

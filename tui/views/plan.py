@@ -69,9 +69,12 @@ def facts(server: ServerView, kind: Kind, target: Target, options: MigrationOpti
     if cap is not None:
         found.append(("cap", Span(f"{rate_text(cap)} in all", Tone.STRONG)))
     for each in target.skipped:
-        found.append(("unchecked", Span(each.reason, Tone.WARN)))
+        tone = Tone.WARN if target.risks else Tone.PLAIN
+        found.append(("unchecked", Span(each.reason, tone)))
     if target.candidate and target.candidate.risk:
         found.append(("risk", Span(target.candidate.risk, Tone.WARN)))
+    if target.candidate and target.candidate.safe:
+        found.append(("safe", Span(target.candidate.safe)))
     if kind == "live" and options.keep_dest_guest_on_failed:
         kept = f"what {_place(target)} received is kept if it fails; D deletes it later"
         found.append(("keeps", Span(kept, Tone.STRONG)))

@@ -83,6 +83,8 @@ def _asked(migration: Migration, width: int) -> list[Line]:
     fields = [("options", Span(" ".join(words)))] if words else []
     if migration.risk:
         fields.append(("risk", Span(migration.risk, Tone.WARN)))
+    if migration.safe:
+        fields.append(("safe", Span(migration.safe)))
     return labelled(fields, width, label_width=_SIDE_LABEL)
 
 

@@ -176,7 +176,7 @@ def test_every_host_is_a_candidate_with_every_verdict(api, add_known):
     lifted = {one.host_name: one for one in api.get(path, list[Candidate])}
     for name in others:
         assert lifted[name].fits
-        assert "offers all that" in lifted[name].risk
+        assert "offers all that" in lifted[name].safe
     cold = api.get(f"/v1/servers/{spec.name}/candidates?kind=cold", list[Candidate])
     assert not any(differs & {verdict.filter for verdict in one.verdicts} for one in cold)
 

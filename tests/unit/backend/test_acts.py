@@ -49,6 +49,10 @@ async def refused(asking, code: ErrorCode = ErrorCode.CONFLICT) -> str:
         ({"max_bandwidth_bytes_per_s": 0}, "is 0, and must be at least 1048576"),
         ({"max_bandwidth_bytes_per_s": -5}, "is -5"),
         ({"max_bandwidth_bytes_per_s": MIB - 1}, "is 1048575"),
+        (
+            {"max_bandwidth_bytes_per_s": 5 * MIB, "no_bandwidth_limit": True},
+            f"max_bandwidth_bytes_per_s is {5 * MIB}: give one of them",
+        ),
         ({"downtime_limit_ms": 0}, "is 0, and must be 1 to 2000000"),
         ({"downtime_limit_ms": 2_000_001}, "is 2000001"),
     ],
@@ -81,6 +85,25 @@ async def test_parameters_reach_the_source_and_stay_with_who_asked(stage, acts):
     assert [(one.text, one.by) for one in stage.migration.notes] == [
         ("bandwidth cap changed from none to 5 MiB/s", "alice"),
         ("downtime limit changed from 300 to 900 ms", "bob"),
+    ]
+
+
+async def test_a_cap_is_taken_away_and_set_again(stage, acts):
+    stage.put_migration(COPYING, options=MigrationOptions(max_bandwidth_bytes_per_s=2 * MIB))
+    put_job(stage)
+    none = MigrationParameters(no_bandwidth_limit=True)
+    limit = MigrationParameters(downtime_limit_ms=900)
+    for change in (none, limit):
+        changed = await acts.set_parameters("m1", change, requested_by="alice")
+        assert changed.max_bandwidth_bytes_per_s is None
+    assert stage.here.commands["set_parameters"].parameters == limit
+    again = MigrationParameters(max_bandwidth_bytes_per_s=5 * MIB)
+    changed = await acts.set_parameters("m1", again, requested_by="alice")
+    assert (changed.max_bandwidth_bytes_per_s, changed.downtime_limit_ms) == (5 * MIB, 900)
+    assert [one.text for one in stage.migration.notes] == [
+        "bandwidth cap changed from 2 MiB/s to none",
+        "downtime limit changed from 300 to 900 ms",
+        "bandwidth cap changed from none to 5 MiB/s",
     ]
 
 

@@ -185,4 +185,4 @@ async def test_the_chosen_candidate_tells_the_risk_of_a_skipped_check(two, make_
     two.report(make_host(3, microcode="0x1"))
     found = await judged(two, AskedAgents(), skip_cpu_check=True)
     chosen = pick("web-1", found, "host-3")
-    assert "the move is safe although the microcode differs" in chosen.risk
+    assert "the move is safe although the microcode differs" in chosen.safe

@@ -207,6 +207,8 @@ def test_an_unknown_downtime_stays_unknown():
 
 
 def test_known_words_get_advice_and_others_none():
+    frozen = "libvirtd on kvm-01 does not answer: connection closed due to keepalive timeout"
+    assert "that host's libvirtd" in advice_for(frozen)
     assert "QEMU" in advice_for("internal error: QEMU unexpectedly closed the monitor")
     assert advice_for("something nobody has seen") == ""
 

@@ -115,7 +115,8 @@ def test_verdicts_carry_both_values_whether_they_pass_or_not(move, target):
     assert values["kernel"] == ("6.1.0-1-amd64", "6.1.0-1-amd64")
     assert values["memory"] == ("1024 MiB", "15360 MiB free")
     assert values["shared_pools"] == ("shared", "shared")
-    assert values["not_source"] == ("", "")
+    assert values["not_source"] == ("not kvm-01", "kvm-02")
+    assert values["disks"] == ("files in pools", "no local disks")
 
 
 def test_the_source_itself_is_refused(move, target):
@@ -205,6 +206,28 @@ def test_a_disk_outside_of_any_pool_is_refused_with_its_path(move, cold, target)
         assert "vdc (/dev/vg/stray) in no storage pool of kvm-01" in found["disks"]
 
 
+def test_a_local_disk_that_is_no_file_is_not_copied(move, cold, target, roomy):
+    volume = msgspec.structs.replace(LOCAL_DISK, source="/dev/vg/x", kind="block")
+    for one in (move, cold):
+        held = with_server(one, disks=(volume,))
+        found = refusals(held, roomy)
+        assert list(found) == ["disks"]
+        assert "vdb (/dev/vg/x) on kvm-01, which is no file" in found["disks"]
+        (verdict,) = (each for each in judged(held, roomy).verdicts if not each.passed)
+        assert (verdict.wanted, verdict.found) == ("files in pools", "vdb of kind block")
+        shared = msgspec.structs.replace(volume, shared=True, pool_id="pool-shared")
+        assert refusals(with_server(one, disks=(shared,)), target) == {}
+
+
+def test_a_volume_group_takes_no_files(move, cold, target):
+    group = msgspec.structs.replace(LOCAL_POOL, kind="logical")
+    other = with_facts(target, pools=(*target.facts.pools, group))
+    for one in (move, cold):
+        found = refusals(with_server(one, disks=(LOCAL_DISK,)), other)
+        assert list(found) == ["local_pools"]
+        assert "which on kvm-02 is of type logical and holds no files" in found["local_pools"]
+
+
 def test_devices_of_the_host_hold_a_server_where_it_is(move, cold, target):
     for one in (move, cold):
         found = refusals(with_server(one, passthrough=("PCI device 0000:3b:00.0",)), target)
@@ -278,27 +301,32 @@ def test_skipping_the_kernel_check_lifts_the_kernel_and_nothing_else(move, targe
     skipped = skipping(move, kernel=True)
     assert set(refusals(skipped, other)) == {"microcode", "page_size"}
     assert "6.1.0-1-amd64 on kvm-01, 6.2 on kvm-02" in judged(skipped, other).risk
+    both = judged(skipping(move, cpu=True, kernel=True), other)
+    assert "microcode" not in both.risk
+    assert "the move is safe although the microcode differs" in both.safe
 
 
 def test_nothing_is_risked_where_no_skipped_filter_refuses(move, target):
     both = skipping(move, cpu=True, kernel=True)
-    assert judged(both, target).risk == ""
+    assert (judged(both, target).risk, judged(both, target).safe) == ("", "")
     assert not any(one.skipped for one in judged(both, target).verdicts)
 
 
 def test_the_risk_names_the_features_that_the_guest_would_lose(move, target):
     other = msgspec.structs.replace(target, cpu=lacking("avx2", "bmi1"))
-    risk = judged(skipping(move, cpu=True), other).risk
-    assert "would lose the CPU features avx2, bmi1 on kvm-02" in risk
+    found = judged(skipping(move, cpu=True), other)
+    assert "would lose the CPU features avx2, bmi1 on kvm-02" in found.risk
+    assert found.safe == ""
 
 
-def test_the_risk_says_that_a_move_is_safe_although_the_microcode_differs(move, target):
+def test_a_move_is_called_safe_although_the_microcode_differs(move, target):
     other = msgspec.structs.replace(
         with_facts(target, microcode="0x1"), cpu=CpuComparison(compatible=True)
     )
     found = judged(skipping(with_server(move, cpu_xml="<cpu/>"), cpu=True), other)
     assert found.fits
-    assert found.risk == (
+    assert found.risk == ""
+    assert found.safe == (
         "libvirt says that the CPU of kvm-02 offers all that web-1 was started with, so that the "
         "move is safe although the microcode differs"
     )
@@ -417,3 +445,4 @@ def test_every_filter_speaks_for_every_host(move, cold, target):
         found = judged(one, away)
         assert [verdict.filter for verdict in found.verdicts] == [rule.name for rule in filters]
         assert len(found.reasons) == count
+        assert all(verdict.wanted and verdict.found for verdict in found.verdicts)

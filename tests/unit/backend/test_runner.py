@@ -58,6 +58,8 @@ class ScriptedAgent:
         self.known_job: Job | GodwitError = UNKNOWN_JOB
         self.calls: list[str] = []
         self.files: tuple[StorageFile, ...] = ()
+        self.disk_refusal = ""
+        self.present: tuple[str, ...] = ()
         self.command: MigrateCommand | None = None
         self.prepared: PrepareCommand | None = None
         self.discarded: DiscardCommand | None = None
@@ -85,14 +87,23 @@ class ScriptedAgent:
 
     async def storage(self, server_id: str) -> ServerStorage:
         return ServerStorage(
-            server_id=server_id, name="web-1", definition="<domain/>", files=self.files
+            server_id=server_id,
+            name="web-1",
+            definition="<domain/>",
+            files=self.files,
+            disk_refusal=self.disk_refusal,
         )
 
     async def prepare(self, command: PrepareCommand) -> Incoming:
         self.calls.append("prepare")
         self.prepared = command
         files = tuple(
-            IncomingFile(source_path=one.path, path=f"/there{one.path}", role=one.role)
+            IncomingFile(
+                source_path=one.path,
+                path=f"/there{one.path}",
+                role=one.role,
+                present=one.path in self.present,
+            )
             for one in command.files
         )
         return Incoming(migration_id="m1", server_id=command.server_id, files=files)
@@ -503,6 +514,39 @@ async def test_room_is_made_for_local_disks_and_what_is_left_behind_is_released(
     assert [(one.host_id, one.phase) for one in owners] == [("host-2", OwnerPhase.MIGRATING)]
     assert scene.target.calls == ["prepare", "complete"]
     assert scene.record.owner.phase is OwnerPhase.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("present", "paused", "left"),
+    [((), False, ("/nvram/web-1.fd",)), (("/nvram/web-1.fd",), False, ()), ((), True, ())],
+)
+async def test_uefi_variables_are_deleted_only_if_the_target_has_its_own_by_then(
+    scene, present, paused, left
+):
+    two = scene.two
+    nvram = StorageFile(path="/nvram/web-1.fd", role=FileRole.NVRAM)
+    two.server = msgspec.structs.replace(two.server, nvram_path=nvram.path)
+    two.report(two.hosts[0], two.server)
+    scene.source.files = (nvram,)
+    scene.target.present = present
+    if paused:
+        scene.source.truths = [SUSPENDED]
+    scene.put(MigrationState.QUEUED)
+    scene.source.on_migrate = lambda: moved(scene)
+    final = await scene.run()
+    assert final.state is MigrationState.SUCCEEDED
+    assert (final.source_paths, scene.source.command.leaves) == (left, left)
+    assert scene.source.command.disks == ()
+    assert ("release" in scene.source.calls) is bool(left)
+
+
+async def test_a_disk_that_cannot_be_copied_ends_it_before_anything_is_made(scene):
+    with_local_disk(scene)
+    scene.source.disk_refusal = "vdb is /dev/vg/x, a block disk that only this host reaches"
+    scene.put(MigrationState.QUEUED)
+    final = await scene.run()
+    assert (final.state, final.error) == (MigrationState.FAILED, scene.source.disk_refusal)
+    assert (scene.source.calls, scene.target.calls) == ([], ["discard"])
 
 
 async def test_a_takeover_after_the_ownership_moved_still_releases_the_source(scene):

@@ -64,6 +64,9 @@ def test_memory_begins_with_what_it_was_reserved():
 
 def test_no_cap_is_said_too():
     assert start_mib_per_s(None, 3) == NO_LIMIT_MIB_PER_S == 8796093022207
+    shares = divided(None, mirrors("cr"), memory_copied=False)
+    assert shares.memory_mib_per_s == NO_LIMIT_MIB_PER_S
+    assert set(shares.mirrors.values()) == {0}
 
 
 @pytest.mark.parametrize(("total", "said"), [(MIB, False), (MIB - 1, True), (200_000, True)])

@@ -1,6 +1,7 @@
 """Connections to a libvirtd that ends at moments at which a real one cannot be made to end."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -9,6 +10,7 @@ import libvirt
 import pytest
 
 from hostagent import connection
+from hostagent.calls import LibvirtSilent
 from hostagent.connection import Connection
 from hostagent.events import Connected, Disconnected, LibvirtEvent
 
@@ -76,3 +78,44 @@ async def test_a_libvirtd_that_ends_while_it_is_connected_to_is_connected_to_aga
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+class Frozen:
+    """A connection whose libvirtd stopped: what was asked ends with the keepalive's words."""
+
+    def __init__(self, *, dies: bool) -> None:
+        self._dies = dies
+        self._alive = True
+
+    def isAlive(self) -> bool:  # noqa: N802 - libvirt's name
+        return self._alive
+
+    def listAllDomains(self) -> None:  # noqa: N802 - libvirt's name
+        self._alive = not self._dies
+        raise libvirt.libvirtError("connection closed due to keepalive timeout")
+
+
+@pytest.mark.parametrize(
+    ("dies", "kind", "words"),
+    [
+        (True, LibvirtSilent, f"libvirtd on {socket.gethostname()} does not answer: connection "),
+        (False, libvirt.libvirtError, "connection "),  # of a job between two hosts
+    ],
+)
+def test_a_broken_connection_is_told_with_the_libvirtd_that_is_meant(
+    monkeypatch, dies, kind, words
+):
+    monkeypatch.setattr(connection, "_open", lambda _: Frozen(dies=dies))
+    with pytest.raises(kind) as caught, Connection("qemu:///system", print).lend() as handle:
+        handle.listAllDomains()
+    assert str(caught.value) == words + "closed due to keepalive timeout"
+
+
+def test_no_connection_at_all_is_told_so_too():
+    missing = "qemu+unix:///system?socket=/nonexistent"
+    with (
+        pytest.raises(LibvirtSilent, match=r"^libvirtd on \S+ does not answer: .*/nonexistent"),
+        Connection(missing, print).lend(),
+    ):
+        pass
+    libvirt.virResetLastError()  # libvirt gives its text to any error made in this thread

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostagent.copies import definition
+from hostagent.copies import definition, images
 from hostagent.copies.digest import BLOCK_BYTES, extents, file_digest
 from hostagent.copies.plan import CELL_BYTES, Progress, cells, with_done
 
@@ -61,6 +61,17 @@ def test_extents_are_where_data_is(tmp_path):
     handle = os.open(path, os.O_RDONLY)
     assert list(extents(handle, 20 * MIB)) == [(0, MIB), (5 * MIB, MIB)]
     os.close(handle)
+
+
+@pytest.mark.parametrize("call", [images.image_chain, lambda *of: images.make_image(*of, 9)])
+def test_a_qemu_img_that_hangs_is_told_of(tmp_path, monkeypatch, call):
+    stub = tmp_path / "qemu-img"
+    stub.write_text("#!/bin/sh\nexec sleep 60\n")
+    stub.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(images, "_TIMEOUT_S", 0.1)
+    with pytest.raises(images.ImageUnread, match=r"/a.qcow2 .* did not answer within 0.1 s"):
+        call("/a.qcow2", "qcow2")
 
 
 extent_lists = st.lists(

@@ -1,5 +1,6 @@
 """What is never deleted, where a real libvirt or two real hosts pass the moment too quickly."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 
@@ -143,6 +144,15 @@ async def test_a_start_after_the_export_was_closed_makes_the_copy_void(config):
     exports.server_started("s1")
     with pytest.raises(GodwitError, match="'web' was started while it was copied"):
         await exports.require_unchanged("m1")
+    # another agent knows it too, and what is forgotten is not written again
+    await exports.close("m1")
+    later = Exports(config)
+    await later.load()
+    assert "was started" in later.find("m1").export.changed
+    later.mark_changed("m1", "and another reason")
+    await later.forget("m1")
+    await asyncio.gather(*later._keeping)
+    assert Records(config.state_dir / "exports", ExportRecord).read_all() == {}
 
 
 class Pulls:

@@ -46,10 +46,14 @@ def test_a_guest_without_a_cpu_is_not_asked_about():
 
 
 class Refusing:
-    """A libvirt that answers with an error of a number."""
+    """A libvirt that answers with an error of a number, or one whose connection broke."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, broken: bool = False) -> None:
         self.number = number
+        self.broken = broken
+
+    def isAlive(self) -> bool:  # noqa: N802 - libvirt's name
+        return not self.broken
 
     def compareHypervisorCPU(self, *_: object) -> int:  # noqa: N802 - libvirt's name
         error = libvirt.libvirtError(TWO)
@@ -61,3 +65,5 @@ def test_a_libvirtd_that_is_away_says_nothing_of_a_cpu():
     assert compare_cpu(Refusing(libvirt.VIR_ERR_CPU_INCOMPATIBLE), QUESTION).missing_features
     with pytest.raises(libvirt.libvirtError):
         compare_cpu(Refusing(libvirt.VIR_ERR_RPC), QUESTION)
+    with pytest.raises(libvirt.libvirtError):
+        compare_cpu(Refusing(libvirt.VIR_ERR_INTERNAL_ERROR, broken=True), QUESTION)

@@ -127,6 +127,24 @@ def test_which_pool_holds_a_disk(source, pool_name, expected):
     assert (found.name if found else None) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("file", "file"),
+        ("volume", "file"),
+        ("block", "block"),
+        ("network", "network"),
+        ("nvme", "other"),
+    ],
+)
+def test_what_a_disk_is(kind, expected):
+    (found,) = parse_definition(
+        f"<domain type='qemu'><devices><disk type='{kind}'><target dev='vda'/></disk></devices>"
+        "</domain>"
+    ).disks
+    assert found.disk.kind == expected
+
+
 def test_what_a_definition_tells_of_the_hosts_that_could_have_it():
     xml = """
     <domain type='kvm'>

@@ -112,6 +112,7 @@ def test_a_guest_in_post_copy_cannot_be_called_back(postcopy):
     with pytest.raises(GodwitError, match="no pause is left"):
         require_changeable(entry(postcopy=postcopy), limit)
     require_changeable(entry(postcopy=postcopy), MigrationParameters(max_bandwidth_bytes_per_s=1))
+    require_changeable(entry(postcopy=postcopy), MigrationParameters(no_bandwidth_limit=True))
 
 
 @pytest.mark.parametrize("postcopy", [NOT, ASKED])
@@ -130,6 +131,7 @@ def test_only_a_post_copy_is_recovered(postcopy):
         MigrationParameters(),
         MigrationParameters(max_bandwidth_bytes_per_s=0),
         MigrationParameters(max_bandwidth_bytes_per_s=-5),
+        MigrationParameters(max_bandwidth_bytes_per_s=5, no_bandwidth_limit=True),
         MigrationParameters(downtime_limit_ms=0),
         MigrationParameters(downtime_limit_ms=2_000_001),
     ],

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from hostagent.bandwidth import MIB, Mirror
+from hostagent.bandwidth import MIB, NO_LIMIT_MIB_PER_S, Mirror
 from hostagent.calls import LibvirtSilent
 from hostagent.journal import Entry, Journal
 from hostagent.ledger import Ledger
@@ -128,6 +128,24 @@ async def test_who_gets_less_is_told_first(libvirt, steered):
     assert libvirt.told == [("disk", 40 * MIB), ("memory", 120 * MIB)]
     libvirt.told.clear()
     ledger.put(max_bandwidth_bytes_per_s=16 * MIB)
+    await steering.steer(SAMPLE, new_pass=False)
+    assert libvirt.told == [("disk", 4 * MIB), ("memory", 12 * MIB), ("postcopy", 16 * MIB)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_cap_that_is_taken_away_is_told_once(libvirt, steered, restarted):
+    steering, ledger = steered(cap=160 * MIB)
+    await steering.steer(SAMPLE, new_pass=False)
+    libvirt.told.clear()
+    steering.cap(None)
+    if restarted:
+        steering = Steering(libvirt, ledger)
+    for _ in range(2):
+        await steering.steer(SAMPLE, new_pass=False)
+    no_limit = NO_LIMIT_MIB_PER_S * MIB
+    assert libvirt.told == [("memory", no_limit), ("postcopy", no_limit), ("disk", 0)]
+    libvirt.told.clear()
+    steering.cap(16 * MIB)
     await steering.steer(SAMPLE, new_pass=False)
     assert libvirt.told == [("disk", 4 * MIB), ("memory", 12 * MIB), ("postcopy", 16 * MIB)]
 

@@ -14,6 +14,7 @@ from wire.migration import (
     Note,
     PostcopyState,
     Sample,
+    Statistics,
 )
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -110,7 +111,7 @@ def test_a_risk_is_told_when_the_migration_begins(fleet, capsys):
     risk = "web-1 would lose the CPU feature pcid on kvm-03"
     fleet.migrations["m-1"] = msgspec.structs.replace(fleet.migrations["m-1"], risk=risk)
     assert run(["server-live-migrate", "--skip-cpu-check", "web-1"]) == 0
-    assert capsys.readouterr().err.splitlines()[1:] == [risk]
+    assert capsys.readouterr().err.splitlines()[1:] == [f"risk: {risk}"]
 
 
 def test_a_cold_migration_is_followed_by_bytes_and_told_as_one(fleet, capsys):
@@ -155,7 +156,7 @@ def skipped(fleet) -> None:
             host_name="kvm-04",
             verdicts=(lifted,),
             weight=0.5,
-            risk="web-1 loses nothing on kvm-04: it is safe although the microcode differs",
+            safe="web-1 loses nothing on kvm-04: it is safe although the microcode differs",
         )
     )
 
@@ -183,7 +184,7 @@ def test_a_forecast_shows_each_host_with_its_reason(capsys, fleet):
 def test_a_skipped_check_is_shown_with_its_risk(capsys, fleet):
     assert run(["server-migrate-forecast", "--skip-cpu-check", "idle-1"]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert rows[2].split()[:4] == ["kvm-04", "yes", "-", "risk"]
+    assert rows[2].split()[:4] == ["kvm-04", "yes", "-", "safe"]
     assert "web-1 loses nothing on kvm-04" in rows[2]
     assert rows[3].split()[:4] == ["kvm-04", "yes", "microcode", "skipped"]
     assert fleet.queries[-1]["kind"] == "cold"
@@ -214,6 +215,7 @@ def test_the_details_have_every_filter_with_both_values(capsys):
             MigrationParameters(max_bandwidth_bytes_per_s=2048 * MIB, downtime_limit_ms=800),
             "at most 2 GiB/s and a downtime limit of 800 ms",
         ),
+        (["--no-bandwidth-limit"], MigrationParameters(no_bandwidth_limit=True), "no cap"),
     ],
 )
 def test_parameters_change_while_it_runs(options, changed, told, fleet, capsys):
@@ -226,7 +228,8 @@ def test_parameters_change_while_it_runs(options, changed, told, fleet, capsys):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "nothing to change: give --max-bandwidth-mb or --downtime-limit-ms"),
+        ([], "nothing to change: give --max-bandwidth-mb, --no-bandwidth-limit or "),
+        (["--max-bandwidth-mb", "5", "--no-bandwidth-limit"], "--max-bandwidth-mb sets a cap and "),
         (["--max-bandwidth-mb", "0"], "--max-bandwidth-mb is '0', and should be a whole number"),
         (["--max-bandwidth-mb", "-3"], "--max-bandwidth-mb is '-3', and should be a whole number"),
     ],
@@ -285,6 +288,7 @@ def test_a_record_tells_options_changes_notes_and_risk(fleet, capsys):
         postcopy=PostcopyState.PAUSED,
         notes=(Note(at_ms=1_700_000_001_000, text="downtime limit set to 812 ms", by="bob"),),
         risk="web-1 loses pcid",
+        safe="web-1 loses nothing else",
     )
     assert run(["migration-show", "m-1"]) == 0
     shown = capsys.readouterr().out
@@ -292,11 +296,27 @@ def test_a_record_tells_options_changes_notes_and_risk(fleet, capsys):
         "options       --skip-cpu-check --max-bandwidth-mb 100\n",
         "changed       downtime limit 812 ms\n",
         "risk          web-1 loses pcid\n",
+        "safe          web-1 loses nothing else\n",
         "post-copy     paused\n",
         "downtime limit set to 812 ms (by bob)\n",
         "now           25 %  256 MiB of 1 GiB  105 MiB/s  12.3 s\n",
     ):
         assert line in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("live", "0 B of memory, 256 MiB of disks, holes included\n"), ("cold", "256 MiB of disks\n")],
+)
+def test_holes_count_as_bytes_of_disks_that_moved_live(kind, told, fleet, capsys):
+    fleet.migrations["m-1"] = msgspec.structs.replace(
+        fleet.migrations["m-1"],
+        kind=kind,
+        state=MigrationState.SUCCEEDED,
+        statistics=Statistics(total_ms=9, disk_transferred_bytes=256 * MIB),
+    )
+    assert run(["migration-show", "m-1"]) == 0
+    assert told in capsys.readouterr().out
 
 
 COPY = {"disk_remaining_bytes": 768 * MIB, "disk_bandwidth_bytes_per_s": 105 * MIB}

@@ -153,11 +153,14 @@ def test_what_cannot_go_is_told_before_anything_is_copied(lab, cold_move, until,
     xml = lab.virsh("kvm-01", f"dumpxml --inactive {name}")
     lab.execute("kvm-01", "sh", "-c", "mkdir -p /srv/odd && truncate -s 1M /srv/odd/x.img")
 
-    def refusal(changed: str) -> str:
+    def storage(changed: str) -> ServerStorage:
         path = lab.folders.etc("kvm-01") / "godwit" / "odd.xml"
         path.write_text(changed)
         lab.virsh("kvm-01", "define /etc/godwit/odd.xml")
-        return move.source.get(f"/v1/servers/{move.server_id}/storage", ServerStorage).refusal
+        return move.source.get(f"/v1/servers/{move.server_id}/storage", ServerStorage)
+
+    def refusal(changed: str) -> str:
+        return storage(changed).refusal
 
     odd = xml.replace(f"{IMAGES}/{name}.img", "/run/odd.img")
     assert "no such file" in refusal(odd)
@@ -166,8 +169,10 @@ def test_what_cannot_go_is_told_before_anything_is_copied(lab, cold_move, until,
     block = odd.replace("type='file' device='disk'", "type='block' device='disk'")
     block = block.replace("source file='/run/odd.img'", "source dev='/dev/loop0'")
     assert "the block device /dev/loop0" in refusal(block)
+    assert storage(block).disk_refusal == storage(block).refusal
     boots = xml.replace("</type>", "</type><kernel>/boot/vmlinuz</kernel>", 1)
     assert "it boots the kernel /boot/vmlinuz of its host" in refusal(boots)
+    assert storage(boots).disk_refusal == "", "a guest that is on needs no kernel to boot"
     assert refusal(xml) == ""
 
     def prepared(**fields: object) -> str:
