@@ -9,11 +9,18 @@ import msgspec
 
 from backend.migrations import ending
 from backend.migrations.beginning import begin
-from backend.migrations.clearing import clear_target, complete_target, release_source
+from backend.migrations.clearing import (
+    clear_target,
+    complete_target,
+    end_half,
+    release_source,
+)
 from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun, Occupied
 from backend.migrations.guests import ask, is_offline, side_on
 from backend.migrations.notes import merged, noted
-from backend.migrations.outcome import Side, Verdict
+from backend.migrations.outcome import HALVES, Side, Verdict, has_no_half
+from backend.migrations.patience import PATIENCE_S
+from backend.migrations.recovery import Recovery
 from wire.agent import Job, JobCommand, JobState, ServerCommand
 from wire.errors import GodwitError
 from wire.fleet import Owner, OwnerPhase
@@ -26,6 +33,9 @@ _QUIET_S = 3.0
 """A job that said nothing for so long is asked for."""
 _PATIENCE_S = 60.0
 """libvirt removes a leftover on the target itself, at the latest when its keepalive (30 s) ends."""
+
+_RETURN_PATIENCE_S = PATIENCE_S
+"""A host that took half of a guest with it may be behind a cut link, and bring it back."""
 
 _OF_JOB = {
     JobState.COPYING_DISKS: MigrationState.COPYING_DISKS,
@@ -45,6 +55,7 @@ class Runner:
         self._drive = drive
         self._jobs = drive.jobs
         self._id = migration_id
+        self._recovery = Recovery(drive)
 
     async def run(self) -> None:
         """Carry the migration to its end.
@@ -85,8 +96,12 @@ class Runner:
                 return
             if job is not None:
                 await self._take(migration, job)
-                if job.state is JobState.ENDED or await self._is_orphaned(migration, job):
+                if job.state is JobState.ENDED:
                     return
+                if job.postcopy is PostcopyState.PAUSED:
+                    if await self._waits_in_vain(migration):
+                        return
+                    await self._recovery.go_on(migration)
             if is_offline(self._drive.fleet, migration.source_host_id):
                 return
             if migration.cancel_requested_by and not (job and job.cancel_requested):
@@ -98,14 +113,12 @@ class Runner:
             except TimeoutError:
                 continue
 
-    async def _is_orphaned(self, migration: Migration, job: Job) -> bool:
-        """Whether post-copy broke off, and the target says that it has no half to go on with."""
-        if job.postcopy is not PostcopyState.PAUSED:
-            return False
+    async def _waits_in_vain(self, migration: Migration) -> bool:
+        """Whether the target has no half of a guest to go on with, although its source has one."""
         host_id, name = migration.target_host_id, migration.target_host_name
         agents, fleet = self._drive.agents, self._drive.fleet
-        side, _ = await side_on(agents, fleet, migration.server_id, host_id, name)
-        return side in {Side.SHUT_OFF, Side.ABSENT}
+        side, truth = await side_on(agents, fleet, migration.server_id, host_id, name)
+        return has_no_half(side, receiving=truth is not None and truth.job_active)
 
     async def _take(self, migration: Migration, job: Job) -> None:
         # A job that ended with an error completes nothing: both hosts are asked what it left.
@@ -158,16 +171,18 @@ class Runner:
         job, samples = self._jobs.latest(self._id), self._jobs.samples(self._id)
         if job is not None:
             migration = _with_news(migration, job)
-        final = ending.ended(migration, finding, job, samples)
         health = self._drive.fleet.health.get(migration.target_host_id)
         epoch = health.epoch if health else 0
+        judgement = finding.judgement
 
         def own(owner: Owner) -> Owner:
-            return ending.owner_after(owner, migration, finding.judgement, epoch)
+            return ending.owner_after(owner, migration, judgement, epoch)
 
-        if finding.judgement.verdict is Verdict.MOVED:
-            final = await self._moved(migration, final, own)
-        elif finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE:
+        if judgement.verdict is Verdict.MOVED:
+            migration = ending.arrived(migration)
+            migration, finding = await self._moved(migration, finding, own)
+        final = ending.ended(migration, finding, job, samples)
+        if judgement.verdict is Verdict.STAYED and finding.source in _WHOLE:
             final = await self._cleared(final)
         await self._finish(final, own)
 
@@ -188,12 +203,17 @@ class Runner:
         return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
 
     async def _moved(
-        self, migration: Migration, final: Migration, own: Callable[[Owner], Owner]
-    ) -> Migration:
-        """Give the target what it now has, then let go of what the server leaves behind."""
+        self, migration: Migration, finding: ending.Finding, own: Callable[[Owner], Owner]
+    ) -> tuple[Migration, ending.Finding]:
+        """Give the target what it now has, then let go of what the server leaves behind.
+
+        That is also a half of it that nobody fetches memory from any more, and the definition that
+        libvirt leaves when post-copy went on unattended: the guest must not be started from it.
+        """
         keep = migration.options.keep_dest_guest_on_failed
-        if not (migration.source_paths or keep):
-            return final
+        half = finding.source in HALVES
+        if not (migration.source_paths or keep or half or finding.source is Side.SHUT_OFF):
+            return migration, finding
         completing = msgspec.structs.replace(migration, state=MigrationState.COMPLETING)
 
         def still_locked(owner: Owner) -> Owner:
@@ -203,14 +223,22 @@ class Runner:
 
         await self._drive.journal.advance_with_owner(completing, still_locked)
         generation = migration.generation + 1
-        released = await release_source(self._drive, migration, generation=generation)
+        error = await end_half(self._drive, migration, generation=generation) if half else ""
+        if not error:
+            error = (await release_source(self._drive, migration, generation=generation)).error
         await complete_target(self._drive, migration)
-        return noted(final, released.error) if released.error else final
+        if error:
+            return noted(migration, error), finding
+        if half:
+            judgement = msgspec.structs.replace(finding.judgement, leftover=False)
+            finding = msgspec.structs.replace(finding, source=Side.ABSENT, judgement=judgement)
+        return migration, finding
 
     async def _find(self) -> ending.Finding | None:
         """Ask both hosts until what they say decides; None if the job turns out to go on."""
         migration = await self._reread()
         patience_ends_s = time.monotonic() + _PATIENCE_S
+        return_ends_s = time.monotonic() + _RETURN_PATIENCE_S
         told, before = "", Verdict.WAIT
         while not (await self._reread()).state.ended:
             patient = time.monotonic() < patience_ends_s
@@ -224,11 +252,14 @@ class Runner:
                 # a switch-over may have been in flight when the target was asked, before the source
                 if before is Verdict.RESUME:
                     await self._resume(migration)
+            elif verdict is Verdict.LOST and Side.GONE in {finding.source, finding.target}:
+                if time.monotonic() > return_ends_s:
+                    return finding
             elif verdict is not Verdict.WAIT:
                 return finding
             before = verdict
             await asyncio.sleep(ASK_AGAIN_S)
-            if finding.job_active and not finding.orphaned and not self._job_ended():
+            if finding.job_active and not finding.alone and not self._job_ended():
                 return None
         return None
 
@@ -256,6 +287,10 @@ class Runner:
 def _with_news(migration: Migration, job: Job) -> Migration:
     """Take over what the agent decided, and how far post-copy is."""
     postcopy = migration.postcopy if job.postcopy is PostcopyState.NOT else job.postcopy
+    goes_on = postcopy is not PostcopyState.PAUSED
     return msgspec.structs.replace(
-        migration, postcopy=postcopy, notes=merged(migration.notes, job.notes)
+        migration,
+        postcopy=postcopy,
+        recovery_requested_by="" if goes_on else migration.recovery_requested_by,
+        notes=merged(migration.notes, job.notes),
     )
