@@ -17,6 +17,7 @@ from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from backend.follow.streams import Streams
+from backend.health.leases import Leases
 from backend.leader import Leadership
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
@@ -82,11 +83,13 @@ async def run(config: BackendConfig) -> None:
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)
+    leases = Leases(etcd, fleet)
     streams = Streams(agents, fleet, jobs, on_sample)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(follower.run()),
+                group.create_task(leases.run()),
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
                 group.create_task(leadership.run(Leader(drive, wake).lead, on_leadership)),

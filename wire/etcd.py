@@ -22,6 +22,7 @@ from etcd3 import etcdrpc
 
 from wire.config import ConfigError, EtcdConfig
 from wire.errors import ErrorCode, GodwitError
+from wire.rescue import EtcdMember
 from wire.tls import client_context
 
 _GRPC_OPTIONS = (
@@ -99,6 +100,21 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     lease_id: int
     ttl_s: int
+
+
+class LeaseLife(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a lease has left."""
+
+    lease_id: int
+    left_s: int
+    """Whole seconds, rounded down; -1 when etcd does not know the lease (any more)."""
+    granted_s: int = 0
+    """The TTL that it was granted with."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended: by itself, or revoked."""
+        return self.left_s < 0
 
 
 class Etcd:
@@ -228,6 +244,33 @@ class Etcd:
         answers = self._write(lambda client: list(client.refresh_lease(lease_id)))
         return max((int(answer.TTL) for answer in answers), default=0)
 
+    def lease_lives(self, lease_ids: Sequence[int]) -> tuple[LeaseLife, ...]:
+        """Ask how long leases have left, all at once: give no more than some dozens.
+
+        A member that has just lost its leadership without knowing may tell what was true before.
+        """
+        return self._read(lambda client: self._lives(client, lease_ids))
+
+    def _lives(self, client: Any, lease_ids: Sequence[int]) -> tuple[LeaseLife, ...]:
+        asked = [
+            client.leasestub.LeaseTimeToLive.future(
+                etcdrpc.LeaseTimeToLiveRequest(ID=one), self._config.timeout_s
+            )
+            for one in lease_ids
+        ]
+        return tuple(
+            LeaseLife(lease_id=lease_id, left_s=answer.TTL, granted_s=answer.grantedTTL)
+            for lease_id, answer in zip(lease_ids, [one.result() for one in asked], strict=True)
+        )
+
+    def members(self) -> tuple[EtcdMember, ...]:
+        """Ask every endpoint at once how it is; one that does not answer is told as such."""
+        asked = [
+            client.maintenancestub.Status.future(etcdrpc.StatusRequest(), self._config.timeout_s)
+            for client in self._clients
+        ]
+        return tuple(map(_member, self._config.endpoints, asked))
+
     def revoke_lease(self, lease_id: int) -> None:
         """Give a lease up; its keys vanish at once."""
         self._write(lambda client: client.revoke_lease(lease_id))
@@ -289,6 +332,20 @@ class ChangeStream:
         self._requests.put(None)
         with contextlib.suppress(grpc.RpcError):
             self._call.cancel()
+
+
+def _member(endpoint: str, asked: Any) -> EtcdMember:
+    try:
+        answer = asked.result()
+    except grpc.RpcError as error:
+        return EtcdMember(endpoint=endpoint, error=_reason(error))
+    return EtcdMember(
+        endpoint=endpoint,
+        version=answer.version,
+        leader=answer.leader == answer.header.member_id,
+        raft_term=answer.raftTerm,
+        database_bytes=answer.dbSize,
+    )
 
 
 def _operation(write: Write) -> Any:

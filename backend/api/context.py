@@ -41,6 +41,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             etcd_ok=not self.fleet.etcd_error,
             etcd_error=self.fleet.etcd_error,
             leading=self.leadership.leading,
+            rescue_guard=self.fleet.guard,
         )
 
     def snapshot(self, caller: Token) -> FleetSnapshot:
@@ -51,6 +52,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             hosts=tuple(sorted(views.hosts.values(), key=lambda host: host.facts.name)),
             servers=tuple(sorted(views.servers.values(), key=lambda server: server.name)),
             migrations=views.newest_migrations(),
+            incidents=views.newest_incidents(),
         )
 
 

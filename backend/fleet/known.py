@@ -7,6 +7,7 @@ Everything here changes in the event loop's thread only. A change marks the view
 import asyncio
 import time
 
+from backend.health.transitions import Transitions
 from wire.agent import AgentSnapshot
 from wire.fleet import (
     HealthValue,
@@ -57,6 +58,11 @@ class Fleet:
         """For each prefix that cannot be followed now, why."""
         self.facts: dict[str, HostFacts] = {}
         self.health: dict[str, HealthValue] = {}
+        self.key_lost = asyncio.Event()
+        """Set whenever a health key has vanished."""
+        self.late: set[str] = set()
+        """Hosts whose health keys are there, and have missed refreshes."""
+        self.transitions = Transitions()
         self.lives: dict[str, HealthValue] = {}
         """host_id → its last life as it wrote it itself; stays when the health key is gone."""
         self.shutdowns: dict[str, HostShutdown] = {}
@@ -109,17 +115,36 @@ class Fleet:
             self.facts.pop(host_id, None)
             self.links.pop(host_id, None)
             self.reports.pop(host_id, None)
+            self.transitions.forget(host_id)
         else:
             self.facts[host_id] = facts
         self._host_changed(host_id)
 
     def put_health(self, host_id: str, health: HealthValue | None) -> None:
         """Note a host's health key, or with None its absence."""
+        self.transitions.saw_health(host_id, self.health.get(host_id), health)
         if health is None:
             self.health.pop(host_id, None)
+            self.late.discard(host_id)
+            self.key_lost.set()
         else:
             self.health[host_id] = health
         self._host_changed(host_id)
+
+    def put_late(self, host_id: str, late: str | None) -> None:
+        """Note that a health key missed refreshes, with what it has left, or None that it is fine.
+
+        A host without a health key is lost, not late.
+        """
+        if host_id not in self.health or (late is not None) == (host_id in self.late):
+            return
+        if late is None:
+            self.late.discard(host_id)
+        else:
+            self.late.add(host_id)
+        self.transitions.saw_late(host_id, late)
+        self.changes.hosts.add(host_id)
+        self.changes.wake.set()
 
     def put_life(self, host_id: str, life: HealthValue | None) -> None:
         """Note a host's last life as it wrote it itself."""

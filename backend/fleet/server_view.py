@@ -12,6 +12,7 @@ from wire.fleet import (
     HostStatus,
     PowerState,
     ServerFacts,
+    ServerPolicy,
     ServerRecord,
     ServerStatus,
     ServerView,
@@ -78,6 +79,7 @@ def server_view(fleet: Fleet, record: ServerRecord, targets: tuple[str, ...]) ->
         target_host_names=targets,
         migration_id=record.owner.migration_id,
         generation=record.owner.generation,
+        rescue_priority=fleet.server_policies.get(record.server_id, ServerPolicy()).rescue_priority,
     )
 
 
