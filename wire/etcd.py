@@ -65,6 +65,20 @@ class KeyValue(msgspec.Struct, frozen=True, kw_only=True):
         return _text(self.value)
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What etcd answered, and in which term of its leader (``raft_term`` of the answer's header).
+
+    A leader that was deposed while its disk hung goes on answering keepalives; it cannot answer a
+    linearizable read.
+    """
+
+    raft_term: int
+    seconds_left: int = 0
+    """Of a lease that was refreshed; 0 when etcd no longer knows it."""
+    item: KeyValue | None = None
+    """Of a key that was read."""
+
+
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """All keys under a prefix at one revision of the store."""
 
@@ -241,8 +255,25 @@ class Etcd:
 
     def refresh_lease(self, lease_id: int) -> int:
         """Keep a lease alive; seconds left, or 0 when etcd no longer knows it."""
+        return self.refresh_in_term(lease_id).seconds_left
+
+    def refresh_in_term(self, lease_id: int) -> Answer:
+        """Keep a lease alive, and tell in which term that was answered."""
         answers = self._write(lambda client: list(client.refresh_lease(lease_id)))
-        return max((int(answer.TTL) for answer in answers), default=0)
+        return Answer(
+            raft_term=max((int(answer.header.raft_term) for answer in answers), default=0),
+            seconds_left=max((int(answer.TTL) for answer in answers), default=0),
+        )
+
+    def get_in_term(self, key: str) -> Answer:
+        """Read one key, linearizably, and tell in which term that was answered."""
+        answer = self._read(lambda client: client.get_response(key))
+        item = _key_value(answer.kvs[0]) if answer.kvs else None
+        return Answer(raft_term=int(answer.header.raft_term), item=item)
+
+    def next_endpoint(self) -> None:
+        """Ask another endpoint from now on: this one answers, and yet cannot be believed."""
+        self._preferred = (self._preferred + 1) % len(self._clients)
 
     def lease_lives(self, lease_ids: Sequence[int]) -> tuple[LeaseLife, ...]:
         """Ask how long leases have left, all at once: give no more than some dozens.
