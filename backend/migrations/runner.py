@@ -1,6 +1,7 @@
 """One live migration from its journal record to its end, wherever the record stands at first."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -96,22 +97,28 @@ class Runner:
                 return
             if job is not None:
                 await self._take(migration, job)
-                if job.state is JobState.ENDED:
+                if await self._is_over(migration, job):
                     return
-                if job.postcopy is PostcopyState.PAUSED:
-                    if await self._waits_in_vain(migration):
-                        return
-                    await self._recovery.go_on(migration)
             if is_offline(self._drive.fleet, migration.source_host_id):
                 return
             if migration.cancel_requested_by and not (job and job.cancel_requested):
                 await self._cancel(migration)
             if self._jobs.quiet_s(self._id) > _QUIET_S and not await self._known(migration):
                 return
-            try:
-                await asyncio.wait_for(watcher.wait(), _TICK_S)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await watcher.wait()
+
+    async def _is_over(self, migration: Migration, job: Job) -> bool:
+        """Whether a job ended or waits in vain; one that is to be recovered goes on with that."""
+        if job.state is JobState.ENDED:
+            return True
+        if job.postcopy is not PostcopyState.PAUSED:
+            return False
+        if await self._waits_in_vain(migration):
+            return True
+        await self._recovery.go_on(migration)
+        return False
 
     async def _waits_in_vain(self, migration: Migration) -> bool:
         """Whether the target has no half of a guest to go on with, although its source has one."""
