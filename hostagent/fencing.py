@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from hostagent.fence.deadline import boot_clock_s, fence_times
+from hostagent.fence.deadline import boot_clock_s, fence_times, wished_timeout_s
 from hostagent.fence.word import WORD, Status, Word, boot_id, read_status, read_word, write
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Fence
@@ -152,7 +152,8 @@ class Fencing:
         if word is None or not word.armed:
             return
         status = read_status(self._folder)
-        timeout_s = 0 if status is None else status.watchdog_timeout_s
+        told_s = 0 if status is None else status.watchdog_timeout_s
+        timeout_s = told_s or wished_timeout_s(word.ttl_s)
         kill_from_s = fence_times(word.ttl_s, watchdog_timeout_s=timeout_s).kill_from(word.t_ok_s)
         if self.fired(word.epoch) or boot_clock_s() >= kill_from_s:
             raise GodwitError(
