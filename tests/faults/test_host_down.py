@@ -23,7 +23,11 @@ from lab.trials.witness import Witness
 from wire.console import BackendStatus
 from wire.rescue import IncidentState
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.timeout(280),
+    pytest.mark.xdist_group("host down"),  # one lab with short leases is enough
+]
 
 TTL_S = 5
 GUESTS = 6
