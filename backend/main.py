@@ -17,10 +17,12 @@ from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from backend.follow.streams import Streams
+from backend.health.channels import channels
 from backend.health.departures import Departures
 from backend.health.leases import Leases
 from backend.health.policies import Policies
 from backend.health.report import Reporter
+from backend.health.teller import Teller
 from backend.leader import Leadership
 from backend.leader_writes import LeaderWrites
 from backend.migrations.acts import Acts
@@ -33,7 +35,7 @@ from backend.migrations.settling import Settler
 from backend.publish import Publisher
 from backend.rescue.claims import Claims
 from backend.rescue.desk import RescueDesk
-from backend.rescue.incidents import Incidents
+from backend.rescue.incidents import Incidents, noted
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sight import Sight
 from backend.rescue.starting import Starting
@@ -104,12 +106,19 @@ async def run(config: BackendConfig) -> None:
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)
+    teller = Teller(
+        fleet,
+        leadership,
+        channels(config.notify),
+        lambda incident_id, text: incidents.change(incident_id, lambda one: noted(one, text)),
+    )
     streams = Streams(agents, fleet, jobs, on_sample)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(follower.run()),
                 group.create_task(leases.run()),
+                group.create_task(teller.run()),
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
                 group.create_task(leadership.run(lead, on_leadership)),

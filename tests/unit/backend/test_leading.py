@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from backend.migrations import leading
 from backend.leader_writes import LeaderWrites
+from backend.migrations import leading
 from backend.migrations.leading import Leader, too_old
 from backend.rescue.claims import Claims
 from wire import keys

@@ -40,7 +40,6 @@ from wire.fleet import (
     HostPolicy,
     Owner,
     PowerState,
-    ServerFacts,
     ServerRecord,
 )
 from wire.migration import Migration
@@ -74,7 +73,7 @@ class PlayedAgent:
                 text = f"{self.facts.name} does not answer"
                 raise GodwitError(ErrorCode.AGENT_UNREACHABLE, text)
             server_id = next(
-                (getattr(one, "server_id") for one in arguments if hasattr(one, "server_id")),
+                (one.server_id for one in arguments if hasattr(one, "server_id")),
                 arguments[0],
             )
             self.calls.append((name, server_id))
@@ -146,14 +145,16 @@ class PlayedLeases:
     def cannot_live_before(self, host_id: str) -> float | None:
         return self.bounds_s.get(host_id, 0.0)
 
-    def left_s(self, host_id: str) -> int | None:
+    def left_s(self, _: str) -> int | None:
         return 7
 
 
 class Scene:
     """kvm-01 to kvm-03, fenced and with rescue asked for; servers are added by tests."""
 
-    def __init__(self, etcd: Etcd, leadership: Leadership, make_host: Callable[..., HostFacts]):
+    def __init__(
+        self, etcd: Etcd, leadership: Leadership, make_host: Callable[..., HostFacts]
+    ) -> None:
         self.etcd, self.leadership = etcd, leadership
         self.now_s = 1_000.0
         self.leases = PlayedLeases()
@@ -244,6 +245,7 @@ class Scene:
         suspended: bool = False,
         memory_bytes: int = GIB,
         definition: str = DEFINITION,
+        bound_by: str = "",
         **owner: Any,
     ) -> ServerRecord:
         server_id, host_id = f"id-{name}", self.host_id(host)
@@ -263,6 +265,7 @@ class Scene:
             owner=Owner(**({"host_id": host_id, "epoch": 3, "generation": 1} | owner)),
             wanted_on=wanted_on,
             suspended=suspended,
+            bound_by=bound_by,
         )
         self.put_record(record)
         self.etcd.put(keys.DEFINITIONS + server_id, definition.encode())
@@ -300,7 +303,10 @@ class Scene:
         """Run every rescue under way, and those that follow from them, to its end."""
         while under_way := self.under_way():
             runs = (RescueRunner(self.drive, self.claims, one).run() for one in under_way)
-            await asyncio.gather(*runs)
+            for ended in await asyncio.gather(*runs, return_exceptions=True):
+                if ended is not None:
+                    raise ended
+            self.sync()
 
     def under_way(self) -> list[str]:
         migrations = self.fleet.migrations.values()
