@@ -29,7 +29,9 @@ class Side(StrEnum):
     SHUT_OFF = "shut_off"
     ABSENT = "absent"
     GONE = "gone"
-    """The host does not answer and holds no health key."""
+    """The host does not answer and holds no health key: it may run the guest all the same."""
+    DEAD = "dead"
+    """The host is gone, and proven or declared to run nothing any more."""
     SILENT = "silent"
     """The host does not answer, yet its health key is there."""
 
@@ -64,6 +66,8 @@ _AWAY = {Side.SHUT_OFF, Side.ABSENT, Side.GONE}
 _COPY = {Side.INCOMING, Side.HALTED, Side.SUSPENDED}
 
 _HALF = {Side.POSTCOPY, Side.POSTCOPY_FAILED}
+
+_UNFINISHED = {Side.HALTED, Side.INCOMING, Side.POSTCOPY, Side.POSTCOPY_FAILED}
 
 _POSTCOPY = "post-copy"
 _BY_MIGRATION = ("migrat", "unknown", "starting")
@@ -101,8 +105,9 @@ def judge(source: Side, target: Side, *, job_active: bool, patient: bool = True)
     orphaned = source in _HALF and target in {Side.SHUT_OFF, Side.ABSENT}
     if (job_active and not orphaned) or Side.SILENT in {source, target}:
         return Judgement(verdict=Verdict.WAIT)
-    if source in _HALF or target in _HALF:
-        return _in_postcopy(source, target, patient=patient)
+    decided = _beside_a_lost_host(source, target)
+    if decided is not None or source in _HALF or target in _HALF:
+        return decided or _in_postcopy(source, target, patient=patient)
     if target is Side.RUNNING:
         double = source is Side.RUNNING
         verdict = Verdict.DOUBLE if double else Verdict.MOVED
@@ -110,9 +115,25 @@ def judge(source: Side, target: Side, *, job_active: bool, patient: bool = True)
     if source in {Side.RUNNING, Side.SUSPENDED}:
         return _stayed(target, patient=patient)
     if source in {Side.HALTED, Side.INCOMING}:
-        resumable = Verdict.STAYED if target is Side.GONE else Verdict.RESUME
-        return Judgement(verdict=resumable, leftover=target in _COPY)
+        return Judgement(verdict=Verdict.RESUME, leftover=target in _COPY)
     return _source_without_guest(source, target, patient=patient)
+
+
+def _beside_a_lost_host(source: Side, target: Side) -> Judgement | None:
+    """What a host that cannot be asked leaves to decide; None if it is as good as any other.
+
+    One that is merely gone decides nothing as long as it may run the guest. What never became whole
+    on the target of a dead source is worth nothing: the server is the dead host's again.
+    """
+    if source is Side.GONE and target is not Side.RUNNING:
+        return Judgement(verdict=Verdict.WAIT)
+    if target is Side.GONE and source not in {Side.RUNNING, Side.SUSPENDED, Side.ABSENT}:
+        return Judgement(verdict=Verdict.WAIT)
+    if source is Side.DEAD and target in _UNFINISHED:
+        return Judgement(verdict=Verdict.STAYED, leftover=True)
+    if source in _UNFINISHED - {Side.HALTED, Side.INCOMING} and target is Side.DEAD:
+        return Judgement(verdict=Verdict.LOST, leftover=True)
+    return None
 
 
 def _in_postcopy(source: Side, target: Side, *, patient: bool) -> Judgement:
@@ -149,6 +170,4 @@ def _source_without_guest(source: Side, target: Side, *, patient: bool) -> Judge
     if source is Side.ABSENT:
         lost = target in {Side.ABSENT, Side.INCOMING}
         return Judgement(verdict=Verdict.LOST if lost else Verdict.MOVED)
-    if source is Side.GONE and target is Side.GONE and patient:
-        return Judgement(verdict=Verdict.WAIT)
     return Judgement(verdict=Verdict.STAYED, leftover=target in _COPY)

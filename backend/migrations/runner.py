@@ -36,6 +36,8 @@ _OF_JOB = {
 
 _WHOLE = {Side.RUNNING, Side.SUSPENDED}
 """The source has the guest with all its memory, so that nothing on the target is needed."""
+_KEEPS = {*_WHOLE, Side.DEAD}
+"""The server stays the source's, so that nothing of its migration is needed on the target."""
 
 
 class Runner:
@@ -155,6 +157,7 @@ class Runner:
         if finding.source_truth is not None and not self._job_ended():
             await self._known(migration)
         finding = await self._without_leftover(migration, finding)
+        finding = await self._started_again(migration, finding)
         job, samples = self._jobs.latest(self._id), self._jobs.samples(self._id)
         if job is not None:
             migration = _with_news(migration, job)
@@ -167,7 +170,7 @@ class Runner:
 
         if finding.judgement.verdict is Verdict.MOVED:
             final = await self._moved(migration, final, own)
-        elif finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE:
+        elif finding.judgement.verdict is Verdict.STAYED and finding.source in _KEEPS:
             final = await self._cleared(final)
         await self._finish(final, own)
 
@@ -178,14 +181,37 @@ class Runner:
         stayed = finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE
         if not (stayed and finding.judgement.leftover):
             return finding
+        if not await self._remove_copy(migration):
+            return finding
+        judgement = msgspec.structs.replace(finding.judgement, leftover=False)
+        return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
+
+    async def _remove_copy(self, migration: Migration) -> bool:
+        """Have the target end what it holds of the guest; whether it did."""
         command = ServerCommand(generation=migration.generation)
         try:
             await self._drive.target(migration).remove(migration.server_id, command)
         except GodwitError as error:
             _log.warning("%s: copy not removed: %s", self._id, error.message)
+            return False
+        return True
+
+    async def _started_again(self, migration: Migration, finding: ending.Finding) -> ending.Finding:
+        """Start a guest anew on its source that died with its target after it had switched over.
+
+        Not one whose disks were copied: the newest writes are on the target's.
+        """
+        record = self._drive.fleet.records.get(migration.server_id)
+        died = finding.source is Side.SHUT_OFF and finding.target is Side.DEAD
+        if not died or migration.source_paths or record is None or not record.wanted_on:
             return finding
-        judgement = msgspec.structs.replace(finding.judgement, leftover=False)
-        return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
+        command = ServerCommand(generation=migration.generation)
+        try:
+            await self._drive.source(migration).start(migration.server_id, command)
+        except GodwitError as error:
+            _log.warning("%s: not started again: %s", self._id, error.message)
+            return finding
+        return msgspec.structs.replace(finding, source=Side.RUNNING)
 
     async def _moved(
         self, migration: Migration, final: Migration, own: Callable[[Owner], Owner]
@@ -211,7 +237,7 @@ class Runner:
         """Ask both hosts until what they say decides; None if the job turns out to go on."""
         migration = await self._reread()
         patience_ends_s = time.monotonic() + _PATIENCE_S
-        told, before = "", Verdict.WAIT
+        told, before, was_dead = "", Verdict.WAIT, False
         while not (await self._reread()).state.ended:
             patient = time.monotonic() < patience_ends_s
             finding = await ask(self._drive.agents, self._drive.fleet, migration, patient=patient)
@@ -224,9 +250,13 @@ class Runner:
                 # a switch-over may have been in flight when the target was asked, before the source
                 if before is Verdict.RESUME:
                     await self._resume(migration)
-            elif verdict is not Verdict.WAIT:
+            elif finding.source is Side.DEAD and finding.judgement.leftover:
+                # whoever claims the server starts it: nothing of it may be left that could run
+                await self._remove_copy(migration)
+            elif verdict is not Verdict.WAIT and was_dead is (finding.source is Side.DEAD):
                 return finding
-            before = verdict
+            # the target's word counts only if it was given after the source's death was proven
+            before, was_dead = verdict, finding.source is Side.DEAD
             await asyncio.sleep(ASK_AGAIN_S)
             if finding.job_active and not finding.orphaned and not self._job_ended():
                 return None
