@@ -101,7 +101,7 @@ class Acts:
         known = self._under_way(migration_id)
         name = known.server_name
         if known.kind != "live":
-            raise _conflict(f"{name} does not move live, so there is no memory to fetch")
+            raise _conflict(f"{name} is stopped and moves {known.kind}, so there is no memory to fetch")
         if known.postcopy is not PostcopyState.NOT:
             raise _conflict(f"{name} is in post-copy already ({known.postcopy})")
         for host_id, host_name in (
