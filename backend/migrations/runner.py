@@ -96,12 +96,8 @@ class Runner:
                 return
             if job is not None:
                 await self._take(migration, job)
-                if job.state is JobState.ENDED:
+                if job.state is JobState.ENDED or await self._broke_off(migration, job):
                     return
-                if job.postcopy is PostcopyState.PAUSED:
-                    if await self._waits_in_vain(migration):
-                        return
-                    await self._recovery.go_on(migration)
             if is_offline(self._drive.fleet, migration.source_host_id):
                 return
             if migration.cancel_requested_by and not (job and job.cancel_requested):
@@ -113,12 +109,20 @@ class Runner:
             except TimeoutError:
                 continue
 
-    async def _waits_in_vain(self, migration: Migration) -> bool:
-        """Whether the target has no half of a guest to go on with, although its source has one."""
+    async def _broke_off(self, migration: Migration, job: Job) -> bool:
+        """Whether post-copy broke off, and the target has no half of the guest to go on with.
+
+        If it has one, the post-copy is recovered, once a person wants it to.
+        """
+        if job.postcopy is not PostcopyState.PAUSED:
+            return False
         host_id, name = migration.target_host_id, migration.target_host_name
         agents, fleet = self._drive.agents, self._drive.fleet
         side, truth = await side_on(agents, fleet, migration.server_id, host_id, name)
-        return has_no_half(side, receiving=truth is not None and truth.job_active)
+        if has_no_half(side, receiving=truth is not None and truth.job_active):
+            return True
+        await self._recovery.go_on(migration)
+        return False
 
     async def _take(self, migration: Migration, job: Job) -> None:
         # A job that ended with an error completes nothing: both hosts are asked what it left.

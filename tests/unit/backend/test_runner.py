@@ -843,9 +843,7 @@ async def test_a_recovery_waits_for_a_target_to_begin_and_for_the_one_before(
     scene, monkeypatch, target, recovering
 ):
     asked_for(scene, monkeypatch, target)
-    scene.source.known_job = msgspec.structs.replace(
-        scene.source.known_job, recovering=recovering
-    )
+    scene.source.known_job = msgspec.structs.replace(scene.source.known_job, recovering=recovering)
     running = asyncio.create_task(scene.run())
     await asyncio.sleep(1.5)
     assert (scene.source.calls, scene.target.calls) == ([], [])
