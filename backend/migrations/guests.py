@@ -29,10 +29,13 @@ async def ask(agents: Agents, fleet: Fleet, migration: Migration, *, patient: bo
         # a person paused it before: whatever the migration did, it must not run on its account
         source = Side.SUSPENDED
     job_active = source_truth is not None and source_truth.job_active
+    receiving = target_truth is not None and target_truth.job_active
     return Finding(
         source=source,
         target=target,
-        judgement=judge(source, target, job_active=job_active, patient=patient),
+        judgement=judge(
+            source, target, job_active=job_active, receiving=receiving, patient=patient
+        ),
         source_truth=source_truth,
         target_truth=target_truth,
     )

@@ -58,9 +58,25 @@ def test_each_pair_has_its_verdict(source, target, verdict):
 @pytest.mark.parametrize(("source", "target"), product(Side, Side))
 def test_nothing_is_decided_while_a_job_is_active(source, target):
     assert judge(source, target, job_active=True).verdict is WAIT
-    orphaned = source in HALVES and target in {Side.ABSENT, Side.SHUT_OFF}
-    without_patience = judge(source, target, job_active=True, patient=False).verdict
-    assert without_patience is (LOST if orphaned else WAIT)
+    decided = {
+        Side.ABSENT: LOST,
+        Side.SHUT_OFF: LOST,
+        Side.GONE: LOST,
+        Side.RUNNING: MOVED,
+        Side.SUSPENDED: MOVED,
+    }
+    expected = decided.get(target, WAIT) if source in HALVES else WAIT
+    assert judge(source, target, job_active=True, patient=False).verdict is expected
+
+
+@pytest.mark.parametrize("source", sorted(HALVES))
+@pytest.mark.parametrize("target", [Side.RUNNING, Side.SUSPENDED])
+@pytest.mark.parametrize("job_active", [True, False])
+def test_a_target_needs_its_half_until_libvirt_there_has_all_memory(source, target, job_active):
+    needed = judge(source, target, job_active=job_active, receiving=True, patient=False)
+    assert needed.verdict is WAIT
+    whole = judge(source, target, job_active=job_active, receiving=False, patient=False)
+    assert (whole.verdict, whole.leftover) == (MOVED, True)
 
 
 @pytest.mark.parametrize(("source", "target"), product(Side, Side))
