@@ -16,9 +16,12 @@ from backend.migrations.jobs import Jobs
 from wire.console import HostGone, ServerRemoved
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration
+from wire.rescue import Incident
 
 ENDED_SHOWN = 200
 """Ended migrations in lists and snapshots; older ones are found by their id."""
+ENDED_INCIDENTS_SHOWN = 50
+"""The same for incidents, whose reports are larger."""
 _GATHER_S = 0.05
 """Changes that arrive this close together become one event for each thing."""
 _AGE_S = 5.0
@@ -39,6 +42,7 @@ class Publisher:
         self.hosts: dict[str, HostView] = {}
         self.servers: dict[str, ServerView] = {}
         self.migrations: dict[str, Migration] = {}
+        self.incidents: dict[str, Incident] = {}
 
     async def run(self) -> None:
         """Publish changes for ever, gathered over a short time."""
@@ -61,6 +65,7 @@ class Publisher:
         servers, changes.servers = changes.servers, set()
         hosts, changes.hosts = changes.hosts, set()
         migrations, changes.migrations = changes.migrations, set()
+        incidents, changes.incidents = changes.incidents, set()
         if changes.status:
             changes.status = False
             self._broadcaster.publish("status", None)
@@ -70,6 +75,8 @@ class Publisher:
             self._flush_host(host_id)
         for migration_id in migrations:
             self._flush_migration(migration_id)
+        for incident_id in incidents:
+            self._flush_incident(incident_id)
 
     def migration_view(self, record: Migration) -> Migration:
         """A journal record with what is known beside it: progress, and why it stalls."""
@@ -82,6 +89,13 @@ class Publisher:
         ended = [one for one in newest if one.state.ended]
         left_out = {one.migration_id for one in ended[ENDED_SHOWN:]}
         return tuple(one for one in newest if one.migration_id not in left_out)
+
+    def newest_incidents(self) -> tuple[Incident, ...]:
+        """Incidents as last told, newest first: those that are open and the latest ended ones."""
+        newest = sorted(self.incidents.values(), key=lambda one: one.lost_at_ms, reverse=True)
+        ended = [one for one in newest if not one.open]
+        left_out = {one.incident_id for one in ended[ENDED_INCIDENTS_SHOWN:]}
+        return tuple(one for one in newest if one.incident_id not in left_out)
 
     def _mark_stalled(self) -> None:
         """Have views made anew that tell how long a source has been silent, or did before."""
@@ -134,3 +148,11 @@ class Publisher:
         if view != self.migrations.get(migration_id):
             self.migrations[migration_id] = view
             self._broadcaster.publish("migration", view)
+
+    def _flush_incident(self, incident_id: str) -> None:
+        incident = self._fleet.incidents.get(incident_id)
+        if incident is None:
+            self.incidents.pop(incident_id, None)
+        elif incident != self.incidents.get(incident_id):
+            self.incidents[incident_id] = incident
+            self._broadcaster.publish("incident", incident)

@@ -113,15 +113,17 @@ def make_app(agent: Agent, *, token_sha256: str) -> Litestar:
     return Litestar(
         route_handlers=[Router("/v1", route_handlers=routes)],
         dependencies={"agent": Provide(provide_agent)},
-        before_request=_token_check(token_sha256),
+        before_request=_guard(agent, token_sha256),
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,
     )
 
 
-def _token_check(token_sha256: str) -> BeforeRequestHookHandler:
-    def require_token(request: Request[Any, Any, Any]) -> None:
+def _guard(agent: Agent, token_sha256: str) -> BeforeRequestHookHandler:
+    """Only who knows the token is answered, and orders are taken only by a host that may act."""
+
+    def guard(request: Request[Any, Any, Any]) -> None:
         token = bearer_token(request)
         if not token:
             raise GodwitError(
@@ -134,4 +136,7 @@ def _token_check(token_sha256: str) -> BeforeRequestHookHandler:
                 "this token is not the one that the host agent was configured with",
             )
 
-    return require_token
+        if request.method == "POST":
+            agent.life.require_ready()
+
+    return guard

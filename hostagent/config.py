@@ -22,6 +22,13 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     state_dir: Path = Path("/var/lib/godwit")
     """Holds one small file for each migration, so that a restarted agent re-attaches."""
     lease_ttl_s: Annotated[int, msgspec.Meta(ge=2)] = 10
+    watchdog_device: Path = Path("/dev/watchdog")
+    """What ``godwit-fence`` pets while the host's policy wants its servers rescued."""
+    watchdog_timeout_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """The card resets the host so long after it was last petted; 0 takes a quarter of the lease.
+    A device that cannot be asked needs it."""
+    run_dir: Path = Path("/run/godwit")
+    """On tmpfs: what the agent and ``godwit-fence`` tell each other."""
     libvirt_uri: str = "qemu:///system"
     qemu_tls_dir: Path = Path("/etc/pki/qemu")
     """QEMU's certificates: ``ca-cert.pem``, ``server-cert.pem``, ``server-key.pem``,

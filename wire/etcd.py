@@ -22,6 +22,7 @@ from etcd3 import etcdrpc
 
 from wire.config import ConfigError, EtcdConfig
 from wire.errors import ErrorCode, GodwitError
+from wire.rescue import EtcdMember
 from wire.tls import client_context
 
 _GRPC_OPTIONS = (
@@ -64,6 +65,20 @@ class KeyValue(msgspec.Struct, frozen=True, kw_only=True):
         return _text(self.value)
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What etcd answered, and in which term of its leader (``raft_term`` of the answer's header).
+
+    A leader that was deposed while its disk hung goes on answering keepalives; it cannot answer a
+    linearizable read.
+    """
+
+    raft_term: int
+    seconds_left: int = 0
+    """Of a lease that was refreshed; 0 when etcd no longer knows it."""
+    item: KeyValue | None = None
+    """Of a key that was read."""
+
+
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """All keys under a prefix at one revision of the store."""
 
@@ -99,6 +114,21 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     lease_id: int
     ttl_s: int
+
+
+class LeaseLife(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a lease has left."""
+
+    lease_id: int
+    left_s: int
+    """Whole seconds, rounded down; -1 when etcd does not know the lease (any more)."""
+    granted_s: int = 0
+    """The TTL that it was granted with."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended: by itself, or revoked."""
+        return self.left_s < 0
 
 
 class Etcd:
@@ -225,8 +255,52 @@ class Etcd:
 
     def refresh_lease(self, lease_id: int) -> int:
         """Keep a lease alive; seconds left, or 0 when etcd no longer knows it."""
+        return self.refresh_in_term(lease_id).seconds_left
+
+    def refresh_in_term(self, lease_id: int) -> Answer:
+        """Keep a lease alive, and tell in which term that was answered."""
         answers = self._write(lambda client: list(client.refresh_lease(lease_id)))
-        return max((int(answer.TTL) for answer in answers), default=0)
+        return Answer(
+            raft_term=max((int(answer.header.raft_term) for answer in answers), default=0),
+            seconds_left=max((int(answer.TTL) for answer in answers), default=0),
+        )
+
+    def get_in_term(self, key: str) -> Answer:
+        """Read one key, linearizably, and tell in which term that was answered."""
+        answer = self._read(lambda client: client.get_response(key))
+        item = _key_value(answer.kvs[0]) if answer.kvs else None
+        return Answer(raft_term=int(answer.header.raft_term), item=item)
+
+    def next_endpoint(self) -> None:
+        """Ask another endpoint from now on: this one answers, and yet cannot be believed."""
+        self._preferred = (self._preferred + 1) % len(self._clients)
+
+    def lease_lives(self, lease_ids: Sequence[int]) -> tuple[LeaseLife, ...]:
+        """Ask how long leases have left, all at once: give no more than some dozens.
+
+        A member that has just lost its leadership without knowing may tell what was true before.
+        """
+        return self._read(lambda client: self._lives(client, lease_ids))
+
+    def _lives(self, client: Any, lease_ids: Sequence[int]) -> tuple[LeaseLife, ...]:
+        asked = [
+            client.leasestub.LeaseTimeToLive.future(
+                etcdrpc.LeaseTimeToLiveRequest(ID=one), self._config.timeout_s
+            )
+            for one in lease_ids
+        ]
+        return tuple(
+            LeaseLife(lease_id=lease_id, left_s=answer.TTL, granted_s=answer.grantedTTL)
+            for lease_id, answer in zip(lease_ids, [one.result() for one in asked], strict=True)
+        )
+
+    def members(self) -> tuple[EtcdMember, ...]:
+        """Ask every endpoint at once how it is; one that does not answer is told as such."""
+        asked = [
+            client.maintenancestub.Status.future(etcdrpc.StatusRequest(), self._config.timeout_s)
+            for client in self._clients
+        ]
+        return tuple(map(_member, self._config.endpoints, asked))
 
     def revoke_lease(self, lease_id: int) -> None:
         """Give a lease up; its keys vanish at once."""
@@ -289,6 +363,20 @@ class ChangeStream:
         self._requests.put(None)
         with contextlib.suppress(grpc.RpcError):
             self._call.cancel()
+
+
+def _member(endpoint: str, asked: Any) -> EtcdMember:
+    try:
+        answer = asked.result()
+    except grpc.RpcError as error:
+        return EtcdMember(endpoint=endpoint, error=_reason(error))
+    return EtcdMember(
+        endpoint=endpoint,
+        version=answer.version,
+        leader=answer.leader == answer.header.member_id,
+        raft_term=answer.raftTerm,
+        database_bytes=answer.dbSize,
+    )
 
 
 def _operation(write: Write) -> Any:

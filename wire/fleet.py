@@ -236,6 +236,9 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the server should run: its power state when last changed by a person."""
     suspended: bool = False
     """Paused by a person: its memory dies with its host, so it is not started elsewhere unasked."""
+    bound_by: str = ""
+    """Why it cannot be started on another host, in one clause; empty if it can. Its agent alone
+    decides: what it says here, its fence leaves alive and nobody rescues."""
 
 
 class HostStatus(StrEnum):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from backend.fleet.dead import is_dead
 from backend.fleet.known import Fleet
 from wire.fleet import HostFacts, HostPolicy, HostStatus, HostView, ServerStatus, ServerView
 
@@ -23,6 +24,12 @@ def host_status(fleet: Fleet, facts: HostFacts) -> tuple[HostStatus, str]:
     return HostStatus.ONLINE, ""
 
 
+def shutting_down(fleet: Fleet, host_id: str) -> bool:
+    """Whether the life that a host lives now is being shut down in order."""
+    health, word = fleet.health.get(host_id), fleet.shutdowns.get(host_id)
+    return health is not None and word is not None and word.boot_id == health.boot_id
+
+
 def host_view(fleet: Fleet, facts: HostFacts, servers: Iterable[ServerView]) -> HostView:
     """Put a host's view together.
 
@@ -34,12 +41,17 @@ def host_view(fleet: Fleet, facts: HostFacts, servers: Iterable[ServerView]) -> 
     status, reason = host_status(fleet, facts)
     link = fleet.link(facts.host_id)
     listed = tuple(servers)
+    incident = fleet.open_incident(facts.host_id)
     running = [server for server in listed if _is_on(fleet, server)]
     return HostView(
         facts=facts,
         status=status,
         status_reason=reason,
         health=fleet.health.get(facts.host_id),
+        late=facts.host_id in fleet.late,
+        dead=is_dead(fleet, facts.host_id),
+        incident_id=incident.incident_id if incident else "",
+        shutting_down=shutting_down(fleet, facts.host_id),
         policy=fleet.policies.get(facts.host_id, HostPolicy()),
         meters=link.meters if link.connected else None,
         server_count=len(listed),

@@ -7,17 +7,21 @@ Everything here changes in the event loop's thread only. A change marks the view
 import asyncio
 import time
 
+from backend.health.transitions import Transitions
 from wire.agent import AgentSnapshot
 from wire.fleet import (
     HealthValue,
     HostFacts,
     HostMeters,
     HostPolicy,
+    HostShutdown,
     OwnerPhase,
     ServerFacts,
+    ServerPolicy,
     ServerRecord,
 )
 from wire.migration import Migration
+from wire.rescue import Incident, RescueGuard
 
 
 class AgentLink:
@@ -39,6 +43,7 @@ class Changes:
         self.hosts: set[str] = set()
         self.servers: set[str] = set()
         self.migrations: set[str] = set()
+        self.incidents: set[str] = set()
         self.placement = False
         """Something changed that may move hosts in or out of servers' lists of targets."""
         self.status = False
@@ -53,9 +58,22 @@ class Fleet:
         """For each prefix that cannot be followed now, why."""
         self.facts: dict[str, HostFacts] = {}
         self.health: dict[str, HealthValue] = {}
+        self.key_lost = asyncio.Event()
+        """Set whenever a health key has vanished."""
+        self.late: set[str] = set()
+        """Hosts whose health keys are there, and have missed refreshes."""
+        self.transitions = Transitions()
+        self.lives: dict[str, HealthValue] = {}
+        """host_id → its last life as it wrote it itself; stays when the health key is gone."""
+        self.shutdowns: dict[str, HostShutdown] = {}
         self.policies: dict[str, HostPolicy] = {}
+        self.server_policies: dict[str, ServerPolicy] = {}
         self.records: dict[str, ServerRecord] = {}
         self.migrations: dict[str, Migration] = {}
+        self.incidents: dict[str, Incident] = {}
+        self.guard = RescueGuard()
+        self.incidents_changed = asyncio.Event()
+        """Set whenever an incident or the guard has changed."""
         self.links: dict[str, AgentLink] = {}
         self.reports: dict[str, dict[str, ServerFacts]] = {}
         """host_id → server_id → what that host says of it."""
@@ -99,16 +117,52 @@ class Fleet:
             self.facts.pop(host_id, None)
             self.links.pop(host_id, None)
             self.reports.pop(host_id, None)
+            self.transitions.forget(host_id)
         else:
             self.facts[host_id] = facts
         self._host_changed(host_id)
 
     def put_health(self, host_id: str, health: HealthValue | None) -> None:
         """Note a host's health key, or with None its absence."""
+        self.transitions.saw_health(host_id, self.health.get(host_id), health)
         if health is None:
             self.health.pop(host_id, None)
+            self.late.discard(host_id)
+            self.key_lost.set()
         else:
             self.health[host_id] = health
+        self._host_changed(host_id)
+
+    def put_late(self, host_id: str, late: str | None) -> None:
+        """Note that a health key missed refreshes, with what it has left, or None that it is fine.
+
+        A host without a health key is lost, not late.
+        """
+        if host_id not in self.health or (late is not None) == (host_id in self.late):
+            return
+        if late is None:
+            self.late.discard(host_id)
+        else:
+            self.late.add(host_id)
+        self.transitions.saw_late(host_id, late)
+        self.changes.hosts.add(host_id)
+        self.changes.wake.set()
+
+    def put_life(self, host_id: str, life: HealthValue | None) -> None:
+        """Note a host's last life as it wrote it itself."""
+        if life is None:
+            self.lives.pop(host_id, None)
+        else:
+            self.lives[host_id] = life
+        self.changes.hosts.add(host_id)
+        self.changes.wake.set()
+
+    def put_shutdown(self, host_id: str, shutdown: HostShutdown | None) -> None:
+        """Note that a host is being shut down in order, or with None that it is not any more."""
+        if shutdown is None:
+            self.shutdowns.pop(host_id, None)
+        else:
+            self.shutdowns[host_id] = shutdown
         self._host_changed(host_id)
 
     def put_policy(self, host_id: str, policy: HostPolicy | None) -> None:
@@ -118,6 +172,34 @@ class Fleet:
         else:
             self.policies[host_id] = policy
         self._host_changed(host_id)
+
+    def put_server_policy(self, server_id: str, policy: ServerPolicy | None) -> None:
+        """Note what operators decided about a server."""
+        if policy is None:
+            self.server_policies.pop(server_id, None)
+        else:
+            self.server_policies[server_id] = policy
+        self._server_changed(server_id)
+
+    def put_incident(self, incident_id: str, incident: Incident | None) -> None:
+        """Note the report of one lost host, or with None that it is forgotten."""
+        known = self.incidents.pop(incident_id, None)
+        if incident is not None:
+            self.incidents[incident_id] = incident
+        self.changes.incidents.add(incident_id)
+        self.incidents_changed.set()
+        if (told := incident or known) is not None:
+            self.changes.hosts.add(told.host_id)
+            self.changes.servers.update(self.owned.get(told.host_id, ()))
+        self.changes.wake.set()
+
+    def put_guard(self, guard: RescueGuard) -> None:
+        """Note whether anything is rescued without being asked."""
+        if guard != self.guard:
+            self.guard = guard
+            self.incidents_changed.set()
+            self.changes.status = True
+            self.changes.wake.set()
 
     def put_record(self, server_id: str, record: ServerRecord | None) -> None:
         """Note a server's record, or with None that it is gone."""
@@ -189,6 +271,12 @@ class Fleet:
         if record.owner.phase is not OwnerPhase.MIGRATING:
             return None
         return self.migrations.get(record.owner.migration_id)
+
+    def open_incident(self, host_id: str) -> Incident | None:
+        """The incident that is open about a host; None while it is not lost."""
+        return next(
+            (one for one in self.incidents.values() if one.host_id == host_id and one.open), None
+        )
 
     def _host_changed(self, host_id: str) -> None:
         self.changes.hosts.add(host_id)

@@ -10,14 +10,26 @@ import msgspec
 from backend.fleet.known import Fleet
 from wire import keys
 from wire.etcd import Etcd, KeyValue, Listing
-from wire.fleet import HealthValue, HostFacts, HostPolicy, ServerRecord
+from wire.fleet import (
+    HealthValue,
+    HostFacts,
+    HostPolicy,
+    HostShutdown,
+    ServerPolicy,
+    ServerRecord,
+)
 from wire.migration import Migration
+from wire.rescue import Incident, RescueGuard
 from wire.watch import Changed, Listed, Lost, watch
 
 _log = logging.getLogger(__name__)
 
 _HEALTH_POLL_S = 1.0
 """Listing the health keys this often notices a frozen etcd, whose watch merely falls silent."""
+
+UNREADABLE_GUARD = RescueGuard(
+    armed=False, reason=f"what etcd holds at {keys.RESCUE_GUARD} cannot be read"
+)
 
 ValueT = TypeVar("ValueT", bound=msgspec.Struct)
 
@@ -31,9 +43,14 @@ class Follower:
         for prefix in (
             keys.HEALTH,
             keys.FACTS,
+            keys.LIVES,
+            keys.SHUTDOWNS,
             keys.POLICIES,
+            keys.SERVER_POLICIES,
             keys.SERVERS,
             keys.MIGRATIONS,
+            keys.INCIDENTS,
+            keys.RESCUE_GUARD,
             keys.LEADER,
         ):
             fleet.put_etcd_error(prefix, "etcd has not answered since this backend started")
@@ -47,9 +64,19 @@ class Follower:
                     keys.HEALTH, HealthValue, fleet.health, fleet.put_health, _HEALTH_POLL_S
                 ),
                 self._follow(keys.FACTS, HostFacts, fleet.facts, fleet.put_facts),
+                self._follow(keys.LIVES, HealthValue, fleet.lives, fleet.put_life),
+                self._follow(keys.SHUTDOWNS, HostShutdown, fleet.shutdowns, fleet.put_shutdown),
                 self._follow(keys.POLICIES, HostPolicy, fleet.policies, fleet.put_policy),
+                self._follow(
+                    keys.SERVER_POLICIES,
+                    ServerPolicy,
+                    fleet.server_policies,
+                    fleet.put_server_policy,
+                ),
                 self._follow(keys.SERVERS, ServerRecord, fleet.records, fleet.put_record),
                 self._follow(keys.MIGRATIONS, Migration, fleet.migrations, fleet.put_migration),
+                self._follow(keys.INCIDENTS, Incident, fleet.incidents, fleet.put_incident),
+                self._follow_guard(),
                 self._follow_leader(),
             ):
                 group.create_task(coroutine)
@@ -100,6 +127,23 @@ class Follower:
             value = decoded(item, kind)
             if value is not None and known.get(key) != value:
                 put(key, value)
+
+    async def _follow_guard(self) -> None:
+        async for seen in watch(self._etcd, keys.RESCUE_GUARD):
+            match seen:
+                case Lost(reason=reason):
+                    self._fleet.put_etcd_error(keys.RESCUE_GUARD, reason)
+                case Changed(revision=revision, item=item):
+                    self._take_guard(item, revision)
+                case Listed(listing=listing):
+                    self._take_guard(next(iter(listing.items), None), listing.revision)
+                    self._fleet.put_etcd_error(keys.RESCUE_GUARD, "")
+
+    def _take_guard(self, item: KeyValue | None, revision: int) -> None:
+        if revision < self._fleet.written.get(keys.RESCUE_GUARD, 0):
+            return
+        guard = RescueGuard() if item is None else decoded(item, RescueGuard)
+        self._fleet.put_guard(guard or UNREADABLE_GUARD)
 
     async def _follow_leader(self) -> None:
         async for seen in watch(self._etcd, keys.LEADER):

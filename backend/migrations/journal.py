@@ -6,14 +6,13 @@ person who asked is told instead.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable
 
 import msgspec
 
 from backend.fleet.known import Fleet
 from backend.leader import Leadership
+from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, persist, unchanged
 from backend.migrations.holding import check_settled, locked, still
 from backend.migrations.notes import merged
 from wire import keys
@@ -22,33 +21,17 @@ from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
 from wire.fleet import Owner, OwnerPhase, ServerRecord
 from wire.migration import Migration
 
-_log = logging.getLogger(__name__)
-
-_RETRY_S = 0.5
 _DOUBT_S = 5.0
 """How long a beginning whose answer was lost is looked for."""
 _BEGIN_TRIES = 5
 """An agent may refresh its record while we begin: so often it is read again."""
-
-ArgsT = ParamSpec("ArgsT")
-ResultT = TypeVar("ResultT")
-
-
-class NotLeadingAnyMore(GodwitError):
-    """Another backend drives migrations now; whatever this one began, that one carries on."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            ErrorCode.NOT_LEADING, "this backend has just lost its leadership; nothing was changed"
-        )
 
 
 class Journal:
     """Reads and writes of migrations. Successful writes are put into the fleet model at once."""
 
     def __init__(self, etcd: Etcd, leadership: Leadership, fleet: Fleet) -> None:
-        self._etcd = etcd
-        self._leadership = leadership
+        self._etcd = LeaderWrites(etcd, leadership)
         self._fleet = fleet
 
     async def begin(self, migration: Migration) -> Migration:
@@ -73,16 +56,16 @@ class Journal:
                 target_host_id="",
             )
             try:
-                done = await self._transact(
-                    [_unchanged(item), Condition(key=_key(migration), mod_revision=0)],
+                done = await self._etcd.transact(
+                    [unchanged(item), Condition(key=_key(migration), mod_revision=0)],
                     [_put_owner(item, record, owner), _put(migration)],
                 )
             except EtcdUnreachable as error:
                 return await self._begun_unseen(migration, error)
             if done:
-                self._tell(migration, record, owner, revision=done)
+                self.tell(migration, record, owner, revision=done)
                 return migration
-            await self._check_leading()
+            await self._etcd.check_leading()
         raise GodwitError(
             ErrorCode.CONFLICT,
             f"{migration.server_name} keeps changing in etcd; nothing was begun, try again",
@@ -105,7 +88,7 @@ class Journal:
 
     async def read(self, migration_id: str) -> Migration | None:
         """Read a migration, linearizably, as soon as etcd answers."""
-        return (await _persist(self._migration, migration_id))[1]
+        return (await persist(self._migration, migration_id))[1]
 
     async def advance(
         self, migration_id: str, change: Callable[[Migration], Migration]
@@ -117,17 +100,17 @@ class Journal:
             change: from the record as it is to what it should be; may be called again.
         """
         while True:
-            item, known = await _persist(self._migration, migration_id)
+            item, known = await persist(self._migration, migration_id)
             if item is None or known is None:
                 raise GodwitError(ErrorCode.NOT_FOUND, f"no migration has the id {migration_id!r}")
             wanted = change(known)
             if wanted == known or wanted.state.rank < known.state.rank:
                 return known
-            done = await _persist(self._transact, [_unchanged(item)], [_put(wanted)])
+            done = await persist(self._etcd.transact, [unchanged(item)], [_put(wanted)])
             if done:
-                self._tell(wanted, None, None, revision=done)
+                self.tell(wanted, None, None, revision=done)
                 return wanted
-            await self._check_leading()
+            await self._etcd.check_leading()
 
     async def advance_with_owner(
         self, migration: Migration, own: Callable[[Owner], Owner]
@@ -138,7 +121,7 @@ class Journal:
         or that belongs to another migration, is left as it is.
         """
         while True:
-            item, known = await _persist(self._migration, migration.migration_id)
+            item, known = await persist(self._migration, migration.migration_id)
             if item is None or known is None or known.state.ended:
                 return known or migration
             wanted = msgspec.structs.replace(
@@ -147,18 +130,18 @@ class Journal:
                 parameters=known.parameters,
                 notes=merged(migration.notes, known.notes),
             )
-            when, then = [_unchanged(item)], [_put(wanted)]
-            server, record = await _persist(self._server, migration.server_id)
+            when, then = [unchanged(item)], [_put(wanted)]
+            server, record = await persist(self._server, migration.server_id)
             owner = None
             if server is not None and record is not None and locked(record, migration):
                 owner = own(record.owner)
-                when.append(_unchanged(server))
+                when.append(unchanged(server))
                 then.append(_put_owner(server, record, owner))
-            done = await _persist(self._transact, when, then)
+            done = await persist(self._etcd.transact, when, then)
             if done:
-                self._tell(wanted, record, owner, revision=done)
+                self.tell(wanted, record, owner, revision=done)
                 return wanted
-            await self._check_leading()
+            await self._etcd.check_leading()
 
     async def settle(
         self, server_id: str, seen: Owner, owner: Owner, migration: Migration | None
@@ -182,18 +165,18 @@ class Journal:
                     f"the server {server_id} has just changed hands; look again, then ask again",
                 )
             then = [_put_owner(item, record, owner), *([_put(migration)] if migration else ())]
-            done = await self._transact([_unchanged(item)], then)
+            done = await self._etcd.transact([unchanged(item)], then)
             if done:
-                self._tell(migration, record, owner, revision=done)
+                self.tell(migration, record, owner, revision=done)
                 return
-            await self._check_leading()
+            await self._etcd.check_leading()
         raise GodwitError(
             ErrorCode.CONFLICT, f"the server {server_id} keeps changing in etcd; try again"
         )
 
     async def definition(self, server_id: str) -> str:
         """Read the definition that etcd keeps of a server; empty if it keeps none."""
-        item = await asyncio.to_thread(self._etcd.get, keys.DEFINITIONS + server_id)
+        item = await self._etcd.get(keys.DEFINITIONS + server_id)
         return item.text if item else ""
 
     async def trim(self, migrations: list[Migration]) -> None:
@@ -203,13 +186,13 @@ class Journal:
             GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
         """
         writes = [Write(key=_key(one), value=None) for one in migrations]
-        if not await self._transact([], writes):
+        if not await self._etcd.transact([], writes):
             raise NotLeadingAnyMore
         for one in migrations:
             self._fleet.written.pop(_key(one), None)
             self._fleet.put_migration(one.migration_id, None)
 
-    def _tell(
+    def tell(
         self,
         migration: Migration | None,
         record: ServerRecord | None,
@@ -227,38 +210,12 @@ class Journal:
             self._fleet.put_record(record.server_id, told)
 
     async def _server(self, server_id: str) -> tuple[KeyValue | None, ServerRecord | None]:
-        item = await asyncio.to_thread(self._etcd.get, keys.SERVERS + server_id)
+        item = await self._etcd.get(keys.SERVERS + server_id)
         return item, msgspec.json.decode(item.value, type=ServerRecord) if item else None
 
     async def _migration(self, migration_id: str) -> tuple[KeyValue | None, Migration | None]:
-        item = await asyncio.to_thread(self._etcd.get, keys.MIGRATIONS + migration_id)
+        item = await self._etcd.get(keys.MIGRATIONS + migration_id)
         return item, msgspec.json.decode(item.value, type=Migration) if item else None
-
-    async def _transact(self, when: list[Condition], then: list[Write]) -> int:
-        guarded = [*when, self._leadership.condition]
-        return await asyncio.to_thread(self._etcd.transact, when=guarded, then=then)
-
-    async def _check_leading(self) -> None:
-        condition = self._leadership.condition
-        item = await _persist(asyncio.to_thread, self._etcd.get, keys.LEADER)
-        if item is None or item.mod_revision != condition.mod_revision:
-            raise NotLeadingAnyMore
-
-
-async def _persist(
-    operation: Callable[ArgsT, Awaitable[ResultT]], *args: ArgsT.args, **kwargs: ArgsT.kwargs
-) -> ResultT:
-    """Repeat an operation until etcd answers. A write that was done unseen is found by reading."""
-    while True:
-        try:
-            return await operation(*args, **kwargs)
-        except EtcdUnreachable as error:
-            _log.warning("journal waits: %s", error.message)
-            await asyncio.sleep(_RETRY_S)
-
-
-def _unchanged(item: KeyValue) -> Condition:
-    return Condition(key=item.key, mod_revision=item.mod_revision)
 
 
 def _key(migration: Migration) -> str:

@@ -1,11 +1,14 @@
 """What the leader does all the time: run what is unfinished, and keep the journal short."""
 
 import asyncio
+import contextlib
 import logging
 
 from backend.migrations.cold import ColdRunner
 from backend.migrations.drive import Drive
 from backend.migrations.runner import Runner
+from backend.rescue.claims import Claims
+from backend.rescue.runner import RescueRunner
 from wire.errors import GodwitError
 from wire.migration import Migration
 
@@ -21,8 +24,9 @@ _SWEEP_S = 1.0
 class Leader:
     """Runs every unfinished migration for as long as this backend leads."""
 
-    def __init__(self, drive: Drive, wake: asyncio.Event) -> None:
+    def __init__(self, drive: Drive, claims: Claims, wake: asyncio.Event) -> None:
         self._drive = drive
+        self._claims = claims
         self._wake = wake
         self._runners: dict[str, asyncio.Task[None]] = {}
 
@@ -34,10 +38,9 @@ class Leader:
                 if not self._drive.fleet.etcd_error:
                     self._sweep()
                     await self._trim()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _SWEEP_S)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SWEEP_S):
+                        await self._wake.wait()
         finally:
             for task in self._runners.values():
                 task.cancel()
@@ -52,12 +55,18 @@ class Leader:
         for migration in tuple(self._drive.fleet.migrations.values()):
             migration_id = migration.migration_id
             if not migration.state.ended and migration_id not in self._runners:
-                runner = (ColdRunner if migration.kind == "cold" else Runner)(
-                    self._drive, migration_id
-                )
                 self._runners[migration_id] = asyncio.create_task(
-                    runner.run(), name=f"migration {migration_id}"
+                    self._run(migration), name=f"migration {migration_id}"
                 )
+
+    async def _run(self, migration: Migration) -> None:
+        match migration.kind:
+            case "live":
+                await Runner(self._drive, migration.migration_id).run()
+            case "cold":
+                await ColdRunner(self._drive, migration.migration_id).run()
+            case "rescue":
+                await RescueRunner(self._drive, self._claims, migration.migration_id).run()
 
     async def _trim(self) -> None:
         old = too_old(tuple(self._drive.fleet.migrations.values()))[:_TRIM_BATCH]

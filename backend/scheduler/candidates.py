@@ -6,12 +6,12 @@ from backend.scheduler.compatibility import Equal
 from backend.scheduler.devices import Media, Passthrough, Snapshots
 from backend.scheduler.emulator import MachineType, VirtType
 from backend.scheduler.features import CpuFeatures
-from backend.scheduler.host import Hypervisor, InService, NotTheSource, Online
+from backend.scheduler.host import Hypervisor, InService, NotTheSource, Online, StaysUp
 from backend.scheduler.memory import Memory
 from backend.scheduler.move import Filter, HostState, Move, Skips, Weigher
 from backend.scheduler.risk import risk
 from backend.scheduler.state import Status
-from backend.scheduler.storage import InPools, LocalPools, SharedPools
+from backend.scheduler.storage import InPools, LocalPools, SharedDisks, SharedPools
 from backend.scheduler.weighers import (
     FewerIncomingMoves,
     MoreFreeCpu,
@@ -26,6 +26,7 @@ LIVE_FILTERS: tuple[Filter, ...] = (
     NotTheSource(),
     Online(),
     InService(),
+    StaysUp(),
     Hypervisor(),
     Equal("cpu_architecture"),
     Equal("cpu_model"),
@@ -60,6 +61,23 @@ COLD_FILTERS: tuple[Filter, ...] = tuple(
     rule for rule in LIVE_FILTERS if rule.name not in _ONLY_LIVE
 )
 
+RESCUE_FILTERS: tuple[Filter, ...] = (
+    NotTheSource(),
+    Online(),
+    InService(),
+    StaysUp(),
+    Hypervisor(),
+    Equal("cpu_architecture"),
+    CpuFeatures(),
+    VirtType(),
+    MachineType(),
+    Passthrough(),
+    SharedDisks(),
+    SharedPools(),
+    Memory(),
+)
+"""A server that is started anew, from disks that its dead host leaves to others."""
+
 WEIGHERS: tuple[Weigher, ...] = (
     MoreFreeMemory(),
     MoreFreeCpu(),
@@ -73,6 +91,8 @@ _LIFTED_WITH_KERNEL = {"kernel"}
 
 def filters_of(kind: str) -> tuple[Filter, ...]:
     """The filters of a kind of migration."""
+    if kind == "rescue":
+        return RESCUE_FILTERS
     return COLD_FILTERS if kind == "cold" else LIVE_FILTERS
 
 

@@ -41,6 +41,22 @@ class InService:
         return "in service", "maintenance" if host.policy.maintenance else "in service"
 
 
+class StaysUp:
+    """The host is not being shut down."""
+
+    name = "shutdown"
+
+    def refusal(self, move: Move, host: HostState) -> str:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del move
+        return f"{host.facts.name} shuts down" if host.shutting_down else ""
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del move
+        return "stays up", "shuts down" if host.shutting_down else "stays up"
+
+
 class NotTheSource:
     """A server does not move to where it is."""
 
@@ -50,7 +66,7 @@ class NotTheSource:
         """See :class:`backend.scheduler.move.Filter`."""
         if host.facts.host_id != move.source.host_id:
             return ""
-        is_on = "is" if move.kind == "cold" else "runs"
+        is_on = "runs" if move.kind == "live" else "is"
         return f"{host.facts.name} is where {move.server.name} {is_on}"
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:

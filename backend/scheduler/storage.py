@@ -52,6 +52,25 @@ class InPools:
         return "", ""
 
 
+class SharedDisks:
+    """No disk lies where only the source reaches it: nobody can copy from a host that is dead."""
+
+    name = "shared_disks"
+
+    def refusal(self, move: Move, host: HostState) -> str:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del host
+        local = _local(move)
+        if not local:
+            return ""
+        return f"{move.server.name} has {', '.join(local)}, which only {move.source.name} reaches"
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del host
+        return "shared", ", ".join(_local(move))
+
+
 class SharedPools:
     """The target has every shared pool of the server, recognised by the pool's UUID."""
 
@@ -116,6 +135,14 @@ class LocalPools:
             free = "no pool" if pool is None else f"{_free(pool, host)[0] // _MIB} MiB free"
             found.append(f"{free} {'called' if pool is None else 'in'} {pool_name}")
         return ", ".join(wanted), ", ".join(found)
+
+
+def _local(move: Move) -> list[str]:
+    return [
+        f"{disk.target} ({disk.source})"
+        for disk in move.server.disks
+        if disk.source and not disk.shared
+    ]
 
 
 def _local_needs(move: Move) -> Counter[str]:

@@ -181,8 +181,8 @@ async def test_a_leader_that_dies_at_any_call_leaves_a_move_that_the_next_ends(
 async def test_a_leader_that_dies_after_any_journal_write_leaves_a_move_that_the_next_ends(
     local, monkeypatch, at
 ):
-    journal = local.drive.journal
-    transact = journal._transact
+    etcd = local.drive.journal._etcd
+    transact = etcd.transact
     writes = 0
 
     async def counted(*arguments: object) -> int:
@@ -193,10 +193,10 @@ async def test_a_leader_that_dies_after_any_journal_write_leaves_a_move_that_the
             raise Crash
         return done
 
-    monkeypatch.setattr(journal, "_transact", counted)
+    monkeypatch.setattr(etcd, "transact", counted)
     with pytest.raises(Crash):
         await run(local)
-    monkeypatch.setattr(journal, "_transact", transact)
+    monkeypatch.setattr(etcd, "transact", transact)
     resync(local)
     assert_moved(local, await run(local))
 

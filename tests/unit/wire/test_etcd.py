@@ -72,6 +72,37 @@ def test_a_lease_takes_its_key_along(etcd: Etcd):
     assert etcd.refresh_lease(lease.lease_id) == 0
 
 
+def test_lives_of_leases_are_told_in_the_order_asked(etcd: Etcd):
+    first, second = etcd.grant_lease(100), etcd.grant_lease(200)
+    etcd.revoke_lease(first.lease_id)
+    gone, living = etcd.lease_lives([first.lease_id, second.lease_id])
+    assert (gone.lease_id, gone.gone) == (first.lease_id, True)
+    assert (living.lease_id, living.gone, living.granted_s) == (second.lease_id, False, 200)
+    assert 100 < living.left_s <= 200
+    assert etcd.lease_lives([]) == ()
+
+
+def test_lives_of_leases_are_not_waited_for_for_ever(server, etcd: Etcd):
+    lease = etcd.grant_lease(100)
+    server.send(signal.SIGSTOP)
+    with pytest.raises(EtcdUnreachable):
+        etcd.lease_lives([lease.lease_id] * 3)
+    server.send(signal.SIGCONT)
+
+
+def test_each_member_is_told_and_a_dead_one_with_its_reason(server):
+    config = msgspec.structs.replace(server.config, endpoints=("127.0.0.1:1", server.endpoint))
+    etcd = Etcd(config)
+    dead, alive = etcd.members()
+    assert (dead.endpoint, dead.version, dead.leader) == ("127.0.0.1:1", "", False)
+    assert dead.error
+    assert (alive.endpoint, alive.error, alive.leader) == (server.endpoint, "", True)
+    assert alive.version
+    assert alive.raft_term > 0
+    assert alive.database_bytes > 0
+    etcd.close()
+
+
 def test_a_dead_etcd_is_one_sentence(server, etcd: Etcd):
     server.kill()
     with pytest.raises(EtcdUnreachable, match=f"etcd does not answer at {server.endpoint}"):

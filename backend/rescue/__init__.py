@@ -1,0 +1,1 @@
+"""What is done about a host that died: proof, incidents, and starting its servers elsewhere."""

@@ -1,0 +1,156 @@
+"""Taking a server over from a host that is dead, in one transaction each.
+
+A claim holds only if the record is as it was read, the dead host holds no health key, its life is
+the one that was proven to be over, the new host holds its own key, and this backend leads: an old
+host that came back, an old leader and a second claim all fail on it.
+"""
+
+import msgspec
+
+from backend.fleet.known import Fleet
+from backend.leader_writes import LeaderWrites, persist, unchanged
+from backend.migrations.holding import locked
+from backend.migrations.journal import Journal
+from wire import keys
+from wire.errors import ErrorCode, GodwitError
+from wire.etcd import Condition, KeyValue, Write
+from wire.fleet import HealthValue, Owner, OwnerPhase, ServerRecord
+from wire.migration import Migration
+from wire.rescue import Incident
+
+NO_LIFE = HealthValue(boot_id="", epoch=0)
+"""Of a host that has never told one."""
+
+
+class Claims:
+    """Writes claims as the leading backend, and tells the fleet model of them."""
+
+    def __init__(self, etcd: LeaderWrites, journal: Journal, fleet: Fleet) -> None:
+        self._etcd = etcd
+        self._journal = journal
+        self._fleet = fleet
+
+    async def life(self, host_id: str) -> tuple[HealthValue, int]:
+        """The last life that a host wrote, and the revision of that.
+
+        Raises:
+            EtcdUnreachable: nobody answers.
+        """
+        item = await self._etcd.get(keys.LIVES + host_id)
+        if item is None:
+            return NO_LIFE, 0
+        try:
+            return msgspec.json.decode(item.value, type=HealthValue), item.mod_revision
+        except msgspec.DecodeError:
+            return NO_LIFE, item.mod_revision
+
+    async def claim(self, incident: Incident, migration: Migration) -> Migration:
+        """Take a server over from its dead host for a rescue whose target is chosen.
+
+        Returns:
+            The rescue as journaled; its generation is that of the new owner.
+
+        Raises:
+            GodwitError: CONFLICT with the reason, nothing was changed; NOT_LEADING;
+                ETCD_UNREACHABLE, and the journal will show whether it was done.
+        """
+        name, host = migration.server_name, incident.host_name
+        item, record = await self._server(migration.server_id)
+        if item is None or record is None:
+            raise _conflict(f"{name} has no record any more")
+        if record.owner.host_id != incident.host_id:
+            raise _conflict(f"{name} does not belong to {host} any more")
+        if record.owner.phase is not OwnerPhase.SETTLED:
+            raise _conflict(f"{name} is held by migration {record.owner.migration_id}")
+        life, life_revision = await self.life(incident.host_id)
+        if life != incident.life:
+            raise _conflict(f"{host} has been back since it was lost")
+        alive = await self._etcd.get(keys.HEALTH + migration.target_host_id)
+        if alive is None:
+            raise _conflict(f"{migration.target_host_name} has just lost its health key")
+        owner = self._next(record.owner, migration)
+        migration = msgspec.structs.replace(migration, generation=owner.generation)
+        claimed = msgspec.structs.replace(
+            record, owner=owner, wanted_on=migration.options.auto_start, suspended=False
+        )
+        done = await self._etcd.transact(
+            [
+                unchanged(item),
+                Condition(key=keys.HEALTH + incident.host_id, mod_revision=0),
+                Condition(key=keys.LIVES + incident.host_id, mod_revision=life_revision),
+                unchanged(alive),
+                Condition(key=_key(migration), mod_revision=0),
+            ],
+            [_put_record(item, claimed), _put(migration)],
+        )
+        if not done:
+            await self._etcd.check_leading()
+            raise _conflict(f"{name} was not claimed: it changed in etcd, or {host} is back")
+        self._journal.tell(migration, claimed, owner, revision=done)
+        return migration
+
+    async def pass_on(self, ended: Migration, again: Migration) -> Migration | None:
+        """End a try and begin the next one on another host, the server never being without either.
+
+        Returns:
+            The next try as journaled; None if the first one does not hold the server any more.
+
+        Raises:
+            GodwitError: NOT_LEADING.
+        """
+        while True:
+            journaled = await persist(self._etcd.get, _key(ended))
+            item, record = await persist(self._server, ended.server_id)
+            if journaled is None or item is None or record is None or not locked(record, ended):
+                return None
+            owner = self._next(record.owner, again)
+            again = msgspec.structs.replace(again, generation=owner.generation)
+            done = await persist(
+                self._etcd.transact,
+                [
+                    unchanged(journaled),
+                    unchanged(item),
+                    Condition(key=_key(again), mod_revision=0),
+                ],
+                [
+                    _put(ended),
+                    _put(again),
+                    _put_record(item, msgspec.structs.replace(record, owner=owner)),
+                ],
+            )
+            if done:
+                self._journal.tell(ended, None, None, revision=done)
+                self._journal.tell(again, record, owner, revision=done)
+                return again
+            await self._etcd.check_leading()
+
+    def _next(self, owner: Owner, migration: Migration) -> Owner:
+        health = self._fleet.health.get(migration.target_host_id)
+        return Owner(
+            host_id=migration.target_host_id,
+            epoch=health.epoch if health else 0,
+            generation=owner.generation + 1,
+            phase=OwnerPhase.MIGRATING,
+            target_host_id=migration.target_host_id,
+            migration_id=migration.migration_id,
+        )
+
+    async def _server(self, server_id: str) -> tuple[KeyValue | None, ServerRecord | None]:
+        item = await self._etcd.get(keys.SERVERS + server_id)
+        return item, msgspec.json.decode(item.value, type=ServerRecord) if item else None
+
+
+def _conflict(sentence: str) -> GodwitError:
+    return GodwitError(ErrorCode.CONFLICT, sentence)
+
+
+def _key(migration: Migration) -> str:
+    return keys.MIGRATIONS + migration.migration_id
+
+
+def _put(migration: Migration) -> Write:
+    return Write(key=_key(migration), value=msgspec.json.encode(migration))
+
+
+def _put_record(item: KeyValue, record: ServerRecord) -> Write:
+    return Write(key=item.key, value=msgspec.json.encode(record))

@@ -1,0 +1,117 @@
+"""Incidents and the rescue guard in etcd, written by the leading backend alone."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from backend.fleet.known import Fleet
+from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, unchanged
+from backend.migrations.notes import now_ms
+from wire import keys
+from wire.errors import ErrorCode, GodwitError
+from wire.etcd import Condition, KeyValue, Write
+from wire.migration import Note
+from wire.rescue import Incident, RescueGuard
+
+KEPT = 1_000
+"""Incidents that stay in etcd: the newest ones, and all that are open."""
+ARMED = "rescues are armed"
+"""The note of incidents that were open when a person armed: these hosts disarm nothing again."""
+_TRIM_BATCH = 100
+"""etcd takes 128 operations in one transaction by default."""
+_TRIES = 5
+
+
+class Incidents:
+    """What is done to them. Successful writes are put into the fleet model at once.
+
+    Every call raises GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
+    """
+
+    def __init__(self, etcd: LeaderWrites, fleet: Fleet) -> None:
+        self._etcd = etcd
+        self._fleet = fleet
+
+    async def open(self, incident: Incident) -> Incident:
+        """Write a new incident."""
+        when = [Condition(key=_key(incident), mod_revision=0)]
+        done = await self._etcd.transact(when, [_put(incident)])
+        if not done:
+            raise NotLeadingAnyMore
+        self._tell(incident, done)
+        return incident
+
+    async def read(self, incident_id: str) -> tuple[KeyValue | None, Incident | None]:
+        """Read an incident, linearizably."""
+        item = await self._etcd.get(keys.INCIDENTS + incident_id)
+        return item, msgspec.json.decode(item.value, type=Incident) if item else None
+
+    async def change(self, incident_id: str, change: Callable[[Incident], Incident]) -> Incident:
+        """Change an incident; nothing is read or written if it stays as it is.
+
+        Raises:
+            GodwitError: NOT_FOUND besides.
+        """
+        shown = self._fleet.incidents.get(incident_id)
+        if shown is not None and change(shown) == shown:
+            return shown
+        for _ in range(_TRIES):
+            item, known = await self.read(incident_id)
+            if item is None or known is None:
+                raise GodwitError(ErrorCode.NOT_FOUND, f"no incident has the id {incident_id!r}")
+            wanted = change(known)
+            if wanted == known:
+                return known
+            done = await self._etcd.transact([unchanged(item)], [_put(wanted)])
+            if done:
+                self._tell(wanted, done)
+                return wanted
+            await self._etcd.check_leading()
+        raise GodwitError(ErrorCode.CONFLICT, f"the incident {incident_id} keeps changing in etcd")
+
+    async def put_guard(self, guard: RescueGuard) -> RescueGuard:
+        """Arm or disarm rescues that nobody asks for."""
+        write = Write(key=keys.RESCUE_GUARD, value=msgspec.json.encode(guard))
+        done = await self._etcd.transact([], [write])
+        if not done:
+            raise NotLeadingAnyMore
+        self._fleet.written[keys.RESCUE_GUARD] = done
+        self._fleet.put_guard(guard)
+        return guard
+
+    async def trim(self) -> None:
+        """Delete the oldest ended incidents beyond :data:`KEPT`."""
+        old = too_old(tuple(self._fleet.incidents.values()))[:_TRIM_BATCH]
+        if not old:
+            return
+        if not await self._etcd.transact([], [Write(key=_key(one), value=None) for one in old]):
+            raise NotLeadingAnyMore
+        for one in old:
+            self._fleet.written.pop(_key(one), None)
+            self._fleet.put_incident(one.incident_id, None)
+
+    def _tell(self, incident: Incident, revision: int) -> None:
+        self._fleet.written[_key(incident)] = revision
+        self._fleet.put_incident(incident.incident_id, incident)
+
+
+def too_old(incidents: tuple[Incident, ...]) -> list[Incident]:
+    """List the ended incidents beyond those that stay, oldest first."""
+    ended = sorted((one for one in incidents if not one.open), key=lambda one: one.lost_at_ms)
+    return ended[: max(0, len(incidents) - KEPT)]
+
+
+def noted(incident: Incident, text: str, *, by: str = "") -> Incident:
+    """Add a note, unless it would repeat the last one word for word."""
+    if incident.notes and (incident.notes[-1].text, incident.notes[-1].by) == (text, by):
+        return incident
+    note = Note(at_ms=now_ms(), text=text, by=by)
+    return msgspec.structs.replace(incident, notes=(*incident.notes, note))
+
+
+def _key(incident: Incident) -> str:
+    return keys.INCIDENTS + incident.incident_id
+
+
+def _put(incident: Incident) -> Write:
+    return Write(key=_key(incident), value=msgspec.json.encode(incident))

@@ -1,0 +1,280 @@
+"""What the leader does all the time about hosts that are lost: see, prove, report, rescue."""
+
+import asyncio
+import logging
+import secrets
+
+import msgspec
+
+from backend.fleet.known import Fleet
+from backend.migrations.drive import Drive
+from backend.migrations.notes import now_ms
+from backend.rescue.account import Given, account
+from backend.rescue.automatic import held_reason
+from backend.rescue.claims import Claims
+from backend.rescue.incidents import ARMED, Incidents, noted
+from backend.rescue.proof import Proof, prove
+from backend.rescue.sight import Sight
+from backend.rescue.sorting import obstacle, unwanted
+from backend.rescue.starting import Starting
+from backend.rescue.storm import TOGETHER_S, cut_off, storm
+from wire.errors import GodwitError
+from wire.fleet import HostPolicy, ServerRecord
+from wire.lease import boot_clock_s
+from wire.migration import Migration
+from wire.rescue import Incident, IncidentServer, IncidentState, RescueGuard, RescueState
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S = 0.25
+_TRIM_EVERY = 400
+"""Looks between two trims."""
+_UNDER_WAY = {RescueState.WAITING, RescueState.STARTING}
+
+
+class Rescuer:
+    """Keeps one open incident for each absent host, and has its servers started elsewhere.
+
+    Only the leading backend runs it. Everything that a look decides on is in etcd, so that another
+    leader's first look goes on where this one's last ended.
+    """
+
+    def __init__(
+        self, drive: Drive, incidents: Incidents, claims: Claims, sight: Sight, starting: Starting
+    ) -> None:
+        self._drive = drive
+        self._fleet = drive.fleet
+        self._incidents = incidents
+        self._claims = claims
+        self._sight = sight
+        self._starting = starting
+        self.lock = asyncio.Lock()
+        """Held while an incident is looked at, or changed by a person."""
+
+    async def lead(self) -> None:
+        """Look for ever."""
+        self._sight.begin(boot_clock_s())
+        told, looks = "", 0
+        while True:
+            try:
+                async with self.lock:
+                    await self.look()
+                    if looks % _TRIM_EVERY == 0:
+                        await self._incidents.trim()
+                told = ""
+            except GodwitError as error:
+                if error.message != told:
+                    _log.warning("incidents not looked at: %s", error.message)
+                told = error.message
+            looks += 1
+            await asyncio.sleep(_LOOK_S)
+
+    async def look(self) -> None:
+        """Look at every host once; the caller holds the lock.
+
+        Raises:
+            GodwitError: NOT_LEADING or ETCD_UNREACHABLE; the next look goes on.
+        """
+        fleet = self._fleet
+        self._sight.look(fleet, boot_clock_s())
+        if fleet.etcd_error:
+            return
+        for incident in tuple(fleet.incidents.values()):
+            if incident.open and self._is_back(incident):
+                await self._end(incident)
+        for host_id in self._sight.absent:
+            if fleet.open_incident(host_id) is None:
+                await self._open(host_id)
+        await self._mind_the_storm()
+        for incident in tuple(fleet.incidents.values()):
+            if incident.open or any(one.state in _UNDER_WAY for one in incident.servers):
+                await self._advance(incident)
+        ready = [one for one in fleet.incidents.values() if one.state is IncidentState.RESCUING]
+        if ready:
+            await self._starting.start(ready)
+
+    def proof(self, incident: Incident) -> Proof:
+        """Whether the host of an incident is dead now, or what is missing."""
+        now_s = boot_clock_s()
+        evidence = self._sight.evidence(self._fleet, incident)
+        return prove(evidence, now_s=now_s)
+
+    def left_s(self, host_id: str) -> int | None:
+        """What the lease of a host's health key had left when last looked at."""
+        return self._sight.left_s(host_id)
+
+    def _is_back(self, incident: Incident) -> bool:
+        """Whether a host holds its health key, or held it meanwhile in a newer life."""
+        host_id = incident.host_id
+        if host_id in self._fleet.health:
+            return True
+        life = self._fleet.lives.get(host_id)
+        return life is not None and life.epoch > incident.life.epoch
+
+    async def _open(self, host_id: str) -> None:
+        life, _ = await self._claims.life(host_id)
+        facts, word = self._fleet.facts.get(host_id), self._fleet.shutdowns.get(host_id)
+        shut_down = word is not None and word.boot_id == life.boot_id
+        name = facts.name if facts else host_id
+        text = "the health key is gone"
+        if shut_down:
+            text += ", after the host said that it was being shut down in order"
+        incident = Incident(
+            incident_id=secrets.token_hex(6),
+            host_id=host_id,
+            host_name=name,
+            life=life,
+            lost_at_ms=now_ms(),
+            shut_down=shut_down,
+        )
+        await self._incidents.open(noted(incident, text))
+        _log.warning("%s is lost (epoch %d, fence %s)", name, life.epoch, life.fence)
+
+    async def _end(self, incident: Incident) -> None:
+        def end(known: Incident) -> Incident:
+            ended = msgspec.structs.replace(
+                known, state=IncidentState.ENDED, ended_at_ms=now_ms(), held_reason=""
+            )
+            accounted = msgspec.structs.replace(ended, servers=self._account(ended))
+            return noted(accounted, f"{known.host_name} is back")
+
+        await self._incidents.change(incident.incident_id, end)
+        self._starting.forget(self._owned(incident))
+        _log.info("%s is back", incident.host_name)
+
+    async def _mind_the_storm(self) -> None:
+        """Disarm when too much is lost together; only a person arms again."""
+        fleet = self._fleet
+        if not fleet.guard.armed:
+            return
+        since_ms = now_ms() - int(TOGETHER_S * 1000)
+        recent = [
+            one
+            for one in fleet.incidents.values()
+            if one.open
+            and not _armed_again(one)
+            and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
+        ]
+        reason = storm(
+            lost={one.host_name for one in recent},
+            late={self._name(one) for one in fleet.late},
+            present={self._name(one) for one in fleet.health},
+        )
+        if not reason:
+            return
+        await self._incidents.put_guard(RescueGuard(armed=False, reason=reason, at_ms=now_ms()))
+        _log.error("rescues are disarmed: %s", reason)
+        for one in recent:
+            await self._incidents.change(
+                one.incident_id, lambda known: noted(known, f"rescues are disarmed: {reason}")
+            )
+
+    async def _advance(self, incident: Incident) -> None:
+        """Write what has become of an incident, if anything has."""
+        facts = self._fleet.facts.get(incident.host_id)
+        if facts is None:
+            return
+        await self._starting.read_definitions(self._owned(incident))
+        proof = self.proof(incident)
+
+        def change(known: Incident) -> Incident:
+            if not known.open:
+                return _with_times(msgspec.structs.replace(known, servers=self._account(known)))
+            known = _with_proof(known, proof)
+            missing = self._held(known) if known.dead_at_ms else _missing(known, proof)
+            known = msgspec.structs.replace(known, held_reason=missing)
+            servers = self._account(known)
+            state = _state(known, proof, servers)
+            return _with_times(
+                msgspec.structs.replace(
+                    known,
+                    state=state,
+                    held_reason="" if state is IncidentState.RESCUED else missing,
+                    servers=servers,
+                )
+            )
+
+        await self._incidents.change(incident.incident_id, change)
+
+    def _held(self, incident: Incident) -> str:
+        fleet = self._fleet
+        reached = sum(1 for host_id in fleet.health if not fleet.link(host_id).silent)
+        return held_reason(
+            incident,
+            policy=fleet.policies.get(incident.host_id, HostPolicy()),
+            guard=fleet.guard,
+            cut_off=cut_off(reached=reached, present=len(fleet.health)),
+        )
+
+    def _account(self, incident: Incident) -> tuple[IncidentServer, ...]:
+        return account(
+            incident,
+            Given(
+                records=self._owned(incident),
+                rescues=rescues_of(self._fleet, incident),
+                policies=self._fleet.server_policies,
+                skips=lambda record: self._skips(record, incident.host_name),
+                waits=lambda record: (
+                    incident.held_reason or self._starting.no_room.get(record.server_id, "")
+                ),
+            ),
+        )
+
+    def _skips(self, record: ServerRecord, host_name: str) -> str:
+        unasked = unwanted(record)
+        if unasked:
+            return unasked
+        definition = self._starting.definitions.get(record.server_id)
+        because = obstacle(record, definition, host_name)
+        return f"{because}; it starts when {host_name} is back" if because else ""
+
+    def _owned(self, incident: Incident) -> tuple[ServerRecord, ...]:
+        owned = self._fleet.owned.get(incident.host_id, ())
+        return tuple(self._fleet.records[one] for one in owned)
+
+    def _name(self, host_id: str) -> str:
+        facts = self._fleet.facts.get(host_id)
+        return facts.name if facts else host_id
+
+
+def rescues_of(fleet: Fleet, incident: Incident) -> tuple[Migration, ...]:
+    """List the tries that belong to an incident."""
+    return tuple(
+        one for one in fleet.migrations.values() if one.incident_id == incident.incident_id
+    )
+
+
+def _armed_again(incident: Incident) -> bool:
+    """Whether a person armed rescues in spite of this incident."""
+    return any(note.text == ARMED for note in incident.notes)
+
+
+def _with_proof(incident: Incident, proof: Proof) -> Incident:
+    """Note that a host is dead; dead once is dead for the whole of that life."""
+    if incident.dead_at_ms or not proof.dead:
+        return incident
+    dead = msgspec.structs.replace(incident, dead_at_ms=now_ms(), proof=proof.reason)
+    return noted(dead, f"counts as dead: {proof.reason}")
+
+
+def _missing(incident: Incident, proof: Proof) -> str:
+    """What is missing for a host to count as dead; without the seconds, which pass."""
+    return proof.needs or f"{incident.host_name} may still live: {proof.waits_for}"
+
+
+def _state(incident: Incident, proof: Proof, servers: tuple[IncidentServer, ...]) -> IncidentState:
+    """How far a case is."""
+    if not incident.dead_at_ms:
+        return IncidentState.HELD if proof.needs else IncidentState.PROVING
+    if not any(one.state in _UNDER_WAY for one in servers):
+        return IncidentState.RESCUED
+    return IncidentState.HELD if incident.held_reason else IncidentState.RESCUING
+
+
+def _with_times(incident: Incident) -> Incident:
+    running = [one.running_at_ms for one in incident.servers if one.running_at_ms]
+    return msgspec.structs.replace(
+        incident,
+        first_running_at_ms=min(running, default=0),
+        last_running_at_ms=max(running, default=0),
+    )

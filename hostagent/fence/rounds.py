@@ -1,0 +1,201 @@
+"""One round of the fence: read the agent's word, kill what must be dead, pet the card or not."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from hostagent.fence.card import CardError
+from hostagent.fence.deadline import FenceTimes, fence_times, refusal, wished_timeout_s
+from hostagent.fence.guests import Process
+from hostagent.fence.word import Status, Word
+
+_LATE_S = 0.5
+"""A round that took longer was frozen in between: what it saw of the guests is too old."""
+_REOPEN_S = 1.0
+
+
+class OpenCard(Protocol):
+    """What the fence asks of an open watchdog card."""
+
+    timeout_s: int
+
+    def pet(self) -> None:
+        """Let it count anew."""
+
+    def stop(self) -> None:
+        """Stop its count."""
+
+    def leave(self) -> None:
+        """Close it while it counts."""
+
+
+class Host(NamedTuple):
+    """What a round does to its host."""
+
+    clock: Callable[[], float]
+    """Seconds of CLOCK_BOOTTIME."""
+    read_word: Callable[[], Word | None]
+    open_card: Callable[[int], OpenCard]
+    """With this time-out in seconds, unless another is configured."""
+    find_guests: Callable[[], tuple[Process, ...]]
+    find_libvirt: Callable[[], tuple[Process, ...]]
+    cached_disk: Callable[[Process], str]
+    kill: Callable[[Process], None]
+    is_gone: Callable[[Process], bool]
+    say: Callable[[str], None]
+
+
+class Fence:
+    """The state between rounds.
+
+    Once it has fired, it goes on killing until the host has begun another life: a start that was
+    under way may make a guest appear at any time. libvirt's daemon dies first, and with it every
+    call that waits in it.
+    """
+
+    def __init__(
+        self, host: Host, *, pid: int, etcd_timeout_s: float, fired_epoch: int = 0
+    ) -> None:
+        """Begin.
+
+        Args:
+            host: what a round does.
+            pid: this process's, for the status.
+            etcd_timeout_s: of a call to etcd.
+            fired_epoch: what the process before this one told.
+        """
+        self._host = host
+        self._pid = pid
+        self._etcd_timeout_s = etcd_timeout_s
+        self._fired_epoch = fired_epoch
+        self._word: Word | None = None
+        self._card: OpenCard | None = None
+        self._timeout_s = 0
+        self._firing = False
+        self._dying: set[Process] = set()
+        self._killed: set[Process] = set()
+        self._cached = False
+        self._silent = False
+        self._detail = ""
+        self._reopen_at_s = 0.0
+
+    def round(self) -> Status:
+        """Do what this moment asks for, and tell what is in force."""
+        began_s = self._host.clock()
+        fresh = self._host.read_word()
+        if fresh is not None and fresh.t_ok_s <= began_s:
+            self._word = fresh  # else the last one holds on, and grows old
+        word = self._word
+        if word is None or not word.armed:
+            self._disarm()
+        else:
+            self._hold_card(word, began_s)
+            self._keep(word, began_s)
+        return Status(
+            at_s=self._host.clock(),
+            pid=self._pid,
+            armed=self._card is not None,
+            watchdog_timeout_s=0 if self._card is None else self._card.timeout_s,
+            detail=self._detail,
+            fired_epoch=self._fired_epoch,
+        )
+
+    def _disarm(self) -> None:
+        self._detail = ""
+        self._calm()
+        if self._card is not None:
+            self._card.stop()
+            self._card = None
+            self._host.say("disarmed")
+
+    def _calm(self) -> None:
+        self._firing = self._cached = False
+        self._dying.clear()
+        self._killed.clear()
+
+    def _hold_card(self, word: Word, now_s: float) -> None:
+        """Open the card if it is not; a word that asks for the impossible is refused."""
+        if self._card is not None or now_s < self._reopen_at_s:
+            return
+        self._reopen_at_s = now_s + _REOPEN_S
+        try:
+            card = self._host.open_card(wished_timeout_s(word.ttl_s))
+        except CardError as error:
+            self._refuse(str(error))
+            return
+        times = fence_times(word.ttl_s, watchdog_timeout_s=card.timeout_s)
+        why = refusal(times, etcd_timeout_s=self._etcd_timeout_s)
+        if why:
+            card.stop()
+            self._refuse(why)
+            return
+        self._card, self._timeout_s, self._detail = card, card.timeout_s, ""
+        self._host.say(f"armed: the card fires {card.timeout_s} s after it was last petted")
+
+    def _refuse(self, why: str) -> None:
+        if why != self._detail:
+            self._host.say(f"not armed: {why}")
+        self._detail = why
+
+    def _keep(self, word: Word, began_s: float) -> None:
+        """Kill what must be dead by now; pet while that is right."""
+        # a card that was lost still counts
+        timeout_s = self._timeout_s or wished_timeout_s(word.ttl_s)
+        times = fence_times(word.ttl_s, watchdog_timeout_s=timeout_s)
+        none_left = False
+        if self._host.clock() >= times.kill_from(word.t_ok_s) or word.epoch <= self._fired_epoch:
+            none_left = self._fire(word, times)
+        elif self._firing:
+            self._host.say(f"life {word.epoch} of this host has begun: nobody is killed any more")
+            self._calm()
+        # the clock is read again: this process may have been frozen at any line above
+        now_s = self._host.clock()
+        fresh_look = none_left and now_s - began_s < _LATE_S
+        if now_s <= times.pet_until(word.t_ok_s) or fresh_look:
+            self._pet()
+        elif not self._silent and self._card is not None:
+            self._host.say("a guest may still write: the card is not petted any more")
+            self._silent = True
+
+    def _fire(self, word: Word, times: FenceTimes) -> bool:
+        """Kill; whether nothing is left that may write."""
+        if not self._firing:
+            self._firing = True
+            self._fired_epoch = word.epoch
+            silent_s = self._host.clock() - word.t_ok_s
+            self._host.say(
+                f"fires: etcd was last heard {silent_s:.2f} s ago, and guests that may be started "
+                f"elsewhere must be dead {times.dead_by(0.0):.2f} s after that"
+            )
+            self._dying |= set(self._host.find_libvirt())
+            for daemon in self._dying:
+                self._host.kill(daemon)
+        for guest in self._doomed(word.may_stay):
+            self._kill(guest)
+        return not self._dying and not self._cached
+
+    def _doomed(self, may_stay: tuple[str, ...]) -> tuple[Process, ...]:
+        """What lives and must not, that on its way out included."""
+        found = {guest for guest in self._host.find_guests() if guest.server_id not in may_stay}
+        self._dying = {one for one in found | self._dying if not self._host.is_gone(one)}
+        return tuple(sorted(self._dying))
+
+    def _kill(self, guest: Process) -> None:
+        if guest not in self._killed and guest.server_id:
+            self._host.say(f"kills the guest {guest.server_id}, process {guest.pid}")
+            disk = self._host.cached_disk(guest)
+            if disk:
+                self._cached = True
+                self._host.say(f"{disk} is written through this host's cache: it must be reset")
+        self._killed.add(guest)
+        self._host.kill(guest)
+
+    def _pet(self) -> None:
+        self._silent = False
+        if self._card is None:
+            return
+        try:
+            self._card.pet()
+        except CardError as error:
+            self._card.leave()
+            self._card = None
+            self._refuse(str(error))

@@ -1,0 +1,93 @@
+"""What the agent and ``godwit-fence`` tell each other, by two files in a folder on tmpfs.
+
+Each is JSON, of mode 0600, and replaced as a whole.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+WORD = "fence.json"
+STATUS = "fence-status.json"
+
+
+class Word(NamedTuple):
+    """The agent's word. Times are seconds of CLOCK_BOOTTIME."""
+
+    boot_id: str
+    """Of this start of the machine: the clock of another one says nothing."""
+    host_id: str
+    epoch: int
+    """Which life of the host this is."""
+    armed: bool
+    """Guests are to be fenced; no more so only after etcd has acknowledged that none is."""
+    t_ok_s: float
+    """Read before the last keepalive that succeeded was sent."""
+    ttl_s: int
+    """Of the lease, as etcd granted it."""
+    may_stay: tuple[str, ...] = ()
+    """Ids of the servers that nobody can start elsewhere."""
+
+
+class Status(NamedTuple):
+    """The fence's answer, written in each of its rounds."""
+
+    at_s: float
+    """When, in seconds of CLOCK_BOOTTIME."""
+    pid: int
+    armed: bool
+    """The card is open, counts, and is petted by the agent's word."""
+    watchdog_timeout_s: int = 0
+    detail: str = ""
+    """Why it is not armed although it should be, in one clause."""
+    fired_epoch: int = 0
+    """The latest life of the host in which guests were killed; the agent ends that life."""
+
+
+def boot_id() -> str:
+    """Differs with each start of the machine."""
+    return _BOOT_ID.read_text(encoding="ascii").strip()
+
+
+def write(path: Path, content: Word | Status) -> None:
+    """Replace a file as a whole; its folder is made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, json.dumps(content._asdict()).encode())
+    finally:
+        os.close(descriptor)
+    fresh.replace(path)
+
+
+def read_word(folder: Path) -> Word | None:
+    """The agent's word; None if there is none that can be understood."""
+    try:
+        fields = json.loads((folder / WORD).read_bytes())
+        return Word(
+            boot_id=str(fields["boot_id"]),
+            epoch=int(fields["epoch"]),
+            host_id=str(fields["host_id"]),
+            armed=bool(fields["armed"]),
+            t_ok_s=float(fields["t_ok_s"]),
+            ttl_s=int(fields["ttl_s"]),
+            may_stay=tuple(str(server_id) for server_id in fields["may_stay"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_status(folder: Path) -> Status | None:
+    """The fence's answer; None if there is none that can be understood."""
+    try:
+        return Status(**json.loads((folder / STATUS).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
