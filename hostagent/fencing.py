@@ -79,6 +79,12 @@ class Fencing:
             if self._word is not None and self._word.armed:
                 self._told(self._word._replace(armed=False))
 
+    def forget(self) -> None:
+        """The host has another id: what was told is of nobody."""
+        with self._lock:
+            (self._folder / WORD).unlink(missing_ok=True)
+            self._word = None
+
     def let_stay(self, server_ids: Collection[str]) -> None:
         """Name the guests that nobody can start elsewhere, and no others.
 
@@ -103,6 +109,12 @@ class Fencing:
             GodwitError: as above.
         """
         self.let_stay(self.may_stay - {server_id})
+
+    @property
+    def host_id(self) -> str:
+        """This host's as an earlier agent told it since the machine was started; empty if none."""
+        word = self._word
+        return "" if word is None else word.host_id
 
     @property
     def epoch(self) -> int:
