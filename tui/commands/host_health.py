@@ -11,7 +11,7 @@ from tui.commands.session import ask, look
 from tui.commands.several import Refusals, change_each, check
 from tui.exits import Exit, VerbError
 from tui.formats.health import (
-    NOT_ASKED_FOR,
+    ARMING,
     fence_text,
     health_word,
     left_text,
@@ -118,7 +118,7 @@ def _arms(view: HostView) -> bool:
         view.policy.auto_migrate_on_host_down
         and life is not None
         and life.fence is Fence.NONE
-        and life.fence_detail == NOT_ASKED_FOR
+        and life.fence_detail in ARMING
     )
 
 
