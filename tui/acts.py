@@ -73,6 +73,8 @@ def abort(_: Store, migration: Migration) -> Wanted:
     if migration.state.ended:
         return "this migration has ended: nothing to abort"
     name, source = migration.server_name, migration.source_host_name
+    if migration.kind == "rescue":
+        return f"a rescue of {name} goes on to its end: it takes but a moment"
     if _runs_there(migration):
         return f"{name} already runs on {migration.target_host_name}: post-copy has no way back"
     if _is_late(migration):
@@ -80,13 +82,6 @@ def abort(_: Store, migration: Migration) -> Wanted:
             f"{name} is already switching over to {migration.target_host_name}: too late to abort"
         )
     target = migration.target_host_name or "its target"
-    if migration.kind == "rescue":
-        return Act(
-            question=f"Stop the rescue of {name} to {target}?",
-            facts=(("then", Span(f"{name} is not started there; it stays with {source}")),),
-            call=lambda client: client.cancel(migration.migration_id),
-            done=lambda answer: _aborted(answer or migration),
-        )
     stays = f"{name} stays on {source} as it is, and {target} drops what it received."
     return Act(
         question=f"Abort the {migration.kind} migration of {name} from {source} to {target}?",

@@ -1,7 +1,7 @@
 """What can be done about hosts that die: each act with its question, or why it makes no sense."""
 
 from tui.acts import Act, Choice, ChoiceAct, Facts, TypedAct, Wanted
-from tui.formats.health import NOT_ASKED_FOR, unfenced_warning
+from tui.formats.health import ARMING, unfenced_warning
 from tui.formats.units import moment_text
 from tui.paint import Span, Tone
 from tui.store import Store
@@ -49,7 +49,7 @@ def auto_migrate(host: HostView) -> Wanted:
 
 def _no_watchdog(host: HostView) -> str:
     life = host.health
-    if life is None or life.fence_detail == NOT_ASKED_FOR:
+    if life is None or life.fence_detail in ARMING:
         return ""
     warning = unfenced_warning(host.facts.name, life)
     return f" But {warning}." if warning else ""

@@ -36,6 +36,11 @@ class Acts:
                 NOT_LEADING; ETCD_UNREACHABLE.
         """
         known = self._found(migration_id)
+        if known.kind == "rescue" and not known.state.ended:
+            raise _conflict(
+                f"the rescue of {known.server_name} cannot be cancelled: it belongs to "
+                f"{known.target_host_name} already, and its old host is dead"
+            )
         _check_cancellable(known)
         _check_job(known, self._drive.jobs.latest(migration_id))
 
@@ -91,8 +96,10 @@ class Acts:
         """
         known = self._under_way(migration_id)
         name = known.server_name
-        if known.kind == "cold":
-            raise _conflict(f"{name} is stopped and moved cold, so there is no memory to fetch")
+        if known.kind != "live":
+            raise _conflict(
+                f"{name} is stopped and moves {known.kind}, so there is no memory to fetch"
+            )
         if known.postcopy is not PostcopyState.NOT:
             raise _conflict(f"{name} is in post-copy already ({known.postcopy})")
         for host_id, host_name in (

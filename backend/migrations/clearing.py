@@ -72,7 +72,10 @@ async def release_source(drive: Drive, migration: Migration, *, generation: int)
 
 
 async def end_half(drive: Drive, migration: Migration, *, generation: int) -> str:
-    """Have the source end its half of a guest that is whole elsewhere; says why it may be left."""
+    """Have the source end its half of a guest that is whole elsewhere.
+
+    Why it may be left, in one sentence; empty if it is not.
+    """
     command = ServerCommand(generation=generation)
     error = await _insist(
         drive,

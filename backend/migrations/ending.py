@@ -16,6 +16,7 @@ _REST = {
     Side.INCOMING: "is paused on",
     Side.SHUT_OFF: "is stopped on",
 }
+_AWAY = {Side.GONE, Side.DEAD}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +165,7 @@ def at_rest(name: str, side: Side, host_name: str) -> str:
     told = _REST.get(side)
     if told:
         return f"{name} {told} {host_name}"
-    if side is Side.GONE:
+    if side in _AWAY:
         return f"{name} stays on {host_name}, which is offline"
     if side is Side.ABSENT:
         return f"{host_name} no longer has {name}"
@@ -229,9 +230,9 @@ def _state(migration: Migration, finding: Finding) -> MigrationState:
 
 
 def _unexplained(migration: Migration, finding: Finding) -> str:
-    if finding.source is Side.GONE:
+    if finding.source in _AWAY:
         return f"{migration.source_host_name} went offline during the migration"
-    if finding.target is Side.GONE:
+    if finding.target in _AWAY:
         return f"{migration.target_host_name} went offline during the migration"
     return (
         f"the migration's job on {migration.source_host_name} ended without an error text, "

@@ -29,7 +29,9 @@ class Side(StrEnum):
     SHUT_OFF = "shut_off"
     ABSENT = "absent"
     GONE = "gone"
-    """The host does not answer and holds no health key."""
+    """The host does not answer and holds no health key: it may run the guest all the same."""
+    DEAD = "dead"
+    """The host is gone, and proven or declared to run nothing any more."""
     SILENT = "silent"
     """The host does not answer, yet its health key is there."""
 
@@ -60,10 +62,12 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _HERE = {Side.HALTED, Side.SUSPENDED}
-_AWAY = {Side.SHUT_OFF, Side.ABSENT, Side.GONE}
+_AWAY = {Side.SHUT_OFF, Side.ABSENT, Side.GONE, Side.DEAD}
 _COPY = {Side.INCOMING, Side.HALTED, Side.SUSPENDED}
 
 HALVES = {Side.POSTCOPY, Side.POSTCOPY_FAILED}
+
+_UNFINISHED = {Side.HALTED, Side.INCOMING, *HALVES}
 
 _POSTCOPY = "post-copy"
 _BY_MIGRATION = ("migrat", "unknown", "starting")
@@ -109,8 +113,9 @@ def judge(
     alone = source in HALVES and has_no_half(target, receiving=receiving)
     if (job_active and not alone) or Side.SILENT in {source, target}:
         return Judgement(verdict=Verdict.WAIT)
-    if source in HALVES or target in HALVES:
-        return _in_postcopy(source, target, receiving=receiving, patient=patient)
+    decided = _beside_a_lost_host(source, target)
+    if decided is not None or source in HALVES or target in HALVES:
+        return decided or _in_postcopy(source, target, receiving=receiving, patient=patient)
     if target is Side.RUNNING:
         double = source is Side.RUNNING
         verdict = Verdict.DOUBLE if double else Verdict.MOVED
@@ -118,9 +123,25 @@ def judge(
     if source in {Side.RUNNING, Side.SUSPENDED}:
         return _stayed(target, patient=patient)
     if source in {Side.HALTED, Side.INCOMING}:
-        resumable = Verdict.STAYED if target is Side.GONE else Verdict.RESUME
-        return Judgement(verdict=resumable, leftover=target in _COPY)
+        return Judgement(verdict=Verdict.RESUME, leftover=target in _COPY)
     return _source_without_guest(source, target, patient=patient)
+
+
+def _beside_a_lost_host(source: Side, target: Side) -> Judgement | None:
+    """What a host that cannot be asked leaves to decide; None if it is as good as any other.
+
+    One that is merely gone decides nothing as long as it may run the guest. What never became whole
+    on the target of a dead source is worth nothing: the server is the dead host's again.
+    """
+    if source is Side.GONE and target is not Side.RUNNING:
+        return Judgement(verdict=Verdict.WAIT)
+    if target is Side.GONE and source not in {Side.RUNNING, Side.SUSPENDED, Side.ABSENT}:
+        return Judgement(verdict=Verdict.WAIT)
+    if source is Side.DEAD and target in _UNFINISHED:
+        return Judgement(verdict=Verdict.STAYED, leftover=True)
+    if source in HALVES and target is Side.DEAD:
+        return Judgement(verdict=Verdict.LOST, leftover=True)
+    return None
 
 
 def has_no_half(target: Side, *, receiving: bool) -> bool:
@@ -138,7 +159,7 @@ def has_no_half(target: Side, *, receiving: bool) -> bool:
 def _in_postcopy(source: Side, target: Side, *, receiving: bool, patient: bool) -> Judgement:
     """At least one host holds half of a guest, which is nothing without the other half.
 
-    Two halves can still become one, so they are waited for without end. A host that is gone took
+    Two halves can still become one, so they are waited for without end. A host that is dead took
     its half with it. A target that runs, and is neither a half nor received any more, has fetched
     all of it.
     """
@@ -171,6 +192,4 @@ def _source_without_guest(source: Side, target: Side, *, patient: bool) -> Judge
     if source is Side.ABSENT:
         lost = target in {Side.ABSENT, Side.INCOMING}
         return Judgement(verdict=Verdict.LOST if lost else Verdict.MOVED)
-    if source is Side.GONE and target is Side.GONE and patient:
-        return Judgement(verdict=Verdict.WAIT)
     return Judgement(verdict=Verdict.STAYED, leftover=target in _COPY)

@@ -20,7 +20,6 @@ from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun, Occupied
 from backend.migrations.guests import ask, is_offline, side_on
 from backend.migrations.notes import merged, noted
 from backend.migrations.outcome import HALVES, Side, Verdict, has_no_half
-from backend.migrations.patience import PATIENCE_S
 from backend.migrations.recovery import Recovery
 from wire.agent import Job, JobCommand, JobState, ServerCommand
 from wire.errors import GodwitError
@@ -35,8 +34,6 @@ _QUIET_S = 3.0
 _PATIENCE_S = 60.0
 """libvirt removes a leftover on the target itself, at the latest when its keepalive (30 s) ends."""
 
-_RETURN_PATIENCE_S = PATIENCE_S
-"""A host that took half of a guest with it may be behind a cut link, and bring it back."""
 
 _OF_JOB = {
     JobState.COPYING_DISKS: MigrationState.COPYING_DISKS,
@@ -47,6 +44,8 @@ _OF_JOB = {
 
 _WHOLE = {Side.RUNNING, Side.SUSPENDED}
 """The source has the guest with all its memory, so that nothing on the target is needed."""
+_KEEPS = {*_WHOLE, Side.DEAD}
+"""The server stays the source's, so that nothing of its migration is needed on the target."""
 
 
 class Runner:
@@ -97,7 +96,7 @@ class Runner:
                 return
             if job is not None:
                 await self._take(migration, job)
-                if await self._is_over(migration, job):
+                if job.state is JobState.ENDED or await self._broke_off(migration, job):
                     return
             if is_offline(self._drive.fleet, migration.source_host_id):
                 return
@@ -109,23 +108,20 @@ class Runner:
                 async with asyncio.timeout(_TICK_S):
                     await watcher.wait()
 
-    async def _is_over(self, migration: Migration, job: Job) -> bool:
-        """Whether a job ended or waits in vain; one that is to be recovered goes on with that."""
-        if job.state is JobState.ENDED:
-            return True
+    async def _broke_off(self, migration: Migration, job: Job) -> bool:
+        """Whether post-copy broke off, and the target has no half of the guest to go on with.
+
+        If it has one, the post-copy is recovered, once a person wants it to.
+        """
         if job.postcopy is not PostcopyState.PAUSED:
             return False
-        if await self._waits_in_vain(migration):
-            return True
-        await self._recovery.go_on(migration)
-        return False
-
-    async def _waits_in_vain(self, migration: Migration) -> bool:
-        """Whether the target has no half of a guest to go on with, although its source has one."""
         host_id, name = migration.target_host_id, migration.target_host_name
         agents, fleet = self._drive.agents, self._drive.fleet
         side, truth = await side_on(agents, fleet, migration.server_id, host_id, name)
-        return has_no_half(side, receiving=truth is not None and truth.job_active)
+        if has_no_half(side, receiving=truth is not None and truth.job_active):
+            return True
+        await self._recovery.go_on(migration)
+        return False
 
     async def _take(self, migration: Migration, job: Job) -> None:
         # A job that ended with an error completes nothing: both hosts are asked what it left.
@@ -175,6 +171,7 @@ class Runner:
         if finding.source_truth is not None and not self._job_ended():
             await self._known(migration)
         finding = await self._without_leftover(migration, finding)
+        finding = await self._started_again(migration, finding)
         job, samples = self._jobs.latest(self._id), self._jobs.samples(self._id)
         if job is not None:
             migration = _with_news(migration, job)
@@ -189,7 +186,7 @@ class Runner:
             migration = ending.arrived(migration)
             migration, finding = await self._moved(migration, finding, own)
         final = ending.ended(migration, finding, job, samples)
-        if judgement.verdict is Verdict.STAYED and finding.source in _WHOLE:
+        if judgement.verdict is Verdict.STAYED and finding.source in _KEEPS:
             final = await self._cleared(final)
         await self._finish(final, own)
 
@@ -200,14 +197,37 @@ class Runner:
         stayed = finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE
         if not (stayed and finding.judgement.leftover):
             return finding
+        if not await self._remove_copy(migration):
+            return finding
+        judgement = msgspec.structs.replace(finding.judgement, leftover=False)
+        return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
+
+    async def _remove_copy(self, migration: Migration) -> bool:
+        """Have the target end what it holds of the guest; whether it did."""
         command = ServerCommand(generation=migration.generation)
         try:
             await self._drive.target(migration).remove(migration.server_id, command)
         except GodwitError as error:
             _log.warning("%s: copy not removed: %s", self._id, error.message)
+            return False
+        return True
+
+    async def _started_again(self, migration: Migration, finding: ending.Finding) -> ending.Finding:
+        """Start a guest anew on its source that died with its target after it had switched over.
+
+        Not one whose disks were copied: the newest writes are on the target's.
+        """
+        record = self._drive.fleet.records.get(migration.server_id)
+        died = finding.source is Side.SHUT_OFF and finding.target is Side.DEAD
+        if not died or migration.source_paths or record is None or not record.wanted_on:
             return finding
-        judgement = msgspec.structs.replace(finding.judgement, leftover=False)
-        return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
+        command = ServerCommand(generation=migration.generation)
+        try:
+            await self._drive.source(migration).start(migration.server_id, command)
+        except GodwitError as error:
+            _log.warning("%s: not started again: %s", self._id, error.message)
+            return finding
+        return msgspec.structs.replace(finding, source=Side.RUNNING)
 
     async def _moved(
         self, migration: Migration, finding: ending.Finding, own: Callable[[Owner], Owner]
@@ -245,8 +265,7 @@ class Runner:
         """Ask both hosts until what they say decides; None if the job turns out to go on."""
         migration = await self._reread()
         patience_ends_s = time.monotonic() + _PATIENCE_S
-        return_ends_s = time.monotonic() + _RETURN_PATIENCE_S
-        told, before = "", Verdict.WAIT
+        told, before, was_dead = "", Verdict.WAIT, False
         while not (await self._reread()).state.ended:
             patient = time.monotonic() < patience_ends_s
             finding = await ask(self._drive.agents, self._drive.fleet, migration, patient=patient)
@@ -259,12 +278,13 @@ class Runner:
                 # a switch-over may have been in flight when the target was asked, before the source
                 if before is Verdict.RESUME:
                     await self._resume(migration)
-            elif verdict is Verdict.LOST and Side.GONE in {finding.source, finding.target}:
-                if time.monotonic() > return_ends_s:
-                    return finding
-            elif verdict is not Verdict.WAIT:
+            elif finding.source is Side.DEAD and finding.judgement.leftover:
+                # whoever claims the server starts it: nothing of it may be left that could run
+                await self._remove_copy(migration)
+            elif verdict is not Verdict.WAIT and was_dead is (finding.source is Side.DEAD):
                 return finding
-            before = verdict
+            # the target's word counts only if it was given after the source's death was proven
+            before, was_dead = verdict, finding.source is Side.DEAD
             await asyncio.sleep(ASK_AGAIN_S)
             if finding.job_active and not finding.alone and not self._job_ended():
                 return None

@@ -7,6 +7,16 @@ from tui.acts import MAKERS
 from tui.paint import length, plain
 from tui.views.keys import footer, help_lines
 
+VIEWS = (
+    Place.HOSTS,
+    Place.SERVERS,
+    Place.MIGRATIONS,
+    Place.MIGRATION,
+    Place.HEALTH,
+    Place.INCIDENTS,
+    Place.INCIDENT,
+)
+
 
 @pytest.mark.parametrize("place", list(Place))
 def test_no_key_means_two_things_in_one_place(place: Place):
@@ -16,7 +26,8 @@ def test_no_key_means_two_things_in_one_place(place: Place):
 
 def test_keys_that_change_something_are_upper_case():
     dangerous = [action for action in ACTIONS if action.dangerous]
-    acts = {"migrate", "settle", *MAKERS}
+    about_hosts = {"auto_migrate", "declare_off", "guard", "priority"}
+    acts = {"migrate", "settle", *about_hosts, *MAKERS}
     assert {action.run for action in dangerous} == acts
     assert all(action.keys.isupper() for action in dangerous)
 
@@ -39,7 +50,7 @@ def test_footer_and_help_speak_of_bound_keys_only(place: Place):
             assert action.label
 
 
-@pytest.mark.parametrize("place", [Place.HOSTS, Place.SERVERS, Place.MIGRATIONS, Place.MIGRATION])
+@pytest.mark.parametrize("place", VIEWS)
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_footer_fits_and_always_has_the_help(place: Place, width: int):
     shown = footer(place, width, writable=True)
@@ -48,7 +59,7 @@ def test_the_footer_fits_and_always_has_the_help(place: Place, width: int):
 
 
 def test_every_view_of_the_help_fits_a_small_terminal():
-    for place in (Place.HOSTS, Place.SERVERS, Place.MIGRATIONS, Place.MIGRATION):
+    for place in VIEWS:
         lines = help_lines(place, 80, writable=True)
         assert len(lines) <= 21
         assert all(length(each) <= 80 for each in lines)

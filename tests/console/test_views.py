@@ -7,10 +7,20 @@ from tui.views import hosts, servers
 from tui.views.curves import curve_lines
 from tui.views.ending import ending_lines
 from tui.views.figures import figures, pass_lines, with_pass_under_way
-from tui.views.glyphs import ASCII, UNICODE, glyphs_of, host_span, migration_span, server_span
+from tui.views.glyphs import (
+    ASCII,
+    UNICODE,
+    glyphs_of,
+    host_span,
+    incident_span,
+    migration_span,
+    rescue_span,
+    server_span,
+)
 from tui.views.history import History
 from wire.fleet import HostMeters, HostStatus, ServerStatus
 from wire.migration import MigrationDetail, MigrationState, Statistics
+from wire.rescue import IncidentState, RescueState
 
 
 @pytest.mark.parametrize(
@@ -70,15 +80,18 @@ def test_a_dead_host_shows_no_figures_and_says_why(make):
     assert reason in [plain(each) for each in hosts.details(host, [host], 78, UNICODE)]
 
 
-def test_every_state_has_a_glyph_and_a_word():
+def test_every_state_has_a_glyph_and_a_word(make):
+    hosts_in_each = [make["host"](1, status=each) for each in HostStatus]
     for glyphs in (UNICODE, ASCII):
         spans = [
-            *(host_span(each, glyphs) for each in HostStatus),
+            *(host_span(each, glyphs) for each in hosts_in_each),
+            *(incident_span(each, glyphs) for each in IncidentState),
+            *(rescue_span(each, glyphs) for each in RescueState),
             *(server_span(each, glyphs) for each in ServerStatus),
             *(migration_span(each, glyphs) for each in MigrationState),
         ]
         assert all(len(span.text.split(" ", 1)) == 2 for span in spans)
-    glyph_of = {each: host_span(each, UNICODE).text[0] for each in HostStatus}
+    glyph_of = {each.status: host_span(each, UNICODE).text[0] for each in hosts_in_each}
     assert len(set(glyph_of.values())) == len(HostStatus)
 
 

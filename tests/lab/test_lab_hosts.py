@@ -105,7 +105,7 @@ def test_signal_to_a_program_that_is_not_there_is_refused(lab):
     ("spec", "sentence"),
     [
         (ServerSpec(name="x", host="kvm-99"), "no host 'kvm-99'"),
-        (ServerSpec(name="x", host="controller"), "the controller runs no servers"),
+        (ServerSpec(name="x", host="controller"), "controller runs no servers"),
         (ServerSpec(name="a;b", host="kvm-01"), "cannot name a server"),
         (ServerSpec(name="x", host="kvm-01", memory_mb=4), "cannot hold a working set"),
     ],

@@ -114,6 +114,28 @@ def test_post_copy_broken_by_the_link_ends_with_a_whole_guest(fleet: Any, cut_s:
     recovered = fleet.godwit("server-recover-postcopy", name)
     record = fleet.end_of(migration_id)
     assert record["state"] == "succeeded", (record, recovered)
+    check_whole(fleet, name, record)
+
+
+def test_post_copy_whose_connection_ended_on_the_source_only_is_recovered(fleet: Any):
+    name, migration_id = begin_postcopy(fleet)
+    fleet.lab.partition(TARGET)
+    # as TCP itself does after a quarter of an hour: the target hears nothing of it
+    ports = "( dport >= :49152 and dport <= :49215 )"
+    ended = fleet.lab.execute(SOURCE, "ss", "--kill", "--tcp", "--numeric", ports)
+    assert ":491" in ended.stdout, ended
+    fleet.eventually(paused_or_ended(fleet, migration_id), within_s=90, what="paused")
+    assert fleet.godwit("server-recover-postcopy", name).returncode == 0
+    fleet.lab.heal(TARGET)
+    fleet.clear_links()
+    record = fleet.end_of(migration_id)
+    assert record["state"] == "succeeded", record
+    assert record["notes"][-1]["text"].startswith(("post-copy went on", "post-copy goes on"))
+    check_whole(fleet, name, record)
+
+
+def check_whole(fleet: Any, name: str, record: dict[str, Any]) -> None:
+    """The guest is on its target with all of its memory, and the source has nothing of it."""
     assert record["outcome"] == f"{name} runs on {TARGET}"
     assert record["postcopy"] == "active"
     assert fleet.running_on(name) == [TARGET]

@@ -1,6 +1,5 @@
 """Verbs about hosts that may die: their policy, their health, and a person's word on one."""
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from tui.commands.session import ask, look
 from tui.commands.several import Refusals, change_each, check
 from tui.exits import Exit, VerbError
 from tui.formats.health import (
-    NOT_ASKED_FOR,
+    ARMING,
     fence_text,
     health_word,
     left_text,
@@ -102,6 +101,9 @@ def _switch(word: str | None) -> bool | None:
 
 async def _armed(client: "Client", views: list[HostView]) -> list[HostView]:
     """Give hosts that were told to arm their watchdog the time to do it."""
+    # Imported here so that ``--help`` does not wait for it.
+    import asyncio  # noqa: PLC0415
+
     clock = asyncio.get_running_loop().time
     until = clock() + _ARMING_S
     while any(_arms(view) for view in views) and clock() < until:
@@ -116,7 +118,7 @@ def _arms(view: HostView) -> bool:
         view.policy.auto_migrate_on_host_down
         and life is not None
         and life.fence is Fence.NONE
-        and life.fence_detail == NOT_ASKED_FOR
+        and life.fence_detail in ARMING
     )
 
 
@@ -178,7 +180,7 @@ def _typed_name(name: str) -> str:
     return str(click.prompt("Type the host's name to go on", prompt_suffix=": ", err=True)).strip()
 
 
-@click.command("host-health", short_help="Show every host's health key, and etcd's own health.")
+@click.command("host-health", short_help="Show health keys, fences and etcd.")
 @json_option
 def host_health(*, as_json: bool) -> None:
     """Show how etcd has every host at this moment: its key, the time left, its fence.

@@ -9,7 +9,7 @@ from wire.fleet import RescuePriority
 from wire.rescue import ServerPolicyChange
 
 
-@click.command("rescue-arm", short_help="Let servers of dead hosts start elsewhere by themselves.")
+@click.command("rescue-arm", short_help="Let rescues happen unasked again.")
 def rescue_arm() -> None:
     """Arm rescues again, after the storm guard or a person has disarmed them.
 
@@ -19,7 +19,7 @@ def rescue_arm() -> None:
     narrate("rescues are armed: servers of dead hosts start elsewhere by themselves")
 
 
-@click.command("rescue-disarm", short_help="Let no server start elsewhere unasked.")
+@click.command("rescue-disarm", short_help="Let nothing be rescued unasked.")
 @click.option("--reason", metavar="TEXT", default="", help="Shown to everybody until armed again.")
 def rescue_disarm(*, reason: str) -> None:
     """Stop rescues that nobody asks for, until rescue-arm; for work on etcd or on the network."""

@@ -4,8 +4,8 @@ from tui.formats.units import duration_text
 from wire.fleet import Fence, HealthValue, HostPolicy, HostStatus, HostView
 from wire.rescue import HostHealth
 
-NOT_ASKED_FOR = "not asked for"
-"""``fence_detail`` of a host whose policy wants no rescue: it could arm a watchdog, perhaps."""
+ARMING = frozenset({"not asked for", "godwit-fence is not armed yet"})
+"""``fence_detail`` of a host that may arm its watchdog in a moment, if its policy wants it."""
 
 
 def danger_word(host: HostView) -> str:
@@ -61,7 +61,7 @@ def unfenced_warning(host_name: str, life: HealthValue | None) -> str:
     """What it means that a host whose servers are to be rescued has no fence; empty if it has."""
     if life is None or life.fence is not Fence.NONE:
         return ""
-    if life.fence_detail == NOT_ASKED_FOR:
+    if life.fence_detail in ARMING:
         return f"{host_name} has not armed its watchdog yet: host-health shows when it has"
     reason = f" ({life.fence_detail})" if life.fence_detail else ""
     return (

@@ -33,7 +33,7 @@ def facts(
     else:
         found.append(("your word", Span(f"{name} is switched off", Tone.WARN)))
         found.append(("danger", Span(danger(server, host), Tone.BAD)))
-    found.append(("to stop", Span(f"X, until {server.name} is started")))
+    found.append(("no way back", Span("once begun it goes on to its end", Tone.WARN)))
     return found
 
 

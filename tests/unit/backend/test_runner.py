@@ -28,7 +28,7 @@ from wire.agent import (
     ServerCommand,
 )
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Disk, OwnerPhase, PowerState, ServerRecord, StoragePool
+from wire.fleet import Disk, HealthValue, OwnerPhase, PowerState, ServerRecord, StoragePool
 from wire.migration import (
     Kept,
     Migration,
@@ -38,6 +38,7 @@ from wire.migration import (
     Note,
     PostcopyState,
 )
+from wire.rescue import Incident
 from wire.storage import (
     DiscardCommand,
     Discarded,
@@ -147,6 +148,11 @@ class ScriptedAgent:
     async def complete(self, _: str) -> None:
         self.calls.append("complete")
 
+    async def start(self, server_id: str, _: ServerCommand) -> GuestTruth:
+        self.calls.append("start")
+        self.truths = [RUNNING]
+        return GuestTruth(server_id=server_id, state=RUNNING)
+
     async def resume(self, server_id: str, *_: object) -> GuestTruth:
         self.calls.append("resume")
         self.truths = [RUNNING]
@@ -212,6 +218,21 @@ class Scene:
             started_at_ms=1,
             **changes,
         )
+
+    def lose(self, host_id: str) -> None:
+        """Have a host lose its health key."""
+        self.two.fleet.put_health(host_id, None)
+        name = "kvm-01" if host_id == "host-1" else "kvm-02"
+        life = HealthValue(boot_id="b", epoch=3)
+        self.incident = Incident(
+            incident_id="i1", host_id=host_id, host_name=name, life=life, lost_at_ms=1
+        )
+        self.two.fleet.put_incident("i1", self.incident)
+
+    def prove(self, host_id: str) -> None:
+        """Have its incident say that it is dead."""
+        assert self.incident.host_id == host_id
+        self.two.fleet.put_incident("i1", msgspec.structs.replace(self.incident, dead_at_ms=2))
 
     async def run(self) -> Migration:
         await asyncio.wait_for(Runner(self.drive, "m1").run(), 60)
@@ -363,15 +384,43 @@ async def test_a_paused_source_is_not_resumed_while_the_target_is_silent(scene):
     assert "resume" not in scene.source.calls
 
 
-async def test_a_paused_source_beside_a_dead_target_is_left_to_a_person(scene):
+async def test_a_paused_source_waits_until_its_target_is_dead_and_runs_again(scene):
     scene.put_begun(MigrationState.SWITCHING_OVER)
     scene.source.known_job = job(JobState.ENDED)
     scene.source.truths, scene.target.truths = [PAUSED], [SILENT]
-    scene.two.fleet.put_health("host-2", None)
-    final = await scene.run()
-    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 is paused on kvm-01")
-    assert "godwit server-settle --keep-host kvm-01 web-1" in final.advice
+    scene.lose("host-2")
+    running = asyncio.create_task(scene.run())
+    await asyncio.sleep(1.5)
+    assert not running.done()
     assert "resume" not in scene.source.calls
+    scene.prove("host-2")
+    final = await running
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 runs on kvm-01")
+    assert "resume" in scene.source.calls
+
+
+async def test_what_a_dead_source_left_on_its_target_is_removed_before_the_end(scene):
+    scene.put_begun(MigrationState.COPYING_MEMORY)
+    scene.source.truths, scene.target.truths = [SILENT], [INCOMING]
+    scene.lose("host-1")
+    scene.prove("host-1")
+    final = await scene.run()
+    assert final.state is MigrationState.FAILED
+    assert scene.target.calls[0] == "remove"
+    owner = scene.record.owner
+    assert (owner.host_id, owner.generation) == ("host-1", 1)
+    assert owner.phase is OwnerPhase.SETTLED
+
+
+async def test_a_server_that_died_with_its_target_starts_again_on_its_source(scene):
+    scene.put_begun(MigrationState.SWITCHING_OVER)
+    scene.source.known_job = job(JobState.ENDED)
+    scene.source.truths, scene.target.truths = [PowerState.SHUT_OFF], [SILENT]
+    scene.lose("host-2")
+    scene.prove("host-2")
+    final = await scene.run()
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 runs on kvm-01")
+    assert "start" in scene.source.calls
 
 
 async def test_a_job_that_goes_on_although_its_host_was_away_is_followed_again(scene):
@@ -764,17 +813,16 @@ async def test_a_runner_stops_when_a_person_settles_what_it_waits_for(scene):
     assert (scene.source.calls, scene.target.calls) == ([], [])
 
 
-async def test_a_source_that_dies_in_post_copy_takes_the_guest_with_it(scene, monkeypatch):
-    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
-    monkeypatch.setattr("backend.migrations.runner._RETURN_PATIENCE_S", 0)
+async def test_half_of_a_guest_whose_source_is_dead_is_ended_and_the_server_given_back(scene):
     scene.put_begun(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.ACTIVE)
-    scene.two.fleet.put_health("host-1", None)
+    scene.lose("host-1")
+    scene.prove("host-1")
     scene.source.truths, scene.target.truths = [SILENT], [HALF]
     final = await scene.run()
     assert final.state is MigrationState.FAILED
-    assert final.outcome.startswith("web-1 is lost: it ran in post-copy")
-    assert scene.record.owner.phase is OwnerPhase.LOST
-    assert scene.target.calls == []
+    assert scene.target.calls[0] == "remove"
+    owner = scene.record.owner
+    assert (owner.host_id, owner.phase) == ("host-1", OwnerPhase.SETTLED)
 
 
 def cut_off(scene: Scene, monkeypatch: pytest.MonkeyPatch, target: GuestTruth) -> None:
@@ -894,16 +942,15 @@ async def test_a_recovery_waits_for_a_target_to_begin_and_for_the_one_before(
     running.cancel()
 
 
-async def test_a_host_that_took_half_of_a_guest_with_it_is_given_time_to_bring_it_back(
+async def test_a_host_that_took_half_of_a_guest_with_it_is_waited_for_until_it_is_dead(
     scene, monkeypatch
 ):
     cut_off(scene, monkeypatch, HALF)
     scene.target.truths = [SILENT]
-    scene.two.fleet.put_health("host-2", None)
+    scene.lose("host-2")
     running = asyncio.create_task(scene.run())
     await asyncio.sleep(2)
     assert not running.done()
-    running.cancel()
-    monkeypatch.setattr("backend.migrations.runner._RETURN_PATIENCE_S", 0)
-    final = await scene.run()
+    scene.prove("host-2")
+    final = await running
     assert final.outcome.startswith("web-1 is lost: it ran in post-copy")

@@ -19,6 +19,7 @@ from litestar.response import ServerSentEvent
 
 from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
 from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
+from wire.broadcasting import Outgoing
 from wire.config import TlsFiles
 from wire.console import BackendStatus, FleetSnapshot, Role, SettleRequest
 from wire.errors import ErrorCode, GodwitError
@@ -42,7 +43,17 @@ from wire.migration import (
     MigrationState,
     Sample,
 )
-from wire.server import EXCEPTION_HANDLERS, Outgoing, bearer_token, event_stream
+from wire.rescue import (
+    DeclareOff,
+    Disarm,
+    HealthReport,
+    HostPolicyChange,
+    Incident,
+    RescueGuard,
+    RescueOptions,
+    ServerPolicyChange,
+)
+from wire.server import EXCEPTION_HANDLERS, bearer_token, event_stream
 
 TOKEN = "t0ken-of-alice"
 
@@ -55,6 +66,10 @@ class Fleet:
     servers: list[ServerView] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     migrations: dict[str, Migration] = field(default_factory=dict)
+    incidents: list[Incident] = field(default_factory=list)
+    health: HealthReport | None = None
+    refused: dict[str, GodwitError] = field(default_factory=dict)
+    """Raised when the policy of a host or server of this name is changed."""
     etcd_error: str = ""
     """Why etcd does not answer."""
     samples: tuple[Sample, ...] = ()
@@ -116,6 +131,9 @@ def make_app(fleet: Fleet) -> Litestar:
             *_host_routes(fleet),
             *_server_routes(fleet),
             *_migration_routes(fleet),
+            *_policy_routes(fleet),
+            *_rescue_routes(fleet),
+            *_incident_routes(fleet),
         ],
         before_request=check_token,
         exception_handlers=EXCEPTION_HANDLERS,
@@ -209,6 +227,83 @@ def _migration_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
         return fleet.migrations[migration_id]
 
     return [migrations, migration, parameters, act]
+
+
+def _policy_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
+    def change(name: str, call: str, body: msgspec.Struct) -> None:
+        if name in fleet.refused:
+            raise fleet.refused[name]
+        fleet.change(call)
+        fleet.bodies.append(body)
+
+    @post("/v1/hosts/{name:str}/policy", status_code=200)
+    async def host_policy(name: FromPath[str], data: JSONBody[HostPolicyChange]) -> HostView:
+        view = fleet.host(name)
+        change(name, f"policy {name}", data)
+        policy = view.policy
+        if data.auto_migrate_on_host_down is not None:
+            down = data.auto_migrate_on_host_down
+            policy = msgspec.structs.replace(policy, auto_migrate_on_host_down=down)
+        if data.auto_migrate_on_host_shutdown is not None:
+            shutdown = data.auto_migrate_on_host_shutdown
+            policy = msgspec.structs.replace(policy, auto_migrate_on_host_shutdown=shutdown)
+        return msgspec.structs.replace(view, policy=policy)
+
+    @post("/v1/servers/{name:str}/policy", status_code=200)
+    async def server_policy(name: FromPath[str], data: JSONBody[ServerPolicyChange]) -> ServerView:
+        view = fleet.server(name)
+        change(name, f"policy {name}", data)
+        return msgspec.structs.replace(view, rescue_priority=data.rescue_priority)
+
+    return [host_policy, server_policy]
+
+
+def _rescue_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
+    @post("/v1/servers/{name:str}/rescue", status_code=202)
+    async def rescue(name: FromPath[str], data: JSONBody[RescueOptions]) -> Migration:
+        view = fleet.server(name)
+        fleet.change(f"rescue {name}")
+        fleet.bodies.append(data)
+        found = next(each for each in fleet.migrations.values() if each.server_id == view.server_id)
+        return msgspec.structs.replace(found, kind="rescue", incident_id="i-1")
+
+    @post("/v1/hosts/{name:str}/declare-off", status_code=200)
+    async def declare_off(name: FromPath[str], data: JSONBody[DeclareOff]) -> Incident:
+        fleet.change(f"declare-off {name} {data.host_name}")
+        return msgspec.structs.replace(fleet.incidents[0], declared_off_by="alice")
+
+    @get("/v1/health")
+    async def health() -> HealthReport:
+        if fleet.blind is not None or fleet.health is None:
+            raise fleet.blind or GodwitError(ErrorCode.INTERNAL, "the test has no report")
+        return fleet.health
+
+    @post("/v1/rescue/arm", status_code=200)
+    async def arm() -> RescueGuard:
+        fleet.change("arm")
+        return RescueGuard()
+
+    @post("/v1/rescue/disarm", status_code=200)
+    async def disarm(data: JSONBody[Disarm]) -> RescueGuard:
+        fleet.change(f"disarm {data.reason}")
+        return RescueGuard(armed=False, reason=data.reason)
+
+    return [rescue, declare_off, health, arm, disarm]
+
+
+def _incident_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
+    @get("/v1/incidents")
+    async def incidents() -> list[Incident]:
+        return fleet.incidents
+
+    @get("/v1/incidents/{incident_id:str}")
+    async def incident(incident_id: FromPath[str]) -> Incident:
+        for each in fleet.incidents:
+            if each.incident_id == incident_id:
+                return each
+        raise GodwitError(ErrorCode.NOT_FOUND, f"no incident is called {incident_id!r}")
+
+    return [incidents, incident]
 
 
 def _status(fleet: Fleet) -> BackendStatus:

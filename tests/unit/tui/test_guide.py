@@ -34,7 +34,7 @@ BEGINNINGS = {
     ),
 }
 OPTIONS = {
-    "server-migrate": ["--auto-start", "--prefer-host PREFER_HOST"],
+    "server-migrate": ["--auto-start", "--rescue-mode", "--prefer-host PREFER_HOST"],
     "server-live-migrate": [
         "--skip-cpu-check",
         "--skip-kernel-check",
@@ -43,6 +43,10 @@ OPTIONS = {
         "--max-bandwidth-mb MAX_BANDWIDTH_MB",
         "--keep-dest-guest-on-failed",
         "--prefer-host PREFER_HOST",
+    ],
+    "host-auto-migrate-on-host-down": [
+        "--auto-migrate-on-host-down [enable|disable]",
+        "--auto-migrate-on-host-shutdown [enable|disable]",
     ],
 }
 
