@@ -78,6 +78,7 @@ class Agent:
     # lease and epoch
 
     def _heartbeat(self) -> Steps:
+        yield 1 + self.world.phase % _REFRESH_TICKS
         while True:
             try:
                 if not self._lease:

@@ -26,7 +26,7 @@ class Backend:
 
     def __init__(self, world: "World", name: str) -> None:
         self.world, self.name = world, name
-        self.rate = 1.0
+        self.rate = world.rate()
         self.process = Process(lambda: world.now)
         self.boot()
 
@@ -163,6 +163,8 @@ class Backend:
         watching_s = self._watching_since_s
         if absent_s is not None and not world.holds("guard"):
             absent_s -= 1.0
+        if bound_s is not None and not world.holds("rounding"):
+            bound_s -= 1.0
         if not world.holds("sighting"):
             bound_s = 0.0
         if not world.holds("watching"):

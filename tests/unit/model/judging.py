@@ -39,7 +39,9 @@ class Judging:
         try:
             state, job = yield from backend.ask(host, "truth", server_id)
         except Unreachable:
-            return (Side.SILENT if backend.present(host) else Side.GONE), False
+            if backend.present(host):
+                return Side.SILENT, False
+            return (Side.GONE if backend.world.holds("dead_not_gone") else "dead"), False
         return _SIDES[state], job
 
     def step(self, server_id: str, item: Item) -> Steps:
@@ -56,8 +58,7 @@ class Judging:
             if not job:
                 yield from self._bury(server_id, item, source, target)
             return
-        gone = {source, target} & {"dead", Side.GONE}
-        if Side.GONE in gone and backend.world.holds("dead_not_gone") and source != Side.RUNNING:
+        if Side.GONE in {source, target} and source is not Side.RUNNING:
             return
         pair = [Side.GONE if side == "dead" else side for side in (source, target)]
         judgement = judge(pair[0], pair[1], job_active=job, patient=patient)

@@ -16,17 +16,19 @@ class World:
     """Hosts, etcd and backends in one virtual time of ticks of 0.1 s."""
 
     def __init__(
-        self, *, without: tuple[str, ...] = (), backends: int = 2
+        self, *, without: frozenset[str] = frozenset(), backends: int = 2, phase: int = 0
     ) -> None:
         """Begin with every server running, every host armed and one backend leading.
 
         Args:
             without: the rules that are left out.
             backends: how many.
+            phase: how the programs' periods lie to each other, and how fast their clocks run.
         """
-        self.without = without
+        self.without, self.phase = without, phase
         self.now = 0
-        self.trace: list[str] = []
+        self.landing_ticks = 10
+        """What a guest wrote last reaches the shared disk so long after its death."""
         self.lied = False
         """A host was declared off that is not: two copies are then nobody's fault."""
         self.network = Network(lambda: self.now)
@@ -35,6 +37,7 @@ class World:
         self.agents: dict[str, Agent] = {}
         for host in self.hosts.values():
             host.agent_tasks = self._fresh_agent(host)
+            host.rate = self.rate()
         self._kept_off: set[str] = set()
         for name in self.hosts:
             self.store.transact({}, {keys.POLICIES + name: True})
@@ -50,6 +53,11 @@ class World:
     def holds(self, rule: str) -> bool:
         """Whether a rule is kept."""
         return rule not in self.without
+
+    def rate(self) -> float:
+        """Of one more clock, measured by etcd's."""
+        self.phase += 1
+        return (0.999, 1.0, 1.001)[self.phase % 3]
 
     def _fresh_agent(self, host: Host) -> object:
         def tasks() -> dict[str, Steps]:
@@ -201,12 +209,14 @@ class World:
         """A person asks for a move; the leader locks the record and tells the source."""
         item = self.store.get(keys.SERVERS + server_id)
         record: Record = item.value
-        leader = next((one for one in self.backends if one.fence), None)
-        if leader is None or record.phase != "settled" or record.bound or record.owner == target:
+        key = self.store.get(keys.LEADER)
+        leading = [one for one in self.backends if key is not None and one.fence == key.revision]
+        if not leading or record.phase != "settled" or record.bound or record.owner == target:
             return
         if target not in self.hosts:
             return
         name = f"move-{self.store.revision}"
+        leader = leading[0]
         locked = record._replace(phase="migrating", target=target, migration=name)
         key = keys.SERVERS + server_id
         if not self.store.transact({key: item.revision, **leader.leads()}, {key: locked}):
