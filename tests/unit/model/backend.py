@@ -60,34 +60,18 @@ class Backend:
         return self.world.network.call(
             self.name,
             host,
-            lambda reply: agents[host].answer(verb, reply, arguments),
+            lambda reply: agents[host].commands.answer(verb, reply, arguments),
             ticks=30,
         )
 
     # leadership
 
     def _lead(self) -> Steps:
-        store, lease, good_until_s = self.world.store, 0, 0.0
+        lease, good_until_s = 0, 0.0
         while True:
             sent_s = self.clock()
             try:
-                if lease:
-                    held = lease
-                    left_s, _ = yield from self.etcd(lambda: store.refresh(held))
-                    lease = held if left_s else 0
-                elif (yield from self.etcd(lambda: store.get(keys.LEADER))) is None:
-                    lease = yield from self.etcd(lambda: store.grant(_LEADER_TTL_S))
-                    held = lease
-                    self._begin_term(
-                        (
-                            yield from self.etcd(
-                                lambda: store.transact(
-                                    {keys.LEADER: 0}, {keys.LEADER: self.name}, lease=held
-                                )
-                            )
-                        )
-                    )
-                    lease = lease if self.fence else 0
+                lease = yield from (self._keep(lease) if lease else self._stand())
                 if lease:
                     good_until_s = sent_s + _LEADER_TTL_S
             except LeaseGone:
@@ -99,6 +83,21 @@ class Backend:
             if not lease:
                 self.fence = 0
             yield 15 if lease else 8
+
+    def _keep(self, lease: int) -> Steps:
+        store = self.world.store
+        left_s, _ = yield from self.etcd(lambda: store.refresh(lease))
+        return lease if left_s else 0
+
+    def _stand(self) -> Steps:
+        """Take the key if nobody has it; the lease, or 0."""
+        store = self.world.store
+        if (yield from self.etcd(lambda: store.get(keys.LEADER))) is not None:
+            return 0
+        lease = yield from self.etcd(lambda: store.grant(_LEADER_TTL_S))
+        when, then = {keys.LEADER: 0}, {keys.LEADER: self.name}
+        self._begin_term((yield from self.etcd(lambda: store.transact(when, then, lease=lease))))
+        return lease if self.fence else 0
 
     def _begin_term(self, fence: int) -> None:
         self.fence = fence
@@ -211,7 +210,7 @@ class Backend:
     def _claim(self, server_id: str, item: Item) -> Steps:
         record, store = item.value, self.world.store
         life = self._lives[record.owner]
-        target = self.choose(but=record.told + (record.owner,))
+        target = self.choose(but=(*record.told, record.owner))
         if target is None:
             return
         yield  # it may stand still between the proof and the claim
@@ -263,5 +262,3 @@ class Backend:
             told = tuple(one for one in (*record.told, owner) if one != other)
             again = record._replace(owner=other, generation=record.generation + 1, told=told)
             yield from self.etcd(lambda: store.transact(when, {keys.SERVERS + server_id: again}))
-
-

@@ -60,22 +60,28 @@ class Judging:
             return
         if Side.GONE in {source, target} and source is not Side.RUNNING:
             return
-        pair = [Side.GONE if side == "dead" else side for side in (source, target)]
-        judgement = judge(pair[0], pair[1], job_active=job, patient=patient)
-        verdict = judgement.verdict
-        resumes = verdict is Verdict.STAYED and pair[0] is Side.HALTED and not patient
-        if verdict is Verdict.RESUME or resumes:
-            if (yield from self._without(record.target, server_id, item, pair[1])):
+        told = [Side.GONE if side == "dead" else side for side in (source, target)]
+        yield from self._follow(server_id, item, *told, job=job, patient=patient)
+
+    def _follow(
+        self, server_id: str, item: Item, source: Side, target: Side, *, job: bool, patient: bool
+    ) -> Steps:
+        """Do what the table says."""
+        backend, record = self._backend, item.value
+        verdict = judge(source, target, job_active=job, patient=patient).verdict
+        halted = verdict is Verdict.STAYED and source is Side.HALTED and not patient
+        if verdict is Verdict.RESUME or halted:
+            if (yield from self._without(record.target, server_id, item, target)):
                 yield from backend.ask(record.owner, "resume", server_id, record.generation)
         elif verdict is Verdict.STAYED:
             if not backend.world.holds("in_flight") or (
-                yield from self._without(record.target, server_id, item, pair[1])
+                yield from self._without(record.target, server_id, item, target)
             ):
                 yield from self._write(server_id, item)
         elif verdict is Verdict.MOVED:
             yield from self._write(server_id, item, owner=record.target)
         elif verdict is Verdict.LOST:
-            yield from self._anew(server_id, item, pair[0], pair[1])
+            yield from self._anew(server_id, item)
 
     def _bury(self, server_id: str, item: Item, source: Any, target: Any) -> Steps:
         """One of the two hosts is proven to be dead: what was on it is no more."""
@@ -91,10 +97,8 @@ class Judging:
             yield from self._write(server_id, item)
         elif source is Side.HALTED:
             yield from self._backend.ask(record.owner, "resume", server_id, record.generation)
-        elif source in _NOTHING:
-            yield from self._anew(server_id, item, source, target)
         elif source not in {Side.SILENT, Side.GONE}:
-            yield from self._anew(server_id, item, source, target)
+            yield from self._anew(server_id, item)
 
     def _without(self, host: str, server_id: str, item: Item, side: Any) -> Steps:
         """Have a copy ended that is nobody's; True once its host has said that it is."""
@@ -106,8 +110,8 @@ class Judging:
         done = yield from backend.ask(host, "remove", server_id, item.value.generation)
         return done == "done"
 
-    def _anew(self, server_id: str, item: Item, source: Any, target: Any) -> Steps:
-        """No host has the guest whole: another one, or the source, starts it from its definition.
+    def _anew(self, server_id: str, item: Item) -> Steps:
+        """No host has the guest whole: another one, or its source, starts it anew.
 
         The ownership goes there first; what is left elsewhere is ended by its next owner's start.
         """

@@ -1,8 +1,8 @@
 """The ownership protocol of decision 0018 under any faults in any order, at any step.
 
-Random walks through :mod:`tests.unit.model.world`, which checks after each step that no server runs
-twice, that a claim finds no living copy, and that a fenced host is clean when its lease runs out. At
-the end of each walk all faults end, and every server has to run once, where its record says.
+Random walks through :mod:`tests.unit.model.world`, which checks at each step that no server runs
+twice, that a claim finds no living copy, and that a fenced host is clean when its lease runs out.
+At the end of each walk all faults end, and every server has to run once, where its record says.
 """
 
 from hypothesis import HealthCheck, Phase, settings

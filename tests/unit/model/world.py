@@ -12,6 +12,7 @@ from wire.fleet import Fence
 SERVERS = {"web": "kvm-0", "db": "kvm-1", "disk": "kvm-2"}
 """Server to its first owner. ``disk`` has a disk that only its host reaches."""
 
+
 class World:
     """Hosts, etcd and backends in one virtual time of ticks of 0.1 s."""
 
@@ -86,9 +87,7 @@ class World:
     def stays_off(self, host: Host) -> bool:
         return host.name in self._kept_off
 
-    def move(
-        self, source: Host, target: str, server_id: str, _: str, *, postcopy: bool
-    ) -> Steps:
+    def move(self, source: Host, target: str, server_id: str, _: str, *, postcopy: bool) -> Steps:
         return migration(self, source, self.hosts[target], server_id, postcopy=postcopy)
 
     # what must hold
@@ -134,7 +133,8 @@ class World:
         """A host answers commands again: it runs nothing that is another's."""
         for server_id in host.copies:
             record = self.store.value(keys.SERVERS + server_id)
-            if host.executing(server_id) and record.phase == "settled" and record.owner != host.name:
+            elsewhere = record.phase == "settled" and record.owner != host.name
+            if host.executing(server_id) and elsewhere:
                 self.fail(f"{host} is back and runs {server_id}, which belongs to {record.owner}")
 
     def settle_down(self, ticks: int = 900) -> None:
@@ -225,7 +225,7 @@ class World:
         self.network.send(
             leader.name,
             record.owner,
-            lambda: agents[record.owner].command_migration(
+            lambda: agents[record.owner].commands.migration(
                 server_id, name, target=target, postcopy=postcopy
             ),
         )
