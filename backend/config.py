@@ -7,6 +7,17 @@ import msgspec
 from wire.config import EtcdConfig, TlsFiles
 
 
+class NotifyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is told of hosts that die, see :mod:`backend.health.notices`."""
+
+    webhook_url: str = ""
+    """Each event is sent here as JSON, by POST."""
+    webhook_token_file: Path | None = None
+    """Mode 0600: sent along as ``Authorization: Bearer``."""
+    command: tuple[str, ...] = ()
+    """Run for each event with the same JSON in its standard input; no shell is between."""
+
+
 class BackendConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One backend. See ``wire.config.load_config`` for how errors are told."""
 
@@ -20,3 +31,4 @@ class BackendConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Mode 0600: who may use the API, see :mod:`backend.tokens`."""
     tls: TlsFiles
     etcd: EtcdConfig
+    notify: NotifyConfig = NotifyConfig()

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from wire import keys
-from wire.etcd import Condition, Etcd, EtcdUnreachable
+from wire.etcd import Condition, Etcd, EtcdUnreachable, Lease
 from wire.lease import HeldKey
 
 _log = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ class Leadership:
             self._etcd,
             keys.LEADER,
             ttl_s=TTL_S,
-            value=self.name.encode,
-            only_if_absent=True,
+            put=self._take,
+            wait_for_absence=True,
             on_held=lambda: turn(leads=True),
             on_lost=lambda: turn(leads=False),
         )
@@ -56,6 +56,9 @@ class Leadership:
             await self._take_turns(duty, on_change)
         finally:
             await asyncio.to_thread(held.stop, revoke=True)
+
+    def _take(self, lease: Lease, _sent_s: float) -> bool:
+        return self._etcd.create(keys.LEADER, self.name.encode(), lease_id=lease.lease_id)
 
     async def _take_turns(
         self, duty: Callable[[], Awaitable[None]], on_change: Callable[[], None]

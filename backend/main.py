@@ -17,8 +17,14 @@ from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from backend.follow.streams import Streams
+from backend.health.channels import channels
+from backend.health.departures import Departures
 from backend.health.leases import Leases
+from backend.health.policies import Policies
+from backend.health.report import Reporter
+from backend.health.teller import Teller
 from backend.leader import Leadership
+from backend.leader_writes import LeaderWrites
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
@@ -27,6 +33,12 @@ from backend.migrations.journal import Journal
 from backend.migrations.leading import Leader
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
+from backend.rescue.claims import Claims
+from backend.rescue.desk import RescueDesk
+from backend.rescue.incidents import Incidents, noted
+from backend.rescue.rescuer import Rescuer
+from backend.rescue.sight import Sight
+from backend.rescue.starting import Starting
 from backend.tokens import load_tokens
 from wire.config import ConfigError, load_config, read_token
 from wire.console import MigrationSample
@@ -61,14 +73,22 @@ async def run(config: BackendConfig) -> None:
         fleet.changes.wake.set()
 
     leadership = Leadership(etcd, config.name)
-    drive = Drive(
-        fleet=fleet,
-        agents=agents,
-        jobs=jobs,
-        journal=Journal(etcd, leadership, fleet),
-        comparisons=comparisons,
-    )
+    writes, journal = LeaderWrites(etcd, leadership), Journal(etcd, leadership, fleet)
+    drive = Drive(fleet=fleet, agents=agents, jobs=jobs, journal=journal, comparisons=comparisons)
     wake = asyncio.Event()
+    leases = Leases(etcd, fleet)
+    claims, incidents = Claims(writes, journal, fleet), Incidents(writes, fleet)
+    starting = Starting(drive, claims, wake)
+    rescuer = Rescuer(drive, incidents, claims, Sight(leases), starting)
+    leader, desk = Leader(drive, claims, wake), Desk(drive, leadership, wake)
+    departures = Departures(fleet, desk)
+
+    async def lead() -> None:
+        async with asyncio.TaskGroup() as duties:
+            duties.create_task(leader.lead())
+            duties.create_task(rescuer.lead())
+            duties.create_task(departures.lead())
+
     context = Context(
         version=version("godwit"),
         fleet=fleet,
@@ -77,22 +97,31 @@ async def run(config: BackendConfig) -> None:
         publisher=publisher,
         broadcaster=broadcaster,
         comparisons=comparisons,
-        desk=Desk(drive, leadership, wake),
+        desk=desk,
         acts=Acts(drive, leadership),
         settler=Settler(drive, leadership),
+        policies=Policies(writes, fleet, leadership),
+        reporter=Reporter(etcd, fleet),
+        rescue_desk=RescueDesk(drive, leadership, rescuer, incidents, starting),
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)
-    leases = Leases(etcd, fleet)
+    teller = Teller(
+        fleet,
+        leadership,
+        channels(config.notify),
+        lambda incident_id, text: incidents.change(incident_id, lambda one: noted(one, text)),
+    )
     streams = Streams(agents, fleet, jobs, on_sample)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(follower.run()),
                 group.create_task(leases.run()),
+                group.create_task(teller.run()),
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
-                group.create_task(leadership.run(Leader(drive, wake).lead, on_leadership)),
+                group.create_task(leadership.run(lead, on_leadership)),
             ]
             await serve(
                 make_app(context, tokens),

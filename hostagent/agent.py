@@ -4,7 +4,9 @@ import asyncio
 import logging
 from typing import NoReturn
 
+from hostagent.autostart import Autostart
 from hostagent.broadcast import Broadcast
+from hostagent.calls import CALL_TIMEOUT_S, in_thread
 from hostagent.config import AgentConfig
 from hostagent.copies.desk import Copies
 from hostagent.copies.pulls import Pulls
@@ -19,13 +21,26 @@ from hostagent.events import (
     PassBegan,
     PoolsChanged,
 )
-from hostagent.heartbeat import Heartbeat
+from hostagent.fencing import Fencing
 from hostagent.inventory import Inventory
 from hostagent.jobs import Jobs
 from hostagent.journal import Journal
+from hostagent.life import Life
 from hostagent.ownership import Ownership
+from hostagent.postcopy import HALF
 from hostagent.register import Register
-from wire.agent import AgentSnapshot, GuestTruth, Job, MigrateCommand, ServerCommand
+from hostagent.returning import Returning
+from hostagent.shutdown import mark
+from hostagent.starting import Starts
+from hostagent.stream import cut_stream
+from wire.agent import (
+    AgentSnapshot,
+    BreakOffCommand,
+    GuestTruth,
+    Job,
+    MigrateCommand,
+    ServerCommand,
+)
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
 from wire.fleet import HostMeters, PowerState
@@ -42,13 +57,14 @@ class Agent:
         self._config = config
         self._etcd = etcd
         self._meters: HostMeters | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._fencing = Fencing(config.run_dir)
         self.driver = LibvirtDriver(config, self._on_libvirt)
         self.broadcast = Broadcast(self.snapshot)
         self.inventory = Inventory(
             self.driver, publish=self.broadcast.publish, on_change=self._on_change
         )
         self.ownership = Ownership(etcd)
+        starts = Starts(self.driver, self.ownership, self._fencing, self._require_ready)
         self.jobs = Jobs(
             self.driver,
             self.inventory,
@@ -62,9 +78,27 @@ class Agent:
             self.driver,
             self.inventory,
             self.ownership,
+            starts=starts,
             publish=self.broadcast.publish,
         )
-        self._register = Register(etcd, self.inventory, self.ownership)
+        self.life = Life(
+            config,
+            etcd,
+            self._fencing,
+            Returning(etcd, self.driver, starts, self._leaving_ids),
+            on_epoch=self._epoch_began,
+            on_ready=self._ready,
+        )
+        self._autostart = Autostart(
+            self.driver, self.inventory, starts, host_shuts_down=self._host_shuts_down
+        )
+        self._register = Register(
+            etcd,
+            self.inventory,
+            self.ownership,
+            self._fencing,
+            host_shuts_down=self._host_shuts_down,
+        )
 
     def snapshot(self) -> AgentSnapshot:
         """Everything that is known now.
@@ -96,23 +130,23 @@ class Agent:
 
     async def run(self) -> NoReturn:
         """Follow libvirt and etcd until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.driver.run())
-                tasks.create_task(self.inventory.run())
-                tasks.create_task(self._register.run())
-                tasks.create_task(self._meter())
-                tasks.create_task(self.jobs.run())
-                tasks.create_task(self.copies.run())
-        finally:
-            if self._heartbeat is not None:
-                self._heartbeat.stop()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.driver.run())
+            tasks.create_task(self.inventory.run())
+            tasks.create_task(self._register.run())
+            tasks.create_task(self._meter())
+            tasks.create_task(self.jobs.run())
+            tasks.create_task(self.copies.run())
+            tasks.create_task(self.life.run())
+            tasks.create_task(self._autostart.run())
         raise AssertionError  # the tasks above never end
 
     def _on_libvirt(self, event: LibvirtEvent) -> None:
         match event:
             case Connected():
                 self.inventory.everything_changed()
+                if self.life.ready:
+                    self._autostart.begin()
             case Disconnected():
                 pass  # what is known stays, until libvirtd can be asked again
             case DomainChanged():
@@ -146,18 +180,26 @@ class Agent:
     def _on_change(self) -> None:
         """The inventory has changed; the first facts also tell whose health key to hold."""
         facts = self.inventory.facts
-        if facts is not None and self._heartbeat is None:
-            loop = asyncio.get_running_loop()
-
-            def on_held(epoch: int) -> None:
-                loop.call_soon_threadsafe(self._register.begin_epoch, epoch)
-                loop.call_soon_threadsafe(self.copies.epoch_began)
-
-            self._heartbeat = Heartbeat(
-                self._etcd, facts.host_id, ttl_s=self._config.lease_ttl_s, on_held=on_held
-            )
-            self._heartbeat.start()
+        if facts is not None:
+            self.life.begin(facts.host_id)
         self._register.changed()
+
+    def _epoch_began(self, epoch: int) -> None:
+        self._register.begin_epoch(epoch)
+
+    def _require_ready(self) -> None:
+        self.life.require_ready()
+
+    def _ready(self) -> None:
+        self.copies.epoch_began()
+        self._autostart.begin()
+
+    async def _leaving_ids(self) -> frozenset[str]:
+        outgoing = await self.copies.source.outgoing()
+        return frozenset(one.server_id for one in outgoing.values())
+
+    def _host_shuts_down(self) -> bool:
+        return mark(self._config.run_dir).exists()
 
     async def migrate(self, command: MigrateCommand) -> Job:
         """Begin to move a running guest away.
@@ -165,6 +207,7 @@ class Agent:
         Raises:
             GodwitError: as of :meth:`Jobs.start`; nothing was begun.
         """
+        await asyncio.to_thread(self._fencing.withdraw, command.server_id)
         return await self.jobs.start(command, self.copies.source.note_departure)
 
     async def resume(self, server_id: str, command: ServerCommand) -> GuestTruth:
@@ -189,6 +232,31 @@ class Agent:
             raise GodwitError(ErrorCode.CONFLICT, f"the server {server_id} {why}: nothing resumed")
         if truth.state is PowerState.PAUSED:
             await self.driver.resume(server_id)
+        return await self.driver.truth(server_id)
+
+    async def break_off(self, server_id: str, command: BreakOffCommand) -> GuestTruth:
+        """Cut the connection of a guest that arrives by post-copy, if libvirt takes it for whole.
+
+        Raises:
+            GodwitError: ``STALE_GENERATION``, ``CONFLICT`` with the system's refusal, or
+                ``LIBVIRT``.
+        """
+        await self.ownership.require_generation(server_id, command.generation)
+        truth = await self.driver.truth(server_id)
+        if truth.state is PowerState.RUNNING and truth.state_detail == HALF:
+            cutting = in_thread(
+                lambda: cut_stream(server_id, command.source_address), name="cut a stream"
+            )
+            try:
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    cut = await cutting
+            except (OSError, TimeoutError) as error:
+                raise GodwitError(
+                    ErrorCode.CONFLICT,
+                    f"the connection of the server {server_id} to {command.source_address} cannot "
+                    f"be cut: {error or 'no answer in time'}",
+                ) from None
+            _log.info("%s: %d connections cut", server_id, cut)
         return await self.driver.truth(server_id)
 
     async def _meter(self) -> NoReturn:

@@ -12,6 +12,7 @@ from hostagent.agent import Agent
 from hostagent.copies.api import COPY_ROUTES
 from wire.agent import (
     AgentSnapshot,
+    BreakOffCommand,
     CpuComparison,
     CpuQuestion,
     GuestTruth,
@@ -49,6 +50,12 @@ async def server(agent: Agent, server_id: str) -> GuestTruth:
 async def resume(agent: Agent, server_id: str, data: ServerCommand) -> GuestTruth:
     """Let a paused guest run."""
     return await agent.resume(server_id, data)
+
+
+@post("/servers/{server_id:str}/break-off", status_code=200)
+async def break_off(agent: Agent, server_id: str, data: BreakOffCommand) -> GuestTruth:
+    """Let go of the connection by which a guest's memory comes."""
+    return await agent.break_off(server_id, data)
 
 
 @post("/migrations", status_code=202)
@@ -109,19 +116,22 @@ def make_app(agent: Agent, *, token_sha256: str) -> Litestar:
     async def provide_agent() -> Agent:
         return agent
 
-    routes = [snapshot, events, server, resume, cpu_comparison, *_LIVE_ROUTES, *COPY_ROUTES]
+    routes = [snapshot, events, server, resume, break_off, cpu_comparison]
+    routes += [*_LIVE_ROUTES, *COPY_ROUTES]
     return Litestar(
         route_handlers=[Router("/v1", route_handlers=routes)],
         dependencies={"agent": Provide(provide_agent)},
-        before_request=_token_check(token_sha256),
+        before_request=_guard(agent, token_sha256),
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,
     )
 
 
-def _token_check(token_sha256: str) -> BeforeRequestHookHandler:
-    def require_token(request: Request[Any, Any, Any]) -> None:
+def _guard(agent: Agent, token_sha256: str) -> BeforeRequestHookHandler:
+    """Only who knows the token is answered, and orders are taken only by a host that may act."""
+
+    def guard(request: Request[Any, Any, Any]) -> None:
         token = bearer_token(request)
         if not token:
             raise GodwitError(
@@ -134,4 +144,7 @@ def _token_check(token_sha256: str) -> BeforeRequestHookHandler:
                 "this token is not the one that the host agent was configured with",
             )
 
-    return require_token
+        if request.method == "POST":
+            agent.life.require_ready()
+
+    return guard

@@ -2,45 +2,76 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
-from wire.etcd import Etcd, KeyValue
-from wire.fleet import HealthValue
-from wire.keys import HEALTH, LIVES
-from wire.lease import HeldKey
+from hostagent.fence.deadline import refresh_every_s
+from hostagent.fence.word import boot_id
+from hostagent.fencing import NOT_ASKED, Fencing
+from wire.etcd import Condition, Etcd, KeyValue, Lease, Write
+from wire.fleet import Fence, HealthValue, HostPolicy
+from wire.keys import HEALTH, LIVES, POLICIES
+from wire.lease import HeldKey, boot_clock_s
 
 _log = logging.getLogger(__name__)
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_ARM_AGAIN_S = 5.0
+"""How often a fence is asked for that could not be had."""
 
 
 class Heartbeat:
-    """Holds ``HEALTH/<host_id>``; each newly granted lease is an epoch of its own."""
+    """Holds ``HEALTH/<host_id>``; each newly granted lease is a life with an epoch of its own.
+
+    ``LIVES/<host_id>`` is written in the same transaction, and compared: nothing of an agent that
+    was killed lands after its successor has begun.
+
+    What the value says of the fence is in force: the fence is armed before it is written, and
+    disarmed after etcd has acknowledged a value that does not speak of it.
+    """
 
     def __init__(
-        self, etcd: Etcd, host_id: str, *, ttl_s: int, on_held: Callable[[int], None]
+        self,
+        etcd: Etcd,
+        host_id: str,
+        *,
+        ttl_s: int,
+        fencing: Fencing,
+        end_lost: Callable[[], None],
+        on_held: Callable[[int], None],
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare; nothing happens before :meth:`start`.
+        """Prepare; nothing happens before :meth:`start`. All is called in a thread of its own.
 
         Args:
-            etcd: the connection.
+            etcd: a connection whose calls time out in time for the next refresh.
             host_id: libvirt's host UUID.
             ttl_s: of the lease.
-            on_held: called in a thread of its own with the epoch, each time the key is taken.
+            fencing: who fences this host.
+            end_lost: kills what this host does not own, before a new life is written; a
+                GodwitError puts that off.
+            on_held: called with the epoch, each time the key is taken.
+            on_lost: called each time it is lost.
         """
         self._etcd = etcd
         self._host_id = host_id
+        self._fencing = fencing
+        self._end_lost = end_lost
         self._on_held = on_held
-        self._ttl_s = ttl_s
-        self._epoch = 0
+        self._life: HealthValue | None = None
+        self._wanted = False
+        self._lease_id = 0
+        self._lives_revision = 0
+        self._armed_at_s = 0.0
         self._key = HeldKey(
             etcd,
             HEALTH + host_id,
             ttl_s=ttl_s,
-            value=self._value,
-            on_held=self._held,
+            put=self._put,
+            refresh_s=refresh_every_s(ttl_s),
+            void=self._void,
+            on_refreshed=self._refreshed,
+            on_held=lambda: self._on_held(self.epoch),
+            on_lost=on_lost,
         )
 
     def start(self) -> None:
@@ -51,29 +82,91 @@ class Heartbeat:
         """End without giving the lease up: an agent that ends is no host that died."""
         self._key.stop(revoke=False)
 
-    def _held(self) -> None:
-        self._on_held(self._epoch)
+    @property
+    def epoch(self) -> int:
+        """Of the present life, or of the last one; 0 before the first."""
+        return 0 if self._life is None else self._life.epoch
 
-    def _value(self) -> bytes:
-        boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-        life = begin_life(self._etcd, self._host_id, boot_id=boot_id, ttl_s=self._ttl_s)
-        self._epoch = life.epoch
-        return msgspec.json.encode(life)
+    @property
+    def held(self) -> bool:
+        """Whether the key is there for certain at this moment."""
+        return self._key.held
 
+    def policy_changed(self) -> None:
+        """Somebody wrote this host's policy: the value follows it."""
+        self._key.renew()
 
-def begin_life(etcd: Etcd, host_id: str, *, boot_id: str, ttl_s: int) -> HealthValue:
-    """Take the host's next epoch, by compare-and-swap on ``LIVES/<host_id>``.
+    def check(self) -> None:
+        """Have the value written anew if it does not say any more what fences this host."""
+        life = self._life
+        if life is None or not self._wanted:
+            return
+        force = self._fencing.force()
+        changed = (force.fence, force.watchdog_timeout_s) != (life.fence, life.watchdog_timeout_s)
+        try_again = force.fence is Fence.NONE and boot_clock_s() > self._armed_at_s + _ARM_AGAIN_S
+        if changed or try_again:
+            self._key.renew()
 
-    Raises:
-        EtcdUnreachable: no answer; an epoch may have been skipped.
-    """
-    key = LIVES + host_id
-    while True:
-        stored = etcd.get(key)
-        life = HealthValue(boot_id=boot_id, epoch=_last_epoch(stored) + 1, ttl_s=ttl_s)
+    def _void(self) -> str:
+        return "the fence has fired" if self._fencing.fired(self.epoch) else ""
+
+    def _refreshed(self, sent_s: float, ttl_s: int) -> None:
+        self._fencing.heard(self._host_id, self.epoch, sent_s=sent_s, ttl_s=ttl_s)
+        self.check()
+
+    def _put(self, lease: Lease, sent_s: float) -> bool:
+        if lease.lease_id == self._lease_id:
+            return self._write(lease, sent_s, epoch=self.epoch, revision=self._lives_revision)
+        self._end_lost()
+        stored = self._etcd.get(LIVES + self._host_id)
         revision = 0 if stored is None else stored.mod_revision
-        if etcd.replace(key, msgspec.json.encode(life), mod_revision=revision):
-            return life
+        epoch = max(_last_epoch(stored), self._fencing.epoch) + 1
+        return self._write(lease, sent_s, epoch=epoch, revision=revision)
+
+    def _write(self, lease: Lease, sent_s: float, *, epoch: int, revision: int) -> bool:
+        """Write the life if ``LIVES`` is as it was read; False if another process wrote it."""
+        self._wanted, force = self._policy().auto_migrate_on_host_down, NOT_ASKED
+        if self._wanted:
+            self._armed_at_s = boot_clock_s()
+            self._fencing.arm(self._host_id, epoch, sent_s=sent_s, ttl_s=lease.ttl_s)
+            force = self._fencing.force()
+        life = HealthValue(
+            boot_id=boot_id(),
+            epoch=epoch,
+            fence=force.fence,
+            fence_detail=force.detail,
+            ttl_s=lease.ttl_s,
+            watchdog_timeout_s=force.watchdog_timeout_s,
+        )
+        value = msgspec.json.encode(life)
+        written = self._etcd.transact(
+            when=[Condition(key=LIVES + self._host_id, mod_revision=revision)],
+            then=[
+                Write(key=HEALTH + self._host_id, value=value, lease_id=lease.lease_id),
+                Write(key=LIVES + self._host_id, value=value),
+            ],
+        )
+        if not written:
+            return False
+        if self._life is None or (life.fence, life.fence_detail) != (
+            self._life.fence,
+            self._life.fence_detail,
+        ):
+            _log.info("epoch %d, fence %s %s", epoch, life.fence, life.fence_detail)
+        self._life, self._lease_id, self._lives_revision = life, lease.lease_id, written
+        if life.fence is Fence.NONE:
+            self._fencing.disarm()
+        return True
+
+    def _policy(self) -> HostPolicy:
+        stored = self._etcd.get(POLICIES + self._host_id)
+        if stored is None:
+            return HostPolicy()
+        try:
+            return msgspec.json.decode(stored.value, type=HostPolicy)
+        except msgspec.DecodeError as error:
+            _log.error("%s holds no policy (%s); nothing is fenced", stored.key, error)
+            return HostPolicy()
 
 
 def _last_epoch(stored: KeyValue | None) -> int:

@@ -12,6 +12,7 @@ from hostagent.agent import Agent
 from hostagent.api import make_app
 from hostagent.config import AgentConfig
 from hostagent.connection import start_event_loop
+from hostagent.shutdown import DEFAULT_WITHIN_S, shut_down_host
 from wire.config import ConfigError, load_config
 from wire.etcd import Etcd
 from wire.server import serve
@@ -26,6 +27,18 @@ def main() -> None:
         prog="godwit-hostagent", description="Godwit's agent on one KVM host."
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--host-shuts-down",
+        action="store_true",
+        help="say that this host is being shut down, wait until its servers have left, and end",
+    )
+    parser.add_argument(
+        "--within",
+        type=int,
+        default=DEFAULT_WITHIN_S,
+        metavar="SECONDS",
+        help="how long to wait for that at most (default %(default)s)",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(
         stream=sys.stderr,
@@ -38,6 +51,9 @@ def main() -> None:
         etcd = Etcd(config.etcd)
     except ConfigError as error:
         sys.exit(f"godwit-hostagent: {error}")
+    if arguments.host_shuts_down:
+        shut_down_host(config, etcd, within_s=arguments.within, say=_say)
+        return
     start_event_loop()
     status = 0
     try:
@@ -48,6 +64,10 @@ def main() -> None:
     logging.shutdown()
     # threads that wait in libvirt cannot be ended, and crash the interpreter's own end
     os._exit(status)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - what the person, or systemd's journal, is told
 
 
 async def _run(config: AgentConfig, etcd: Etcd) -> None:

@@ -158,15 +158,25 @@ class Ownership:
         stored = await asyncio.to_thread(self._etcd.get, DEFINITIONS + server_id)
         return "" if stored is None else stored.text
 
-    async def require_owner(self, server_id: str, generation: int, *, host_id: str) -> ServerRecord:
-        """Refuse what only a server's owner may do.
+    def require_owner(
+        self, server_id: str, generation: int | None, *, host_id: str
+    ) -> ServerRecord:
+        """Refuse what only a server's owner may do. Blocks.
+
+        Args:
+            server_id: whose record.
+            generation: of the command; None when nobody commands it.
+            host_id: this host's.
 
         Raises:
             GodwitError: ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, or ``CONFLICT`` naming the
                 owner.
         """
-        record = await self.record(server_id)
-        self._check_generation(server_id, generation)
+        record, _ = read_record(self._etcd, server_id)
+        if record is not None:
+            self.saw(record)
+        if generation is not None:
+            self._check_generation(server_id, generation)
         if record is None or record.owner.host_id != host_id:
             owner = "nobody" if record is None else f"the host {record.owner.host_id}"
             name = server_id if record is None else repr(record.name)
@@ -181,7 +191,13 @@ class Ownership:
         Raises:
             GodwitError: ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, or ``CONFLICT``.
         """
-        record = await self.record(server_id)
+        await asyncio.to_thread(self.check_gone, server_id, generation, host_id=host_id)
+
+    def check_gone(self, server_id: str, generation: int, *, host_id: str) -> None:
+        """The same in a thread. Blocks."""
+        record, _ = read_record(self._etcd, server_id)
+        if record is not None:
+            self.saw(record)
         self._check_generation(server_id, generation)
         if record is None:
             raise GodwitError(

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import NoReturn
 
 import msgspec
 
 from hostagent.facts import notably_different
+from hostagent.fencing import Fencing
 from hostagent.inventory import Inventory, Server
 from hostagent.ownership import BadRecord, Ownership, decode_record, read_record
-from hostagent.records import new_record, renewed_record
+from hostagent.records import bound_by, new_record, renewed_record
 from wire.errors import GodwitError
 from wire.etcd import Condition, Etcd, Write
 from wire.fleet import HostFacts, OwnerPhase, PowerState
@@ -34,10 +36,21 @@ class Register:
     touched. A record of ours whose domain is gone is deleted, unless a migration holds it.
     """
 
-    def __init__(self, etcd: Etcd, inventory: Inventory, ownership: Ownership) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        inventory: Inventory,
+        ownership: Ownership,
+        fencing: Fencing,
+        *,
+        host_shuts_down: Callable[[], bool],
+    ) -> None:
         self._etcd = etcd
         self._inventory = inventory
         self._ownership = ownership
+        self._fencing = fencing
+        self._host_shuts_down = host_shuts_down
+        self._bound_ids: set[str] = set()
         self._wake = asyncio.Event()
         self._switched: dict[str, bool] = {}
         self._facts_written: HostFacts | None = None
@@ -52,7 +65,12 @@ class Register:
         self._wake.set()
 
     def powered(self, server_id: str, *, on: bool) -> None:
-        """Somebody switched a server on or off: that is how it is wanted from now on."""
+        """Somebody switched a server on or off: that is how it is wanted from now on.
+
+        One that ends because its host does is wanted on as before.
+        """
+        if not on and self._host_shuts_down():
+            return
         self._switched[server_id] = on
         self._wake.set()
 
@@ -103,14 +121,20 @@ class Register:
             self._etcd.put(FACTS + facts.host_id, msgspec.json.encode(facts))
             self._facts_written = facts
         done = True
+        # who is bound no more loses the right to stay before its record says so, who is bound anew
+        # gets it after
+        self._bound_ids.clear()
+        bound = {one for one in servers if bound_by(servers[one].facts, facts.pools)}
+        self._fencing.let_stay(self._fencing.may_stay & (bound | unread_ids))
         for server_id in servers.keys() | (self._owned_ids - unread_ids):
             try:
                 if server_id not in servers:
                     done &= self._forget(facts.host_id, server_id)
                 elif not servers[server_id].facts.incoming:
-                    done &= self._write_server(facts.host_id, servers[server_id])
+                    done &= self._write_server(facts, servers[server_id])
             except BadRecord as error:
                 _log.error("%s", error.message)
+        self._fencing.let_stay((self._fencing.may_stay & unread_ids) | self._bound_ids)
         return done
 
     def _listed_as_ours(self, host_id: str) -> set[str]:
@@ -122,7 +146,8 @@ class Register:
                     ours.add(server_id)
         return ours
 
-    def _write_server(self, host_id: str, server: Server) -> bool:
+    def _write_server(self, facts: HostFacts, server: Server) -> bool:
+        host_id = facts.host_id
         server_id = server.facts.server_id
         switched = self._switched.get(server_id)
         record, revision = read_record(self._etcd, server_id)
@@ -131,9 +156,21 @@ class Register:
         if record is None:
             _log.info("%r is adopted", server.facts.name)
             generation = self._ownership.next_generation(server_id)
-            fresh = new_record(server, host_id=host_id, epoch=self._epoch, generation=generation)
+            fresh = new_record(
+                server,
+                host_id=host_id,
+                epoch=self._epoch,
+                generation=generation,
+                pools=facts.pools,
+            )
         elif record.owner.host_id == host_id:
-            fresh = renewed_record(record, server, switched=switched)
+            fresh = renewed_record(
+                record,
+                server,
+                switched=switched,
+                pools=facts.pools,
+                host_shuts_down=self._host_shuts_down(),
+            )
         else:
             self._disputed |= server.facts.state is not PowerState.SHUT_OFF
             self._owned_ids.discard(server_id)
@@ -150,6 +187,8 @@ class Register:
             return False
         self._definitions_written[server_id] = server.saved_xml
         self._owned_ids.add(server_id)
+        if fresh.bound_by and fresh.owner.phase is OwnerPhase.SETTLED:
+            self._bound_ids.add(server_id)
         if self._switched.get(server_id) == switched:
             self._switched.pop(server_id, None)
         return True

@@ -17,7 +17,7 @@ from lab import network, programs
 from lab.errors import LabError
 from lab.fleet import Lab
 from lab.server import LOCAL_DISK_MB, ImageFormat, Medium, ServerSpec, Storage, Workload
-from lab.state import LinkLimit
+from lab.state import LEASE_TTL_S, LinkLimit
 from lab.status import status_table
 
 DEFAULT_NAME = "demo"
@@ -65,7 +65,8 @@ def main() -> None:
 @lab_command
 @click.option("--hosts", type=int, help="How many hosts a new lab has: 3 if not given.")
 @click.option("--servers", type=int, help="How many servers a new lab has: 5 if not given.")
-def up(name: str, hosts: int | None, servers: int | None) -> None:
+@click.option("--lease-ttl", type=int, help="Seconds, of a new lab's hosts: 10 if not given.")
+def up(name: str, hosts: int | None, servers: int | None, lease_ttl: int | None) -> None:
     """Bring up a lab, or what is missing of one."""
     started = time.monotonic()
     lab = Lab(name, say=_say)
@@ -75,7 +76,11 @@ def up(name: str, hosts: int | None, servers: int | None) -> None:
             "one: end it first, or choose another --name"
         )
     click.echo(f"Lab {name}")
-    lab.up(host_count=3 if hosts is None else hosts, server_count=5 if servers is None else servers)
+    lab.up(
+        host_count=3 if hosts is None else hosts,
+        server_count=5 if servers is None else servers,
+        lease_ttl_s=LEASE_TTL_S if lease_ttl is None else lease_ttl,
+    )
     lab.wait_until_ready()
     option = "" if name == DEFAULT_NAME else f" --name {name}"
     running = next((each.spec.name for each in lab.state.servers if not each.spec.stopped), "NAME")
@@ -128,6 +133,14 @@ def env(name: str, role: str) -> None:
 def power_cut(name: str, host: str) -> None:
     """Let everything of a host vanish at once."""
     Lab(name).power_cut(host)
+
+
+@main.command()
+@lab_command
+@click.argument("host")
+def shutdown(name: str, host: str) -> None:
+    """Shut a host down in order: its agent is told, its guests end, then it."""
+    Lab(name).shut_down(host)
 
 
 @main.command("power-on")

@@ -23,8 +23,12 @@ _DISK = """
     <disk type='file' device='disk'>
       <driver name='qemu' type='{format}' cache='none'/>
       <source file='{path}'/>
-      <target dev='{target}' bus='ide'/>
+      <target dev='{target}' bus='ide'/>{sharing}
     </disk>"""
+
+# without QEMU's lock on the image, which would hide that a second copy was started
+_SHAREABLE = """
+      <shareable/>"""
 
 _DRIVE = """
     <disk type='file' device='{device}'>
@@ -48,8 +52,9 @@ def _path(path: Path) -> str:
 
 
 def _drives(spec: ServerSpec) -> str:
+    sharing = _SHAREABLE if spec.trace_ms else ""
     text = "".join(
-        _DISK.format(format=disk.format, path=_path(disk.path), target=target)
+        _DISK.format(format=disk.format, path=_path(disk.path), target=target, sharing=sharing)
         for disk, target in zip(disks.disks_of(spec), ("hda", "hdb"), strict=False)
     )
     if spec.cdrom:

@@ -5,17 +5,21 @@ import signal
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Literal
 
 from msgspec.structs import replace
 
 from lab import (
     acceleration,
+    clock,
     localpool,
     network,
     node,
     processes,
+    programs,
     readiness,
     servers,
+    shutdown,
 )
 from lab.errors import LabError
 from lab.preparation import boot_spec, prepare
@@ -28,10 +32,18 @@ from lab.registry import (
     write_state,
 )
 from lab.server import ServerSpec, check_spec
-from lab.state import CONTROLLER, LabState, LinkLimit, Node, ServerEntry
+from lab.state import (
+    CONTROLLER,
+    FIRST_HOST_NUMBER,
+    LEASE_TTL_S,
+    LabShape,
+    LabState,
+    LinkLimit,
+    Node,
+    ServerEntry,
+    check_shape,
+)
 from lab.view import LabView
-
-MOST_HOSTS = 32
 
 
 class Lab(LabView):
@@ -48,20 +60,32 @@ class Lab(LabView):
 
     # ------------------------------------------------------------------ up and down
 
-    def up(self, *, host_count: int = 3, server_count: int = 5) -> None:
+    def up(
+        self,
+        *,
+        host_count: int = 3,
+        server_count: int = 5,
+        lease_ttl_s: int = LEASE_TTL_S,
+        etcd_members: Literal[1, 3] = 1,
+        stepped_clocks: bool = False,
+    ) -> None:
         """Bring up what is missing of a lab; what runs already stays as it is.
 
-        The counts matter when the lab is new.
+        The arguments (:class:`lab.state.LabShape`) matter when the lab is new.
 
         Raises:
             LabError: the machine does not allow it, or a part does not start.
         """
-        if not 1 <= host_count <= MOST_HOSTS:
-            raise LabError(f"{host_count} hosts cannot be made: give 1 to {MOST_HOSTS}")
-        if server_count < 0:
-            raise LabError(f"{server_count} servers cannot be made: give 0 or more")
+        shape = LabShape(
+            host_count=host_count,
+            server_count=server_count,
+            lease_ttl_s=lease_ttl_s,
+            etcd_members=etcd_members,
+            stepped_clocks=stepped_clocks,
+        )
+        check_shape(shape)
         node.check_privileges()
-        claim(self.name, host_count=host_count, server_count=server_count)
+        claim(self.name, shape)
         with self._locked():
             state = self._forget_older_boot()
             if not state.prepared:
@@ -108,7 +132,7 @@ class Lab(LabView):
         """After a reboot of the machine no node runs, whatever is recorded."""
         state = self.state
         if state.boot_id != processes.boot_id():
-            off = tuple(replace(each, process=None, begun=False) for each in state.nodes)
+            off = tuple(replace(each, process=None, card=None, begun=False) for each in state.nodes)
             self._write(nodes=off, boot_id=processes.boot_id())
         return self.state
 
@@ -151,8 +175,8 @@ class Lab(LabView):
         check_spec(spec)
         with self._locked():
             state = self.state
-            if spec.host == CONTROLLER:
-                raise LabError("the controller runs no servers: name a host such as kvm-01")
+            if state.node(spec.host).number < FIRST_HOST_NUMBER:
+                raise LabError(f"{spec.host} runs no servers: name a host such as kvm-01")
             self.init(spec.host)
             if any(entry.spec.name == spec.name for entry in state.servers):
                 raise LabError(f"there is a server {spec.name!r} already: choose another name")
@@ -190,7 +214,16 @@ class Lab(LabView):
             self.init(name)
             each = self.state.node(name)
             node.stop(each)
-            self._replace_node(replace(each, process=None, begun=False))
+            off = replace(each, process=None, card=None, begun=False, backend_cut_off=False)
+            self._replace_node(off)
+
+    def shut_down(self, name: str) -> None:
+        """End a host in order: its agent is told, its guests are shut down, then its programs."""
+        with self._locked():
+            self.init(name)
+            each = self.state.node(name)
+            shutdown.shut_down(each, self.folders)
+            self._replace_node(replace(each, process=None, card=None, begun=False))
 
     def power_on(self, name: str) -> None:
         """Start a host that is off; libvirt does not start its guests by itself."""
@@ -198,6 +231,7 @@ class Lab(LabView):
             each = self.state.node(name)
             if node.init_process(each) is not None:
                 raise LabError(f"{name} is on already")
+            node.stop(each)  # what is left of one that its card has reset
             self._start(each)
 
     def partition(self, name: str) -> None:
@@ -214,6 +248,32 @@ class Lab(LabView):
             if node.init_process(each) is not None:
                 network.set_partition(self.state, each, cut=cut)
             self._replace_node(replace(each, partitioned=cut))
+
+    def cut_off_backend(self) -> None:
+        """Drop every packet between the backend and etcd or agents; consoles still reach it."""
+        self._set_backend(cut=True)
+
+    def heal_backend(self) -> None:
+        """Let the backend reach etcd and agents again."""
+        self._set_backend(cut=False)
+
+    def _set_backend(self, *, cut: bool) -> None:
+        with self._locked():
+            each = self.state.node(CONTROLLER)
+            if each.backend_cut_off != cut:
+                ports = (programs.ETCD_PORT, programs.AGENT_PORT)
+                network.cut_off_backend(self.init(CONTROLLER).pid, ports, cut=cut)
+                self._replace_node(replace(each, backend_cut_off=cut))
+
+    def step_clock(self, name: str, seconds: float) -> None:
+        """Set the wall clock that Godwit's programs on a node see, forward or (negative) back.
+
+        Raises:
+            LabError: the lab was not made with clocks that can be set.
+        """
+        if not self.state.stepped_clocks:
+            raise LabError(f"the clocks of lab {self.name} are the machine's: make one anew")
+        clock.step(self.folders.clock(self.state.node(name).name), seconds)
 
     def limit_link(self, name: str, limit: LinkLimit) -> None:
         """Slow a host's link in both directions; an empty limit gives the whole link back."""

@@ -59,6 +59,15 @@ class LabFolders(msgspec.Struct, frozen=True, kw_only=True):
         """Output of each of a node's programs."""
         return self.root / name / "log"
 
+    def clock(self, name: str) -> Path:
+        """How far a node's wall clock is from the machine's (:mod:`lab.clock`)."""
+        return self.root / name / "clock"
+
+    @property
+    def clock_library(self) -> Path:
+        """What shifts the wall clocks."""
+        return self.root / "stepped_clock.so"
+
     def local(self, name: str) -> Path:
         """Volumes of a host's local pool."""
         return self.root / name / "libvirt" / "images"

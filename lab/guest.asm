@@ -11,12 +11,18 @@
 ;   - Once a second it reads its record back from each disk and compares it with the record that it
 ;     wrote last. Another value means that somebody else wrote this disk: a split. Then it writes a
 ;     new record with a new nonce (TSC). So, of two copies of one guest, both notice.
+;   - If it is asked to, it leaves a trace: every so many ticks it writes a count and its boot's
+;     nonce to a sector that only every eighth boot uses. Whoever reads the disk sees when each boot
+;     wrote last. The guest itself looks once a second whether the boot before still writes, which
+;     is a split too. So not even one write by an older copy stays unnoticed.
+;   - It powers off when its power button is pressed (ACPI).
 ;   - Every beat, every split and the first fault is a line on the first serial port.
 ;
 ; Memory
 ;   00005000 interrupt descriptors      00007c00 stack, downwards; this code, upwards
 ;   00007000 report (one sector)        00100000 working set
 ;   00007200 sector read from a disk
+;   00007400 trace (one sector)
 ;
 ; Why it forgets a translation (invlpg) before each store, and keeps what it writes next to its code
 ;   QEMU's software emulation before 9.0 loses writes in a live migration: when it collects the dirty
@@ -25,17 +31,25 @@
 ;   A store right after invlpg is always noticed, and so is each store into a page that holds code
 ;   which runs. Thus a fault that this guest reports is a fault of the migration.
 ;
-; Disk: this code from sector 0; the record (a copy of the report) in sector RECORD_SECTOR.
+; Disk: this code from sector 0; the record (a copy of the report) in sector RECORD_SECTOR; the
+; traces of the latest boots from sector TRACE_SECTOR on.
 
 RECORD_SECTOR   equ 64
+TRACE_SECTOR    equ 72
+TRACES          equ 8                   ; a power of 2
 IDT             equ 0x5000
 REPORT          equ 0x7000
 SECTOR          equ 0x7200
+TRACE           equ 0x7400
 STACK           equ 0x7c00
 WORKING_SET     equ 0x100000
 PAGE            equ 4096
 SALT            equ 0x9E3779B1          ; odd, so that no two passes of 2^32 look alike
 
+POWER_EVENT     equ 0x600               ; ACPI of machine "pc": status, then what is enabled
+POWER_CONTROL   equ 0x604
+POWER_BUTTON    equ 1 << 8
+SOFT_OFF        equ 1 << 13             ; sleep type 0
 TIMER_PORT      equ 0x608               ; ACPI timer of machine "pc": 24 bits at TIMER_HZ
 TIMER_HZ        equ 3579545
 CATCH_UP        equ TIMER_HZ / 20       ; 50 ms
@@ -44,6 +58,7 @@ ATA             equ 0x1f0
 SERIAL          equ 0x3f8
 
 MAGIC           equ 'GDWT'
+TRACE_MAGIC     equ 'LIFE'
 struc report
     .magic      resd 1
     .boots      resd 1                  ; of this disk, counted in its record
@@ -66,6 +81,13 @@ struc report
     .remainder  resd 1                  ; of the division that yields the pages due
 endstruc
 %define R(field) [REPORT + report. %+ field]
+
+struc trace
+    .magic      resd 1
+    .boots      resd 1
+    .nonce      resd 2                  ; of the boot
+    .count      resd 1                  ; writes of this boot
+endstruc
 
 ; ------------------------------------------------------------------------------ real mode: load
         org 0x7c00
@@ -103,7 +125,8 @@ idt_pointer:
         dw 0x21 * 8 - 1
         dd IDT
 
-        times 510 - 12 - ($ - $$) db 0
+        times 510 - 16 - ($ - $$) db 0
+interval: dd 0                          ; ticks from trace to trace; 0 for none
 pages:  dd 256                          ; size of the working set in pages, at least 1
 rate:   dd 0                            ; pages to dirty per second
 drives: dd 1                            ; disks with a record: 1 (hda) or 2 (hda and hdb)
@@ -270,12 +293,26 @@ protected:
         in eax, dx
         mov R(last_timer), eax
 
+        mov dx, POWER_EVENT + 2         ; only the button's status is wanted: its IRQ is masked
+        mov ax, POWER_BUTTON
+        out dx, ax
+
         sti
         call adopt_record
+        call begin_trace
 
 ; ----------------------------------------------------------------------------- once a second
 wait_for_beat:
         hlt
+        mov dx, POWER_EVENT
+        in ax, dx
+        test ax, POWER_BUTTON
+        jz .stay_on
+        mov dx, POWER_CONTROL
+        mov ax, SOFT_OFF
+        out dx, ax
+.stay_on:
+        call leave_trace
         cmp dword R(since_beat), TIMER_HZ
         jb wait_for_beat
         mov dword R(since_beat), 0
@@ -292,7 +329,15 @@ adopt_record:
         mov R(boots), eax
         mov eax, [SECTOR + report.beats]
         mov R(beats), eax
+        mov eax, [SECTOR + report.splits]
+        mov R(splits), eax
 .blank:
+        mov eax, R(boots)
+        call read_trace
+        mov esi, SECTOR + trace.nonce
+        mov edi, previous
+        mov ecx, 3                      ; both halves of the nonce and the count
+        rep movsd
         inc dword R(boots)
         jmp write_records
 
@@ -312,6 +357,24 @@ beat:
         inc ebx
         cmp ebx, R(drives)
         jb .check
+        cmp dword [interval], 0         ; does the boot before still write?
+        je .alone
+        mov eax, R(boots)
+        dec eax
+        call read_trace
+        mov esi, SECTOR + trace.nonce
+        mov edi, previous
+        mov ecx, 3
+        repe cmpsd
+        je .alone
+        mov esi, SECTOR + trace.nonce
+        mov edi, previous
+        mov ecx, 3
+        rep movsd
+        inc dword R(splits)
+        mov esi, text_split
+        call print
+.alone:
         inc dword R(beats)
         call write_records
         mov esi, text_beat
@@ -332,6 +395,54 @@ beat:
         call print_number
         mov esi, text_end
         jmp print
+
+; ----------------------------------------------------------------------------- the trace on disk
+begin_trace:
+        mov edi, TRACE
+        xor eax, eax
+        mov ecx, 512 / 4
+        rep stosd
+        mov dword [TRACE + trace.magic], TRACE_MAGIC
+        mov eax, R(boots)
+        mov [TRACE + trace.boots], eax
+        rdtsc
+        mov [TRACE + trace.nonce], eax
+        mov [TRACE + trace.nonce + 4], edx
+        ret
+
+leave_trace:
+        cmp dword [interval], 0
+        je .done
+        mov eax, R(ticks)
+        mov ecx, eax
+        sub eax, [traced_at]
+        cmp eax, [interval]
+        jb .done
+        mov [traced_at], ecx
+        inc dword [TRACE + trace.count]
+        mov eax, R(boots)
+        call choose_trace
+        xor ebx, ebx
+        mov esi, TRACE
+        call write_sector
+        mov byte [sector], RECORD_SECTOR
+.done:
+        ret
+
+; In: eax = boot. Out: its trace in SECTOR.
+read_trace:
+        call choose_trace
+        xor ebx, ebx
+        call read_record
+        mov byte [sector], RECORD_SECTOR
+        ret
+
+; In: eax = boot. Changes al.
+choose_trace:
+        and al, TRACES - 1
+        add al, TRACE_SECTOR
+        mov [sector], al
+        ret
 
 ; ----------------------------------------------------------------------------- the record on disk
 ; In: ebx = drive, 0 or 1.
@@ -356,23 +467,14 @@ write_records:
         mov R(nonce + 4), edx
         xor ebx, ebx
 .drive:
-        mov al, 0x30                    ; ATA: write sectors
-        call ata_command
-        call ata_wait
-        test al, 0x08
-        jz .failed
         mov esi, REPORT
-        mov ecx, 256
-        mov dx, ATA
-        rep outsw
-        call ata_wait
+        call write_sector
         mov al, 0xe7                    ; ATA: flush the disk's cache
         mov dx, ATA + 7
         out dx, al
         call ata_wait
         test al, 0x21                   ; error or device fault?
         jz .next
-.failed:
         inc dword R(errors)
 .next:
         inc ebx
@@ -380,7 +482,25 @@ write_records:
         jb .drive
         ret
 
-; In: al = command for the record's sector, ebx = drive.
+; In: esi = content, ebx = drive.
+write_sector:
+        mov al, 0x30                    ; ATA: write sectors
+        call ata_command
+        call ata_wait
+        test al, 0x08
+        jz .failed
+        mov ecx, 256
+        mov dx, ATA
+        rep outsw
+        call ata_wait
+        test al, 0x21                   ; error or device fault?
+        jz .written
+.failed:
+        inc dword R(errors)
+.written:
+        ret
+
+; In: al = command for the chosen sector, ebx = drive.
 ata_command:
         push eax
         mov al, bl
@@ -393,7 +513,7 @@ ata_command:
         mov al, 1                       ; one sector
         out dx, al
         inc edx
-        mov al, RECORD_SECTOR
+        mov al, [sector]
         out dx, al
         inc edx
         xor al, al
@@ -456,6 +576,10 @@ put:
         mov dx, SERIAL
         out dx, al
         ret
+
+previous        dd 0, 0, 0              ; what the trace of the boot before holds
+traced_at       dd 0                    ; tick of the latest trace
+sector          db RECORD_SECTOR        ; that the next disk command is for
 
 text_beat       db "beat ", 0
 text_passes     db " passes ", 0

@@ -12,7 +12,8 @@ from lab.folders import LIBVIRT_PATH, LabFolders
 from lab.processes import ProcessId, run
 from lab.server import ServerSpec, Workload
 
-_PARAMETERS_OFFSET = 510 - 12
+_PARAMETERS_OFFSET = 510 - 16
+_TICKS_PER_S = 100
 _BEGIN_TIMEOUT_S = 60.0
 
 
@@ -22,11 +23,12 @@ def assemble(output: Path) -> None:
     run(["nasm", "-f", "bin", "-w+error", str(source), "-o", str(output)])
 
 
-def boot_image(program: bytes, workload: Workload, *, drive_count: int) -> bytes:
-    """The boot disk's first bytes: the assembled program with its three parameters in place."""
+def boot_image(program: bytes, workload: Workload, *, drive_count: int, trace_ms: int = 0) -> bytes:
+    """The boot disk's first bytes: the assembled program with its four parameters in place."""
     image = bytearray(program)
-    parameters = (workload.pages, workload.pages_per_s, drive_count)
-    struct.pack_into("<III", image, _PARAMETERS_OFFSET, *parameters)
+    ticks = trace_ms * _TICKS_PER_S // 1000
+    parameters = (ticks, workload.pages, workload.pages_per_s, drive_count)
+    struct.pack_into("<IIII", image, _PARAMETERS_OFFSET, *parameters)
     return bytes(image)
 
 
@@ -43,7 +45,8 @@ def create(
     if spec.name in hypervisor.running_names(init):
         return
     program = (folders.root / "guest.bin").read_bytes()
-    boot = boot_image(program, spec.workload, drive_count=len(disks.disks_of(spec)))
+    drive_count = len(disks.disks_of(spec))
+    boot = boot_image(program, spec.workload, drive_count=drive_count, trace_ms=spec.trace_ms)
     definition = folders.etc(spec.host) / "godwit" / f"{spec.name}.xml"
     definition.write_text(domain_xml(spec, server_id, virt_type), encoding="utf-8")
     commands = [f"pool-refresh {pool}" for pool in disks.pools_of(spec)]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -92,6 +93,19 @@ def set_partition(lab: Resources, node: Node, *, cut: bool) -> None:
     wait_for_carrier(port)
     state = _DISABLED if cut else _FORWARDING
     run(["bridge", "link", "set", "dev", port, "state", state])
+
+
+def cut_off_backend(pid: int, ports: Sequence[int], *, cut: bool) -> None:
+    """Drop all that the backend in the controller's namespace exchanges, or heal that.
+
+    ``ports`` are those that it asks: etcd's and the agents'. Consoles still reach the backend, and
+    agents reach etcd: they come from elsewhere.
+    """
+    filters = ["nsenter", f"--net=/proc/{pid}/ns/net", "iptables", "--wait"]
+    for port in ports:
+        for chain, side in (("OUTPUT", "--dport"), ("INPUT", "--sport")):
+            rule = [chain, "--protocol", "tcp", side, str(port), "--jump", "DROP"]
+            run([*filters, "--append" if cut else "--delete", *rule])
 
 
 def wait_for_carrier(port: str) -> None:

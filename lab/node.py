@@ -6,17 +6,29 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from lab import network, processes
+from lab import card, network, processes
 from lab.errors import LabError
 from lab.init import ENVIRONMENT, PID_FOLDER
 from lab.processes import ProcessId
 from lab.state import LabState, Node
 
+_SHUTDOWN_S = 15.0
 _NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid")
+
+
+class ProgramSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A program that PID 1 starts, and starts again."""
+
+    argv: list[str]
+    environment: dict[str, str] = {}
+    """Beside that of PID 1."""
+    restart_s: float = 0.5
+    """How soon after its end it is started again, if it had lived for a while."""
 
 
 class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,8 +41,10 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Source and target of each bind mount, in their order."""
     disks: list[tuple[str, str, str]]
     """Image, mount point and folder over which its content is bound, in turn after the binds."""
-    programs: dict[str, list[str]]
+    programs: dict[str, ProgramSpec]
     logs: str
+    watchdog: str = ""
+    """Pipe of the host's card, to be found at /dev/watchdog; empty where there is no card."""
 
 
 def check_privileges() -> None:
@@ -79,8 +93,14 @@ def start(
     theirs, ours = os.pipe()
     with os.fdopen(theirs, "rb") as waiting, os.fdopen(ours, "wb", buffering=0) as go:
         pid = processes.spawn(argv, stdin=waiting.fileno(), output=output, environment=ENVIRONMENT)
-        node = msgspec.structs.replace(node, process=processes.identify(pid), begun=False)
+        own = processes.identify(pid)
+        node = msgspec.structs.replace(node, process=own, card=None, begun=False)
         record(node)
+        if spec.watchdog:
+            timeout_s = state.watchdog_timeout_s
+            watching = card.start(own, folder, timeout_s, environment=ENVIRONMENT)
+            node = msgspec.structs.replace(node, card=watching)
+            record(node)
         init = _wait_for_init(node, output)
         network.connect(state, node, init.pid)
         go.write(b"go\n")
@@ -113,6 +133,18 @@ def stop(node: Node) -> None:
     if init is not None:
         # PID 1 is gone only when the kernel has ended everything in its namespace
         processes.wait_gone(init)
+    if node.card is not None:
+        processes.kill(node.card)
+
+
+def shut_down(node: Node) -> None:
+    """Let PID 1 end its programs in order, and then the node."""
+    init = init_process(node)
+    if init is not None:
+        os.kill(init.pid, signal.SIGTERM)
+        with suppress(LabError):  # what does not end is ended below
+            processes.wait_gone(init, timeout_s=_SHUTDOWN_S)
+    stop(node)
 
 
 def signal_program(init: ProcessId, name: str, number: signal.Signals) -> None:

@@ -3,11 +3,11 @@
 import uuid
 from pathlib import Path
 
-from lab import cpuinfo, differences, etc, guest, hypervisor, localpool, programs
+from lab import clock, cpuinfo, differences, etc, guest, hypervisor, localpool, programs
 from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
 from lab.folders import LabFolders
 from lab.node import NodeSpec
-from lab.state import CONTROLLER, LabState, Node
+from lab.state import CONTROLLER, FIRST_HOST_NUMBER, LabState, Node
 
 
 def prepare(state: LabState, folders: LabFolders) -> None:
@@ -15,6 +15,8 @@ def prepare(state: LabState, folders: LabFolders) -> None:
     for folder in (folders.shared, folders.consoles, folders.operator):
         folder.mkdir(exist_ok=True)
     guest.assemble(folders.root / "guest.bin")
+    if state.stepped_clocks:
+        clock.build(folders.clock_library)
     authority = new_authority(f"Godwit lab {state.name}")
     tokens = {role: programs.new_token() for role in programs.ROLES}
     agent_token = programs.new_token()
@@ -24,9 +26,11 @@ def prepare(state: LabState, folders: LabFolders) -> None:
         folders.log(node.name).mkdir(parents=True, exist_ok=True)
         pair = issue(authority, node.name, address=state.address(node.number))
         etc.write_program_certificates(own_etc, authority.certificate, pair)
+        if state.stepped_clocks:
+            clock.make(folders.clock(node.name))
         if node.name == CONTROLLER:
             programs.write_backend(own_etc, state, agent_token=agent_token, tokens=tokens)
-        else:
+        elif node in state.hosts:
             etc.write_libvirt_certificates(own_etc, authority.certificate, pair)
             _prepare_host(state, folders, node, agent_token)
 
@@ -74,10 +78,13 @@ def boot_spec(state: LabState, folders: LabFolders, node: Node) -> NodeSpec:
         (boot_id, Path("/proc/sys/kernel/random/boot_id")),
     ]
     disks: list[tuple[Path, Path, Path]] = []
+    environment = _clock_environment(state, folders, node)
     if node.name == CONTROLLER:
-        started = programs.controller_programs(state, folder / "etcd")
+        started = programs.controller_programs(state, node, folder / "etcd", environment)
+    elif node.number < FIRST_HOST_NUMBER:
+        started = programs.etcd_programs(state, node, folder / "etcd")
     else:
-        started = programs.host_programs()
+        started = programs.host_programs(environment)
         disks = localpool.disks(folders, node.name)
         binds += _host_binds(folders, folder)
     return NodeSpec(
@@ -87,7 +94,14 @@ def boot_spec(state: LabState, folders: LabFolders, node: Node) -> NodeSpec:
         disks=[(str(image), str(disk), str(folder)) for image, disk, folder in disks],
         programs=started,
         logs=str(folders.log(node.name)),
+        watchdog=str(folder / "watchdog") if node.number >= FIRST_HOST_NUMBER else "",
     )
+
+
+def _clock_environment(state: LabState, folders: LabFolders, node: Node) -> dict[str, str]:
+    if not state.stepped_clocks:
+        return {}
+    return clock.environment(folders.clock_library, folders.clock(node.name))
 
 
 def _host_binds(folders: LabFolders, folder: Path) -> list[tuple[Path, Path]]:

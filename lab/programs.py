@@ -7,14 +7,16 @@ from pathlib import Path
 
 from lab.certificates import write_secret
 from lab.folders import LabFolders
+from lab.node import ProgramSpec
 from lab.state import CONTROLLER_NUMBER, LabState, Node
 
 ETCD_PORT = 2379
+ETCD_PEER_PORT = 2380
 BACKEND_PORT = 8700
 AGENT_PORT = 8600
 LIBVIRT_TLS_PORT = 16514
-LEASE_TTL_S = 10
 ROLES = ("operator", "viewer")
+AGENT_CONFIG = "/etc/godwit/hostagent.toml"
 
 _TLS = """\
 ca_file = "/etc/godwit/ca.pem"
@@ -26,7 +28,7 @@ _CONNECTIONS = """
 [tls]
 {tls}
 [etcd]
-endpoints = ["{etcd}"]
+endpoints = [{endpoints}]
 
 [etcd.tls]
 {tls}"""
@@ -38,6 +40,7 @@ shared_pools = ["shared"]
 token_sha256 = "{token_sha256}"
 state_dir = "{state_dir}"
 lease_ttl_s = {lease_ttl_s}
+watchdog_timeout_s = {watchdog_timeout_s}
 libvirt_uri = "qemu:///system"
 """
 
@@ -55,8 +58,8 @@ def sha256(token: str) -> str:
 
 
 def _connections(state: LabState) -> str:
-    etcd = f"{state.address(CONTROLLER_NUMBER)}:{ETCD_PORT}"
-    return _CONNECTIONS.format(tls=_TLS, etcd=etcd)
+    endpoints = (f'"{state.address(each.number)}:{ETCD_PORT}"' for each in state.etcd_members)
+    return _CONNECTIONS.format(tls=_TLS, endpoints=", ".join(endpoints))
 
 
 def write_agent(etc: Path, state: LabState, node: Node, *, token: str, state_dir: Path) -> None:
@@ -66,7 +69,8 @@ def write_agent(etc: Path, state: LabState, node: Node, *, token: str, state_dir
         port=AGENT_PORT,
         token_sha256=sha256(token),
         state_dir=state_dir,
-        lease_ttl_s=LEASE_TTL_S,
+        lease_ttl_s=state.lease_ttl_s,
+        watchdog_timeout_s=state.watchdog_timeout_s,
     )
     write_secret(etc / "godwit" / "hostagent.toml", (text + _connections(state)).encode())
 
@@ -105,18 +109,53 @@ def console_environment(state: LabState, folders: LabFolders, role: str) -> dict
     }
 
 
-def host_programs() -> dict[str, list[str]]:
-    """What a host runs; libvirtd reads its settings from /etc/libvirt."""
-    agent = [sys.executable, "-m", "hostagent.main", "--config", "/etc/godwit/hostagent.toml"]
-    return {"libvirtd": ["libvirtd", "--listen"], "hostagent": agent}
+def host_programs(environment: dict[str, str]) -> dict[str, ProgramSpec]:
+    """What a host runs; libvirtd reads its settings from /etc/libvirt.
+
+    ``environment`` is given to Godwit's own programs.
+    """
+    config = ["--config", AGENT_CONFIG]
+    fence = [sys.executable, "-m", "hostagent.fence.daemon", *config]
+    agent = [sys.executable, "-m", "hostagent.main", *config]
+    return {
+        "libvirtd": ProgramSpec(argv=["libvirtd", "--listen"]),
+        # while it is away nobody pets the card
+        "fence": ProgramSpec(argv=fence, environment=environment, restart_s=0.1),
+        "hostagent": ProgramSpec(argv=agent, environment=environment),
+    }
 
 
-def controller_programs(state: LabState, data: Path) -> dict[str, list[str]]:
+def shutdown_argv() -> list[str]:
+    """What a host runs before its guests are shut down with it."""
+    agent = [sys.executable, "-m", "hostagent.main", "--config", AGENT_CONFIG]
+    return [*agent, "--host-shuts-down"]
+
+
+def controller_programs(
+    state: LabState, node: Node, data: Path, environment: dict[str, str]
+) -> dict[str, ProgramSpec]:
     """What the controller runs; etcd keeps its data in ``data``."""
-    url = f"https://{state.address(CONTROLLER_NUMBER)}:{ETCD_PORT}"
-    etcd = ["etcd", "--name", "controller", "--data-dir", str(data), "--logger", "zap"]
-    etcd += ["--listen-client-urls", url, "--advertise-client-urls", url]
-    etcd += ["--cert-file", "/etc/godwit/cert.pem", "--key-file", "/etc/godwit/key.pem"]
-    etcd += ["--client-cert-auth", "--trusted-ca-file", "/etc/godwit/ca.pem"]
     backend = [sys.executable, "-m", "backend.main", "--config", "/etc/godwit/backend.toml"]
-    return {"etcd": etcd, "backend": backend}
+    return {
+        **etcd_programs(state, node, data),
+        "backend": ProgramSpec(argv=backend, environment=environment),
+    }
+
+
+def etcd_programs(state: LabState, node: Node, data: Path) -> dict[str, ProgramSpec]:
+    """The node's member of etcd, which keeps its data in ``data``."""
+    peers = {
+        each.name: f"https://{state.address(each.number)}:{ETCD_PEER_PORT}"
+        for each in state.etcd_members
+    }
+    url = f"https://{state.address(node.number)}:{ETCD_PORT}"
+    etcd = ["etcd", "--name", node.name, "--data-dir", str(data), "--logger", "zap"]
+    etcd += ["--listen-client-urls", url, "--advertise-client-urls", url]
+    etcd += ["--listen-peer-urls", peers[node.name]]
+    etcd += ["--initial-advertise-peer-urls", peers[node.name]]
+    etcd += ["--initial-cluster", ",".join(f"{name}={peer}" for name, peer in peers.items())]
+    for prefix in ("", "peer-"):
+        etcd += [f"--{prefix}cert-file", "/etc/godwit/cert.pem"]
+        etcd += [f"--{prefix}key-file", "/etc/godwit/key.pem", f"--{prefix}client-cert-auth"]
+        etcd += [f"--{prefix}trusted-ca-file", "/etc/godwit/ca.pem"]
+    return {"etcd": ProgramSpec(argv=etcd)}

@@ -13,7 +13,7 @@ import msgspec
 
 from lab import network
 from lab.errors import LabError
-from lab.state import LabState, Resources, new_state
+from lab.state import LabShape, LabState, Resources, new_state
 
 LOCK_TIMEOUT_S = 60.0
 
@@ -115,7 +115,7 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def claim(name: str, *, host_count: int, server_count: int) -> None:
+def claim(name: str, shape: LabShape) -> None:
     """Record a new lab with a network of its own, unless there is this lab already.
 
     Raises:
@@ -131,8 +131,7 @@ def claim(name: str, *, host_count: int, server_count: int) -> None:
         else:
             raise LabError("every network 10.77.1.0/24 to 10.77.254.0/24 is in use here")
         lab_folder(name).mkdir(exist_ok=True)
-        counts = {"host_count": host_count, "server_count": server_count}
-        write_state(new_state(name, subnet=subnet, **counts))
+        write_state(new_state(name, subnet=subnet, shape=shape))
 
 
 def unknown_lab(name: str) -> LabError:

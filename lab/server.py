@@ -68,6 +68,9 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A CPU feature, by libvirt's name, without which it must not run."""
     uefi: bool = False
     """UEFI with its variables in a file of the host; it cannot boot the guest's program."""
+    trace_ms: int = 0
+    """So often it leaves a trace on its boot disk (:mod:`lab.trace`); 0 for never. Nothing keeps a
+    second copy of such a server from its disk."""
     stopped: bool = False
     paused: bool = False
     """Whether it is suspended once it has begun to run."""
@@ -100,6 +103,7 @@ def check_spec(spec: ServerSpec) -> None:
             f"{spec.memory_mb} MB of memory cannot hold a working set of "
             f"{workload.working_set_mb} MB: give at least {workload.working_set_mb + FIRMWARE_MB}"
         )
+    _check_trace(spec)
     _check_local_disk(spec)
     if not re.fullmatch(r"[a-z0-9_.-]*", spec.cpu_feature):
         raise LabError(f"{spec.cpu_feature!r} names no CPU feature: give one such as 'aes'")
@@ -107,6 +111,13 @@ def check_spec(spec: ServerSpec) -> None:
         raise LabError(f"{spec.name} cannot start, since its PCI device is not there: stop it too")
     if spec.paused and spec.stopped:
         raise LabError(f"{spec.name} cannot be both paused and stopped: choose one")
+
+
+def _check_trace(spec: ServerSpec) -> None:
+    if spec.trace_ms % 10 or not 0 <= spec.trace_ms <= 1000:
+        raise LabError(f"a guest cannot leave a trace every {spec.trace_ms} ms: give 0, 10 .. 1000")
+    if spec.trace_ms and (spec.storage, spec.format) != ("shared", "raw"):
+        raise LabError(f"{spec.name} cannot leave a trace on {spec.storage} {spec.format} disks")
 
 
 def _check_local_disk(spec: ServerSpec) -> None:

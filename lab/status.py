@@ -7,12 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lab import hypervisor, node
+from lab.card import CardCondition, read_state
 from lab.folders import LabFolders
 from lab.processes import ProcessId
 from lab.programs import AGENT_PORT, BACKEND_PORT, ETCD_PORT, LIBVIRT_TLS_PORT
-from lab.state import CONTROLLER, LabState, LinkLimit, Node
+from lab.state import CONTROLLER, FIRST_HOST_NUMBER, LabState, LinkLimit, Node
 
-_CONTROLLER_PROGRAMS = {"etcd": ETCD_PORT, "backend": BACKEND_PORT}
+_ETCD_PROGRAMS = {"etcd": ETCD_PORT}
+_CONTROLLER_PROGRAMS = {**_ETCD_PROGRAMS, "backend": BACKEND_PORT}
 _HOST_PROGRAMS = {"libvirtd": LIBVIRT_TLS_PORT, "agent": AGENT_PORT}
 _LISTENING = "0A"
 
@@ -20,7 +22,7 @@ _LISTENING = "0A"
 def status_table(state: LabState, folders: LabFolders) -> Table:
     """One row for each node: whether it is on, where, and what runs on it by its own libvirt."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("NODE", "STATE", "ADDRESS", "PID", "CPU", "MICROCODE", "LINK", "GUESTS"):
+    for column in ("NODE", "STATE", "ADDRESS", "CPU", "UCODE", "CARD", "LINK", "GUESTS"):
         table.add_column(column, overflow="fold", no_wrap=column not in {"STATE", "GUESTS"})
     for each in state.nodes:
         table.add_row(*_row(state, folders, each))
@@ -29,16 +31,19 @@ def status_table(state: LabState, folders: LabFolders) -> Table:
 
 def _row(state: LabState, folders: LabFolders, each: Node) -> list[Text]:
     init = node.init_process(each)
-    model, microcode = "", ""
-    if each.name != CONTROLLER:
+    model, microcode, guests = "", "", ""
+    is_host = each in state.hosts
+    card = read_state(folders.node(each.name)).condition if is_host else CardCondition.DISARMED
+    if is_host:
         model, microcode = _cpu(folders.node(each.name) / "cpuinfo")
+        guests = ", ".join(hypervisor.running_names(init)) if init else ""
     facts = (
         state.address(each.number),
-        str(init.pid) if init else "",
         model,
         microcode,
+        "" if card is CardCondition.DISARMED else card,
         link_words(each.limit),
-        ", ".join(hypervisor.running_names(init)) if init and each.name != CONTROLLER else "",
+        guests,
     )
     return [Text(each.name), _condition(each, init), *(Text(fact or "-") for fact in facts)]
 
@@ -46,6 +51,8 @@ def _row(state: LabState, folders: LabFolders, each: Node) -> list[Text]:
 def _condition(each: Node, init: ProcessId | None) -> Text:
     if init is None:
         return Text("✖ cut", style="red")
+    if each.backend_cut_off:
+        return Text("◐ backend cut off", style="yellow")
     if each.partitioned:
         return Text("◐ partitioned", style="yellow")
     down = _programs_down(each, init)
@@ -72,7 +79,10 @@ def link_words(limit: LinkLimit) -> str:
 
 def _programs_down(each: Node, init: ProcessId) -> list[str]:
     """The programs of a node that do not take connections now."""
-    wanted = _CONTROLLER_PROGRAMS if each.name == CONTROLLER else _HOST_PROGRAMS
+    if each.number >= FIRST_HOST_NUMBER:
+        wanted = _HOST_PROGRAMS
+    else:
+        wanted = _CONTROLLER_PROGRAMS if each.name == CONTROLLER else _ETCD_PROGRAMS
     ports = _listening_ports(init)
     return [name for name, port in wanted.items() if port not in ports]
 

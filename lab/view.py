@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from lab import disks, hypervisor, network, node, programs, report, servers
+from lab import card, disks, hypervisor, network, node, programs, report, servers
 from lab.capture import capture
+from lab.card import CardState
 from lab.folders import LabFolders
 from lab.network import LinkBytes
 from lab.processes import ProcessId
@@ -41,6 +42,14 @@ class LabView:
             LabError: there is no such node, or it is off.
         """
         return node.require_init(self.state, name)
+
+    def card(self, name: str) -> CardState:
+        """What a host's watchdog card does, or did last.
+
+        Raises:
+            LabError: there is no such node.
+        """
+        return card.read_state(self.folders.node(self.state.node(name).name))
 
     # ------------------------------------------------------------------ guests and links
 

@@ -6,7 +6,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from backend.api import events, fleet, migrations
+from backend.api import events, fleet, health, migrations, rescue
 from backend.api.access import TokenMiddleware
 from backend.api.context import Context
 from backend.tokens import Token
@@ -21,7 +21,16 @@ def make_app(context: Context, tokens: tuple[Token, ...]) -> Litestar:
 
     return Litestar(
         route_handlers=[
-            Router("/v1", route_handlers=[*fleet.ROUTES, *migrations.ROUTES, *events.ROUTES])
+            Router(
+                "/v1",
+                route_handlers=[
+                    *fleet.ROUTES,
+                    *migrations.ROUTES,
+                    *health.ROUTES,
+                    *rescue.ROUTES,
+                    *events.ROUTES,
+                ],
+            )
         ],
         dependencies={"context": Provide(provide_context)},
         middleware=[DefineMiddleware(TokenMiddleware, tokens=tokens)],

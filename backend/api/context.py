@@ -7,12 +7,15 @@ from backend.agents import Agents
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
+from backend.health.policies import Policies
+from backend.health.report import Reporter
 from backend.leader import Leadership
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from backend.migrations.jobs import Jobs
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
+from backend.rescue.desk import RescueDesk
 from backend.tokens import Token
 from wire.console import BackendStatus, FleetSnapshot
 
@@ -30,6 +33,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     desk: Desk
     acts: Acts
     settler: Settler
+    policies: Policies
+    reporter: Reporter
+    rescue_desk: RescueDesk
     leadership: Leadership
 
     def status(self, caller: Token) -> BackendStatus:

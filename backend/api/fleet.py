@@ -52,6 +52,8 @@ async def candidates(
 ) -> tuple[Candidate, ...]:
     """Show every host with every filter's verdict on a migration of this server."""
     asked = question(request.query_params)
+    if asked.kind == "rescue":
+        return await context.rescue_desk.candidates(server)
     record = find_server(context.fleet, server)
     return await all_candidates(
         context.fleet, context.comparisons, record, asked.kind, asked.options

@@ -1,12 +1,12 @@
 """What is asked in the query of an address, beside its path."""
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from wire.errors import ErrorCode, GodwitError
-from wire.migration import MigrationOptions
+from wire.migration import MigrationKind, MigrationOptions
 
 
 class Query(Protocol):
@@ -19,11 +19,12 @@ class Query(Protocol):
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Which migration the candidates are asked for."""
 
-    kind: Literal["live", "cold"] = "live"
+    kind: MigrationKind = "live"
     options: MigrationOptions = MigrationOptions()
 
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_KINDS: dict[str, MigrationKind] = {"live": "live", "cold": "cold", "rescue": "rescue"}
 _SKIPS = ("skip_cpu_check", "skip_kernel_check")
 
 
@@ -33,7 +34,7 @@ def question(query: Query) -> Question:
     Raises:
         GodwitError: BAD_REQUEST for another parameter, or a value that cannot be meant.
     """
-    kind: Literal["live", "cold"] = "live"
+    kind: MigrationKind = "live"
     skips: dict[str, bool] = {}
     for name, value in query.multi_items():
         if name in _SKIPS:
@@ -42,15 +43,13 @@ def question(query: Query) -> Question:
             skips[name] = _BOOLEANS[value.lower()]
         elif name != "kind":
             raise _bad(f"no parameter is called {name!r}; there are kind, {' and '.join(_SKIPS)}")
-        elif value == "cold":
-            kind = "cold"
-        elif value == "live":
-            kind = "live"
+        elif value in _KINDS:
+            kind = _KINDS[value]
         else:
-            raise _bad(f"kind is {value!r}, and must be live or cold")
-    if kind == "cold" and any(skips.values()):
+            raise _bad(f"kind is {value!r}, and must be live, cold or rescue")
+    if kind != "live" and any(skips.values()):
         name = next(one for one, given in skips.items() if given)
-        raise _bad(f"{name} is true, and only a live migration has it: a cold one checks no CPU")
+        raise _bad(f"{name} is true, and only a live migration has it: a {kind} one starts anew")
     cpu, kernel = (skips.get(name, False) for name in _SKIPS)
     return Question(
         kind=kind, options=MigrationOptions(skip_cpu_check=cpu, skip_kernel_check=kernel)

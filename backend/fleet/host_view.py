@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from backend.fleet.dead import is_dead
 from backend.fleet.known import Fleet
 from wire.fleet import HostFacts, HostPolicy, HostStatus, HostView, ServerStatus, ServerView
 
@@ -48,7 +49,7 @@ def host_view(fleet: Fleet, facts: HostFacts, servers: Iterable[ServerView]) -> 
         status_reason=reason,
         health=fleet.health.get(facts.host_id),
         late=facts.host_id in fleet.late,
-        dead=status is HostStatus.OFFLINE and incident is not None and incident.dead_at_ms > 0,
+        dead=is_dead(fleet, facts.host_id),
         incident_id=incident.incident_id if incident else "",
         shutting_down=shutting_down(fleet, facts.host_id),
         policy=fleet.policies.get(facts.host_id, HostPolicy()),

@@ -72,6 +72,8 @@ class Fleet:
         self.migrations: dict[str, Migration] = {}
         self.incidents: dict[str, Incident] = {}
         self.guard = RescueGuard()
+        self.incidents_changed = asyncio.Event()
+        """Set whenever an incident or the guard has changed."""
         self.links: dict[str, AgentLink] = {}
         self.reports: dict[str, dict[str, ServerFacts]] = {}
         """host_id → server_id → what that host says of it."""
@@ -185,14 +187,17 @@ class Fleet:
         if incident is not None:
             self.incidents[incident_id] = incident
         self.changes.incidents.add(incident_id)
+        self.incidents_changed.set()
         if (told := incident or known) is not None:
             self.changes.hosts.add(told.host_id)
+            self.changes.servers.update(self.owned.get(told.host_id, ()))
         self.changes.wake.set()
 
     def put_guard(self, guard: RescueGuard) -> None:
         """Note whether anything is rescued without being asked."""
         if guard != self.guard:
             self.guard = guard
+            self.incidents_changed.set()
             self.changes.status = True
             self.changes.wake.set()
 

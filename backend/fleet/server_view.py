@@ -40,7 +40,7 @@ def standing(fleet: Fleet, record: ServerRecord) -> Standing:
         return _migrating(fleet, migration)
     silence = _silence(fleet, record.owner.host_id)
     if silence:
-        return _unheard(record, silence)
+        return _unheard(record, "; ".join(part for part in (silence, _case(fleet, record)) if part))
     report = owner_report(fleet, record)
     if report is None:
         return Standing(status=ServerStatus.UNKNOWN, reason=_missing(fleet, record))
@@ -98,7 +98,7 @@ def _migrating(fleet: Fleet, migration: Migration) -> Standing:
     reason = "; ".join(part for part in (to, stalled_reason(fleet, migration)) if part)
     if migration.state.rank <= MigrationState.PREPARING.rank:
         return Standing(status=ServerStatus.START_MIGRATE, reason=reason)
-    if migration.kind == "cold":
+    if migration.kind != "live":
         return Standing(status=ServerStatus.MIGRATING, reason=reason)
     return Standing(status=ServerStatus.LIVE_MIGRATING, reason=reason)
 
@@ -117,6 +117,13 @@ def _silence(fleet: Fleet, host_id: str) -> str:
         return reason
     link = fleet.link(host_id)
     return link.reason if link.silent else ""
+
+
+def _case(fleet: Fleet, record: ServerRecord) -> str:
+    """What the incident about a server's host says of it: why it is not started elsewhere."""
+    incident = fleet.open_incident(record.owner.host_id)
+    servers = incident.servers if incident else ()
+    return next((one.reason for one in servers if one.server_id == record.server_id), "")
 
 
 def _unheard(record: ServerRecord, silence: str) -> Standing:

@@ -2,6 +2,7 @@
 
 import time
 
+from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status
 from backend.fleet.known import Fleet
 from wire.fleet import HostStatus
@@ -18,6 +19,8 @@ def stalled_reason(fleet: Fleet, migration: Migration) -> str:
     if migration.state.ended:
         return ""
     reason = _silence(fleet, migration.source_host_id, migration.source_host_name)
+    if migration.kind == "rescue" and is_dead(fleet, migration.source_host_id):
+        reason = ""
     if migration.target_host_id:
         there = _silence(fleet, migration.target_host_id, migration.target_host_name)
         reason = "; ".join(part for part in (reason, there) if part)
@@ -33,7 +36,15 @@ def _silence(fleet: Fleet, host_id: str, name: str) -> str:
     if status is not HostStatus.OFFLINE and link.connected:
         return ""
     fault = "is offline" if status is HostStatus.OFFLINE else "does not answer"
-    return f"{name} {fault}, {_last_heard(link.seen_at_ms)}"
+    return f"{name} {fault}, {_last_heard(link.seen_at_ms)}{_unproven(fleet, host_id)}"
+
+
+def _unproven(fleet: Fleet, host_id: str) -> str:
+    """What is missing for an offline host to count as dead; empty if it does."""
+    incident = fleet.open_incident(host_id)
+    if incident is None or incident.dead_at_ms:
+        return ""
+    return f" ({incident.held_reason})"
 
 
 def _last_heard(seen_at_ms: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from backend.fleet.cpus import Comparisons
-from backend.fleet.host_view import host_status
+from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
 from backend.fleet.server_view import owner_report, standing
 from backend.scheduler.candidates import filters_of
@@ -102,6 +102,7 @@ def _state(fleet: Fleet, facts: HostFacts, incoming: list[Migration]) -> HostSta
         facts=facts,
         status=status,
         status_reason=reason,
+        shutting_down=shutting_down(fleet, facts.host_id),
         policy=fleet.policies.get(facts.host_id, HostPolicy()),
         meters=fleet.link(facts.host_id).meters,
         server_count=len(fleet.owned.get(facts.host_id, ())),

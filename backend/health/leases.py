@@ -37,6 +37,8 @@ class Leases:
         self._etcd = etcd
         self._fleet = fleet
         self._sightings = Sightings()
+        self._counted: dict[str, int] = {}
+        """host_id → epoch of the life whose lease was seen alive last, or was missed for good."""
         self._failing = ""
 
     def late(self, host_id: str) -> bool:
@@ -57,6 +59,8 @@ class Leases:
         Returns:
             Seconds of CLOCK_BOOTTIME (:func:`wire.lease.boot_clock_s`); None while nobody can say.
         """
+        if self._counted.get(host_id) != self._epoch(host_id):
+            return None
         return self._sightings.bound_s(host_id)
 
     async def run(self) -> None:
@@ -110,6 +114,7 @@ class Leases:
         self._sightings.take(host_id, seen)
         if seen.gone:
             return
+        self._counted[host_id] = self._epoch(host_id)
         late = f"{seen.left_s} s left of {granted_s}" if seen.late else None
         self._fleet.put_late(host_id, late)
 
@@ -117,9 +122,17 @@ class Leases:
         now_s = boot_clock_s()
         known = {**self._fleet.lives, **self._fleet.facts}
         for host_id in known.keys() - present.keys():
-            if not self._sightings.known(host_id):
+            if self._counted.get(host_id) != self._epoch(host_id):
+                # a whole life went by that nobody here saw
                 self._sightings.take_absent(host_id, self._ttl_s(host_id), now_s)
+                self._counted[host_id] = self._epoch(host_id)
         self._sightings.forget({**known, **present})
+        for host_id in self._counted.keys() - known.keys() - present.keys():
+            del self._counted[host_id]
+
+    def _epoch(self, host_id: str) -> int:
+        life = self._fleet.lives.get(host_id)
+        return life.epoch if life else 0
 
     def _ttl_s(self, host_id: str) -> int:
         life = self._fleet.lives.get(host_id) or self._fleet.health.get(host_id)

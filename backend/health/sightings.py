@@ -107,10 +107,6 @@ class Sightings:
         """
         self._not_before(host_id, now_s + granted_s)
 
-    def known(self, host_id: str) -> bool:
-        """Whether anything is known of a host's leases."""
-        return host_id in self._bounds_s
-
     def late(self, host_id: str) -> bool:
         """Whether a host's lease lives and has missed at least two refreshes."""
         last = self._latest.get(host_id)

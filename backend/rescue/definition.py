@@ -13,7 +13,6 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     virt_type: str = "kvm"
     cpu_xml: str = ""
     """A CPU that is asked for by name; empty where the new host gives what it has."""
-    nvram_path: str = ""
     tied_to: tuple[str, ...] = ()
     """What of its host it uses and no other host has, in words."""
 
@@ -41,7 +40,6 @@ def parse_definition(xml: str) -> Definition:
         machine="" if os_type is None else os_type.get("machine", ""),
         virt_type=root.get("type", "kvm"),
         cpu_xml=_on_one_line(cpu) if cpu is not None and by_name else "",
-        nvram_path=_nvram_path(root),
         tied_to=tuple(_tied_to(root)),
     )
 
@@ -64,11 +62,6 @@ def _tied_to(root: ET.Element) -> list[str]:
 
 def _os(root: ET.Element, tag: str) -> str:
     return root.findtext(f"os/{tag}", "").strip()
-
-
-def _nvram_path(root: ET.Element) -> str:
-    source = root.find("os/nvram/source")
-    return _os(root, "nvram") if source is None else source.get("file", "")
 
 
 def _on_one_line(element: ET.Element) -> str:

@@ -10,7 +10,7 @@ from backend.migrations.acting import check_acting
 from backend.migrations.choice import pick
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
-from backend.rescue.incidents import Incidents, noted
+from backend.rescue.incidents import ARMED, Incidents, noted
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sorting import obstacle
 from backend.rescue.starting import Starting
@@ -118,7 +118,7 @@ class RescueDesk:
             if guard.armed == self._fleet.guard.armed:
                 return self._fleet.guard
             told = await self._incidents.put_guard(guard)
-            text = "rescues are armed" if guard.armed else "rescues are disarmed"
+            text = ARMED if guard.armed else "rescues are disarmed"
             if guard.reason:
                 text += f": {guard.reason}"
             for one in [one for one in self._fleet.incidents.values() if one.open]:
@@ -157,13 +157,15 @@ class RescueDesk:
         missing = self._rescuer.proof(incident).missing
         raise GodwitError(
             ErrorCode.NOT_PROVEN_DEAD,
-            f"nobody knows yet that {host.name} is dead, and a second copy of a guest would destroy "
-            f"its disk: {missing}",
+            f"nobody knows yet that {host.name} is dead, and a second copy of a guest would "
+            f"destroy its disk: {missing}",
         )
 
     async def _check_movable(self, record: ServerRecord, host: HostFacts) -> None:
         """Refuse a server that no other host can start, or that something holds."""
-        because = obstacle(record, await self._drive.journal.definition(record.server_id), host)
+        because = obstacle(
+            record, await self._drive.journal.definition(record.server_id), host.name
+        )
         if because:
             raise _conflict(f"{record.name} cannot be started on another host: {because}")
         if record.owner.phase is OwnerPhase.MIGRATING:

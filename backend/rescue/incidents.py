@@ -15,6 +15,8 @@ from wire.rescue import Incident, RescueGuard
 
 KEPT = 1_000
 """Incidents that stay in etcd: the newest ones, and all that are open."""
+ARMED = "rescues are armed"
+"""The note of incidents that were open when a person armed: these hosts disarm nothing again."""
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
 _TRIES = 5

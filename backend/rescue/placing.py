@@ -43,7 +43,6 @@ def facts_of(record: ServerRecord, definition: str) -> ServerFacts:
         cpu_xml=parsed.cpu_xml,
         architecture=parsed.architecture,
         passthrough=parsed.tied_to,
-        nvram_path=parsed.nvram_path,
     )
 
 

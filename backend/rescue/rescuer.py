@@ -12,14 +12,14 @@ from backend.migrations.notes import now_ms
 from backend.rescue.account import Given, account
 from backend.rescue.automatic import held_reason
 from backend.rescue.claims import Claims
-from backend.rescue.incidents import Incidents, noted
+from backend.rescue.incidents import ARMED, Incidents, noted
 from backend.rescue.proof import Proof, prove
 from backend.rescue.sight import Sight
 from backend.rescue.sorting import obstacle, unwanted
 from backend.rescue.starting import Starting
 from backend.rescue.storm import TOGETHER_S, cut_off, storm
 from wire.errors import GodwitError
-from wire.fleet import HostFacts, HostPolicy, ServerRecord
+from wire.fleet import HostPolicy, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration
 from wire.rescue import Incident, IncidentServer, IncidentState, RescueGuard, RescueState
@@ -151,7 +151,9 @@ class Rescuer:
         recent = [
             one
             for one in fleet.incidents.values()
-            if one.open and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
+            if one.open
+            and not _armed_again(one)
+            and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
         ]
         reason = storm(
             lost={one.host_name for one in recent},
@@ -205,27 +207,26 @@ class Rescuer:
         )
 
     def _account(self, incident: Incident) -> tuple[IncidentServer, ...]:
-        facts = self._fleet.facts.get(incident.host_id)
         return account(
             incident,
             Given(
                 records=self._owned(incident),
                 rescues=rescues_of(self._fleet, incident),
                 policies=self._fleet.server_policies,
-                skips=lambda record: "" if facts is None else self._skips(record, facts),
+                skips=lambda record: self._skips(record, incident.host_name),
                 waits=lambda record: (
                     incident.held_reason or self._starting.no_room.get(record.server_id, "")
                 ),
             ),
         )
 
-    def _skips(self, record: ServerRecord, facts: HostFacts) -> str:
+    def _skips(self, record: ServerRecord, host_name: str) -> str:
         unasked = unwanted(record)
         if unasked:
             return unasked
         definition = self._starting.definitions.get(record.server_id)
-        because = obstacle(record, definition, facts)
-        return f"{because}; it starts when {facts.name} is back" if because else ""
+        because = obstacle(record, definition, host_name)
+        return f"{because}; it starts when {host_name} is back" if because else ""
 
     def _owned(self, incident: Incident) -> tuple[ServerRecord, ...]:
         owned = self._fleet.owned.get(incident.host_id, ())
@@ -243,6 +244,11 @@ def rescues_of(fleet: Fleet, incident: Incident) -> tuple[Migration, ...]:
     )
 
 
+def _armed_again(incident: Incident) -> bool:
+    """Whether a person armed rescues in spite of this incident."""
+    return any(note.text == ARMED for note in incident.notes)
+
+
 def _with_proof(incident: Incident, proof: Proof) -> Incident:
     """Note that a host is dead; dead once is dead for the whole of that life."""
     if incident.dead_at_ms or not proof.dead:
@@ -256,9 +262,7 @@ def _missing(incident: Incident, proof: Proof) -> str:
     return proof.needs or f"{incident.host_name} may still live: {proof.waits_for}"
 
 
-def _state(
-    incident: Incident, proof: Proof, servers: tuple[IncidentServer, ...]
-) -> IncidentState:
+def _state(incident: Incident, proof: Proof, servers: tuple[IncidentServer, ...]) -> IncidentState:
     """How far a case is."""
     if not incident.dead_at_ms:
         return IncidentState.HELD if proof.needs else IncidentState.PROVING

@@ -6,7 +6,7 @@ from backend.scheduler.compatibility import Equal
 from backend.scheduler.devices import Media, Passthrough, Snapshots
 from backend.scheduler.emulator import MachineType, VirtType
 from backend.scheduler.features import CpuFeatures
-from backend.scheduler.host import Hypervisor, InService, NotTheSource, Online
+from backend.scheduler.host import Hypervisor, InService, NotTheSource, Online, StaysUp
 from backend.scheduler.memory import Memory
 from backend.scheduler.move import Filter, HostState, Move, Skips, Weigher
 from backend.scheduler.risk import risk
@@ -26,6 +26,7 @@ LIVE_FILTERS: tuple[Filter, ...] = (
     NotTheSource(),
     Online(),
     InService(),
+    StaysUp(),
     Hypervisor(),
     Equal("cpu_architecture"),
     Equal("cpu_model"),
@@ -64,6 +65,7 @@ RESCUE_FILTERS: tuple[Filter, ...] = (
     NotTheSource(),
     Online(),
     InService(),
+    StaysUp(),
     Hypervisor(),
     Equal("cpu_architecture"),
     CpuFeatures(),

@@ -41,6 +41,22 @@ class InService:
         return "in service", "maintenance" if host.policy.maintenance else "in service"
 
 
+class StaysUp:
+    """The host is not being shut down."""
+
+    name = "shutdown"
+
+    def refusal(self, move: Move, host: HostState) -> str:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del move
+        return f"{host.facts.name} shuts down" if host.shutting_down else ""
+
+    def values(self, move: Move, host: HostState) -> tuple[str, str]:
+        """See :class:`backend.scheduler.move.Filter`."""
+        del move
+        return "stays up", "shuts down" if host.shutting_down else "stays up"
+
+
 class NotTheSource:
     """A server does not move to where it is."""
 

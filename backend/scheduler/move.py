@@ -37,6 +37,7 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
     facts: HostFacts
     status: HostStatus
     status_reason: str = ""
+    shutting_down: bool = False
     policy: HostPolicy = HostPolicy()
     meters: HostMeters | None = None
     server_count: int = 0

@@ -4,22 +4,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 import msgspec
 
 from hostagent.config import AgentConfig
-from hostagent.copies import domains
 from hostagent.copies.clearing import Clearing
 from hostagent.copies.healing import Healing
 from hostagent.copies.pulls import Pulls
 from hostagent.copies.room import Room
 from hostagent.copies.source import Source
 from hostagent.copies.target import Target
-from hostagent.driver import LibvirtDriver, NoSuchServer
+from hostagent.driver import LibvirtDriver
 from hostagent.inventory import Inventory, facts_of
 from hostagent.ownership import Ownership
 from hostagent.postcopy import HALF, HALF_BROKEN
+from hostagent.starting import Starts
 from wire.agent import GuestTruth, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
@@ -29,7 +30,6 @@ _log = logging.getLogger(__name__)
 
 _HEAL_S = 30.0
 _RETRY_S = 5.0
-_START_TIMEOUT_S = 40.0
 
 
 class Copies:
@@ -43,11 +43,13 @@ class Copies:
         inventory: Inventory,
         ownership: Ownership,
         *,
+        starts: Starts,
         publish: Callable[[msgspec.Struct], None],
     ) -> None:
         self._driver = driver
         self._inventory = inventory
         self._ownership = ownership
+        self._starts = starts
         self.pulls = Pulls(config, publish=publish)
         self.source = Source(config, driver, inventory, ownership)
         room = Room(config, driver, inventory, ownership, self.pulls)
@@ -93,15 +95,8 @@ class Copies:
             GodwitError: ``NOT_FOUND``, ``CONFLICT`` naming the owner, ``STALE_GENERATION``,
                 ``ETCD_UNREACHABLE``, or ``LIBVIRT`` with its own text.
         """
-        await self._require(server_id)
-        await self._ownership.require_owner(
-            server_id, command.generation, host_id=facts_of(self._inventory).host_id
-        )
-        await self._driver.call(
-            "start a domain",
-            lambda handle: domains.start(handle, server_id),
-            timeout_s=_START_TIMEOUT_S,
-        )
+        host_id = facts_of(self._inventory).host_id
+        await self._starts.start(server_id, host_id=host_id, generation=command.generation)
         return await self._driver.truth(server_id)
 
     async def remove(self, server_id: str, command: ServerCommand) -> GuestTruth:
@@ -111,9 +106,8 @@ class Copies:
             GodwitError: ``CONFLICT`` if it belongs to this host or to nobody,
                 ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
         """
-        await self._ownership.require_gone(
-            server_id, command.generation, host_id=facts_of(self._inventory).host_id
-        )
+        host_id = facts_of(self._inventory).host_id
+        await self._ownership.require_gone(server_id, command.generation, host_id=host_id)
         truth = await self._driver.truth(server_id)
         # half of a guest, or memory that never arrives whole, may keep its job for ever
         broken = truth.incoming or truth.state_detail in {HALF, HALF_BROKEN}
@@ -123,17 +117,9 @@ class Copies:
                 f"the server {server_id} has a migration under way here: cancel that first",
             )
         if truth.state is not PowerState.ABSENT:
-            await self._driver.call(
-                "end a domain",
-                lambda handle: domains.destroy(handle, server_id),
-                timeout_s=_START_TIMEOUT_S,
+            check = partial(
+                self._ownership.check_gone, server_id, command.generation, host_id=host_id
             )
-            await self._driver.call(
-                "undefine a domain", lambda handle: domains.undefine(handle, server_id)
-            )
+            await self._starts.end(server_id, check)
             self._inventory.server_changed(server_id)
         return await self._driver.truth(server_id)
-
-    async def _require(self, server_id: str) -> None:
-        if (await self._driver.truth(server_id)).state is PowerState.ABSENT:
-            raise NoSuchServer(server_id)

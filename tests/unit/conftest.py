@@ -56,27 +56,34 @@ def tls(make_tls: Callable[[], TlsFiles]) -> TlsFiles:
 class EtcdServer:
     """One etcd process that can be frozen, killed and started again with its data."""
 
-    def __init__(self, folder: Path, tls: TlsFiles) -> None:
+    def __init__(self, folder: Path, tls: TlsFiles, name: str = "default") -> None:
         self._folder = folder
+        self._name = name
         self._tls = tls
         self._held = (hold_free_port(), hold_free_port())
         self._port, self._peer_port = map(number_of, self._held)
         self._process: subprocess.Popen[bytes] | None = None
+        self.peer = f"http://127.0.0.1:{self._peer_port}"
+        self.cluster = f"{name}={self.peer}"
+        """Members that elect a leader together."""
+        # alone, it need not wait a second for the votes of others
+        self.pace = ("--heartbeat-interval", "20", "--election-timeout", "100")
         self.endpoint = f"127.0.0.1:{self._port}"
         self.config = EtcdConfig(endpoints=(self.endpoint,), tls=tls, timeout_s=1.0)
 
     def start(self) -> None:
-        url = f"https://{self.endpoint}"
-        peer = f"http://127.0.0.1:{self._peer_port}"
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        url, peer = f"https://{self.endpoint}", self.peer
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *("etcd", "--data-dir", str(self._folder / "data")),
+                    *("etcd", "--name", self._name, "--data-dir", str(self._folder / "data")),
                     *("--listen-client-urls", url, "--advertise-client-urls", url),
                     *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
-                    *("--initial-cluster", f"default={peer}"),
-                    # alone, it need not wait a second for the votes of others
-                    *("--heartbeat-interval", "20", "--election-timeout", "100"),
+                    *("--initial-cluster", self.cluster, *self.pace),
                     *("--client-cert-auth", "--trusted-ca-file", str(self._tls.ca_file)),
                     *("--cert-file", str(self._tls.cert_file)),
                     *("--key-file", str(self._tls.key_file)),
@@ -84,8 +91,11 @@ class EtcdServer:
                 stdout=log,
                 stderr=log,
             )
+
+    def wait(self) -> None:
+        """Wait until it answers."""
         connection = Etcd(self.config)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 30
         while True:
             try:
                 connection.get("/ready")
@@ -150,6 +160,51 @@ class EtcdServer:
         shutil.rmtree(self._folder / "data", ignore_errors=True)
         for held in self._held:
             held.close()
+
+
+class EtcdCluster:
+    """Three members; each can be frozen and killed."""
+
+    def __init__(self, folder: Path, tls: TlsFiles) -> None:
+        self.members: list[EtcdServer] = []
+        for name in ("one", "two", "three"):
+            (folder / name).mkdir()
+            self.members.append(EtcdServer(folder / name, tls, name))
+        together = ",".join(member.cluster for member in self.members)
+        for member in self.members:
+            member.cluster = together
+            member.pace = ("--heartbeat-interval", "100", "--election-timeout", "1000")
+        endpoints = tuple(member.endpoint for member in self.members)
+        self.config = EtcdConfig(endpoints=endpoints, tls=tls, timeout_s=1.0)
+
+    def start(self) -> None:
+        for member in self.members:
+            member.launch()
+        for member in self.members:
+            member.wait()
+
+    def roles(self) -> tuple[EtcdServer, list[EtcdServer]]:
+        """The leader, and the others."""
+        connection = Etcd(self.config)
+        try:
+            while True:
+                leads = [one.leader for one in connection.members()]
+                if leads.count(True) == 1:
+                    break
+                time.sleep(0.1)
+        finally:
+            connection.close()
+        leader = self.members[leads.index(True)]
+        return leader, [member for member in self.members if member is not leader]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, tls: TlsFiles) -> Iterator[EtcdCluster]:
+    running = EtcdCluster(tmp_path, tls)
+    running.start()
+    yield running
+    for member in running.members:
+        member.give_up()
 
 
 @pytest.fixture

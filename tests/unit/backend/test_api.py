@@ -15,8 +15,18 @@ from backend.main import run
 from wire import keys
 from wire.console import BackendStatus, FleetSnapshot, Role
 from wire.errors import ErrorBody, ErrorCode
-from wire.fleet import HealthValue, HostStatus, HostView, Owner, ServerRecord, ServerView
+from wire.fleet import (
+    HealthValue,
+    HostPolicy,
+    HostStatus,
+    HostView,
+    Owner,
+    RescuePriority,
+    ServerRecord,
+    ServerView,
+)
 from wire.migration import Migration, MigrationDetail, MigrationState
+from wire.rescue import HealthReport
 from wire.tls import client_context
 
 OPERATOR = {"Authorization": "Bearer op"}
@@ -131,6 +141,12 @@ async def test_a_client_without_a_certificate_of_our_ca_gets_no_connection(api, 
         "/v1/servers/web-1/live-migrate",
         "/v1/servers/web-1/migrate",
         "/v1/servers/web-1/settle",
+        "/v1/servers/web-1/policy",
+        "/v1/servers/web-1/rescue",
+        "/v1/hosts/kvm-01/policy",
+        "/v1/hosts/kvm-01/declare-off",
+        "/v1/rescue/arm",
+        "/v1/rescue/disarm",
         "/v1/migrations/m/cancel",
         "/v1/migrations/m/parameters",
         "/v1/migrations/m/postcopy",
@@ -202,7 +218,7 @@ async def test_a_body_that_cannot_be_meant_is_refused(api, body, words):
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("kind=warm", "kind is 'warm', and must be live or cold"),
+        ("kind=warm", "kind is 'warm', and must be live, cold or rescue"),
         ("skip_cpu_check=maybe", "skip_cpu_check is 'maybe', and must be true or false"),
         ("kind=cold&skip_kernel_check=true", "skip_kernel_check is true, and only a live"),
         ("prefer=kvm-01", "no parameter is called 'prefer'"),
@@ -251,6 +267,15 @@ async def test_the_openapi_document_knows_every_call(api):
         "/v1/servers/{server}/live-migrate",
         "/v1/servers/{server}/migrate",
         "/v1/servers/{server}/settle",
+        "/v1/servers/{server}/policy",
+        "/v1/servers/{server}/rescue",
+        "/v1/hosts/{host}/policy",
+        "/v1/hosts/{host}/declare-off",
+        "/v1/health",
+        "/v1/rescue/arm",
+        "/v1/rescue/disarm",
+        "/v1/incidents",
+        "/v1/incidents/{incident}",
         "/v1/migrations",
         "/v1/migrations/{migration}",
         "/v1/migrations/{migration}/cancel",
@@ -338,3 +363,47 @@ async def test_an_ended_migration_is_shown_and_cannot_be_cancelled(api, etcd):
     assert (detail.migration, detail.samples) == (migration, ())
     answer = await api.post("/v1/migrations/m1/cancel", headers=OPERATOR)
     assert "already failed" in refusal(answer, 409, ErrorCode.CONFLICT)
+
+
+async def test_a_policy_is_set_and_shown(api, etcd):
+    body = {"auto_migrate_on_host_down": True}
+    answer = await api.post("/v1/hosts/kvm-01/policy", headers=OPERATOR, json=body)
+    assert answer.status_code == 200, answer.text
+    expected = HostPolicy(auto_migrate_on_host_down=True)
+    assert msgspec.json.decode(answer.content, type=HostView).policy == expected
+    item = etcd.get(keys.POLICIES + "host-1")
+    assert item is not None
+    assert msgspec.json.decode(item.value, type=HostPolicy) == expected
+    body = {"rescue_priority": "high"}
+    answer = await api.post("/v1/servers/web-1/policy", headers=OPERATOR, json=body)
+    shown = msgspec.json.decode(answer.content, type=ServerView)
+    assert shown.rescue_priority is RescuePriority.HIGH
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("hosts/kvm-01", {"auto_migrate_on_host_shutdown": True}, "enable both, or disable both"),
+        ("hosts/kvm-01", {}, "nothing to change: give"),
+        ("hosts/kvm-01", {"maintenance": True}, "maintenance"),
+        ("hosts/kvm-01", {"auto_migrate_on_host_down": "yes"}, "auto_migrate_on_host_down"),
+        ("servers/web-1", {"rescue_priority": "urgent"}, "urgent"),
+        ("servers/web-1", {}, "rescue_priority"),
+    ],
+)
+async def test_a_policy_that_cannot_be_meant_is_refused(api, etcd, path, body, words):
+    answer = await api.post(f"/v1/{path}/policy", headers=OPERATOR, json=body)
+    assert words in refusal(answer, 400, ErrorCode.BAD_REQUEST)
+    assert etcd.list(keys.POLICIES).items == etcd.list(keys.SERVER_POLICIES).items == ()
+
+
+async def test_the_health_report_is_for_everybody(api, server):
+    answer = await api.get("/v1/health", headers=VIEWER)
+    report = msgspec.json.decode(answer.content, type=HealthReport)
+    assert [(one.host_name, one.present, one.life.epoch) for one in report.hosts] == [
+        ("kvm-01", True, 1)
+    ]
+    assert [(one.endpoint, one.error, one.leader) for one in report.members] == [
+        (server.endpoint, "", True)
+    ]
+    assert report.guard.armed

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backend.scheduler.candidates import COLD_FILTERS, LIVE_FILTERS, candidates
+from backend.scheduler.candidates import COLD_FILTERS, LIVE_FILTERS, candidates, filters_of
 from backend.scheduler.move import HostState, Move, Skips
 from wire.agent import CpuComparison
 from wire.fleet import (
@@ -127,6 +127,15 @@ def test_the_source_itself_is_refused(move, target):
 def test_a_host_that_is_not_online_is_refused_with_its_reason(move, target, status):
     away = msgspec.structs.replace(target, status=status, status_reason="no answer")
     assert refusals(move, away) == {"online": f"kvm-02 is {status}, not online: no answer"}
+
+
+def test_a_host_that_shuts_down_takes_no_servers(move, target):
+    leaving = msgspec.structs.replace(target, shutting_down=True)
+    assert refusals(move, leaving) == {"shutdown": "kvm-02 shuts down"}
+    assert all(
+        any(rule.name == "shutdown" for rule in filters_of(kind))
+        for kind in ("live", "cold", "rescue")
+    )
 
 
 def test_a_host_in_maintenance_is_refused(move, target):

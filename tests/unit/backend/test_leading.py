@@ -3,8 +3,10 @@
 import msgspec
 import pytest
 
+from backend.leader_writes import LeaderWrites
 from backend.migrations import leading
 from backend.migrations.leading import Leader, too_old
+from backend.rescue.claims import Claims
 from wire import keys
 from wire.fleet import PowerState
 from wire.migration import Kept, Migration, MigrationState
@@ -21,6 +23,12 @@ def ended(number: int, **changes: object) -> Migration:
         "created_at_ms": number,
     }
     return Migration(**(values | changes))
+
+
+def leader_of(stage) -> Leader:
+    drive = stage.drive
+    claims = Claims(LeaderWrites(stage.etcd, stage.leadership), drive.journal, drive.fleet)
+    return Leader(drive, claims, leading.asyncio.Event())
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +62,7 @@ async def test_old_records_leave_etcd_and_the_fleet_model(stage, monkeypatch):
         one = ended(number)
         stage.etcd.put(keys.MIGRATIONS + one.migration_id, msgspec.json.encode(one))
         stage.two.fleet.put_migration(one.migration_id, one)
-    leader = Leader(stage.drive, leading.asyncio.Event())
+    leader = leader_of(stage)
     for left in (4, 3, 3):
         await leader._trim()
         assert len(stage.two.fleet.migrations) == left
@@ -69,6 +77,6 @@ async def test_a_backend_that_no_longer_leads_deletes_nothing(stage):
         stage.etcd.put(keys.MIGRATIONS + one.migration_id, msgspec.json.encode(one))
         stage.two.fleet.put_migration(one.migration_id, one)
     stage.etcd.put(keys.LEADER, b"backend-2")
-    await Leader(stage.drive, leading.asyncio.Event())._trim()
+    await leader_of(stage)._trim()
     assert len(stage.etcd.list(keys.MIGRATIONS).items) == 4
     assert len(stage.two.fleet.migrations) == 4

@@ -138,6 +138,21 @@ async def test_who_was_lost_before_this_backend_began_is_given_a_whole_ttl(etcd,
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_life_that_nobody_saw_is_given_a_whole_ttl(etcd, fleet, leases):
+    first = await asyncio.to_thread(Host, etcd, "h1")
+    await until(lambda: leases.cannot_live_before("h1") is not None and "h1" not in fleet.health)
+    past_s = leases.cannot_live_before("h1")
+    await until(lambda: boot_clock_s() > past_s)
+    unseen = msgspec.structs.replace(fleet.lives["h1"], epoch=2)
+    put_s = boot_clock_s()
+    await asyncio.to_thread(etcd.put, keys.LIVES + "h1", msgspec.json.encode(unseen))
+    await until(lambda: fleet.lives["h1"].epoch == 2)
+    bound_s = leases.cannot_live_before("h1")
+    assert bound_s is None or bound_s >= put_s + first.lease.ttl_s
+    await until(lambda: leases.cannot_live_before("h1") is not None)
+    assert leases.cannot_live_before("h1") >= put_s + first.lease.ttl_s
+
+
 async def test_a_frozen_etcd_makes_nobody_late_and_gives_a_whole_ttl_afterwards(
     server, etcd, fleet, leases
 ):
@@ -162,7 +177,7 @@ async def test_a_host_that_comes_back_is_told_with_its_epoch(etcd, fleet, leases
     await asyncio.to_thread(etcd.revoke_lease, first.lease.lease_id)
     await until(lambda: leases.cannot_live_before("h1") is not None)
     await asyncio.to_thread(Host, etcd, "h1", epoch=2)
-    await until(lambda: leases.cannot_live_before("h1") is None)
+    await until(lambda: "h1" in fleet.health and leases.cannot_live_before("h1") is None)
     assert [one.text for one in fleet.transitions.of("h1")] == [
         "present with epoch 1, not fenced",
         "lost",

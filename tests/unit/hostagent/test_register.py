@@ -3,11 +3,12 @@
 import asyncio
 import signal
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from hostagent.heartbeat import Heartbeat, begin_life
+from hostagent.fencing import Fencing
 from hostagent.inventory import Inventory, Server
 from hostagent.ownership import Ownership
 from hostagent.register import Register
@@ -15,7 +16,6 @@ from wire.errors import ErrorCode, GodwitError
 from wire.etcd import EtcdUnreachable
 from wire.fleet import (
     Disk,
-    HealthValue,
     HostFacts,
     Owner,
     OwnerPhase,
@@ -23,7 +23,7 @@ from wire.fleet import (
     ServerFacts,
     ServerRecord,
 )
-from wire.keys import DEFINITIONS, FACTS, HEALTH, LIVES, SERVERS
+from wire.keys import DEFINITIONS, FACTS, SERVERS
 
 DISK = Disk(target="vda", source="/pool/a", capacity_bytes=100, allocation_bytes=40)
 FACTS_OF_SERVER = ServerFacts(
@@ -45,7 +45,7 @@ def having(**fields: object) -> Server:
 class Scene:
     """A register on a real etcd, with an inventory that the test fills."""
 
-    def __init__(self, etcd, facts: HostFacts) -> None:
+    def __init__(self, etcd, facts: HostFacts, folder: Path) -> None:
         self.etcd = etcd
         self.inventory = Inventory(
             object(),  # type: ignore[arg-type]  # nothing is read from libvirt here
@@ -55,7 +55,15 @@ class Scene:
         self.inventory.facts = facts
         self.inventory.listed = True
         self.ownership = Ownership(etcd)
-        self.register = Register(etcd, self.inventory, self.ownership)
+        self.fencing = Fencing(folder)
+        self.host_shuts_down = False
+        self.register = Register(
+            etcd,
+            self.inventory,
+            self.ownership,
+            self.fencing,
+            host_shuts_down=lambda: self.host_shuts_down,
+        )
 
     def record(self, server_id: str = "s1") -> ServerRecord | None:
         stored = self.etcd.get(SERVERS + server_id)
@@ -82,8 +90,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(etcd, make_facts) -> Scene:
-    return Scene(etcd, make_facts())
+def scene(etcd, make_facts, tmp_path) -> Scene:
+    return Scene(etcd, make_facts(), tmp_path / "run")
 
 
 async def test_facts_records_and_definitions_are_written_once(scene, etcd):
@@ -310,42 +318,85 @@ async def test_no_migration_begins_of_a_server_without_a_record(scene):
         await scene.ownership.require_lock("s1", 1, host_id="host-1", migration_id="m1")
 
 
-def test_epochs_are_counted_anew_beside_what_is_no_life(etcd):
-    etcd.put(LIVES + "host-1", b"many")
-    assert _begin(etcd, "host-1").epoch == 1
+def placed(server: Server, **fields: object) -> Server:
+    """The server with its disk so."""
+    disk = msgspec.structs.replace(server.facts.disks[0], **fields)
+    facts = msgspec.structs.replace(server.facts, disks=(disk,))
+    return msgspec.structs.replace(server, facts=facts)
 
 
-def test_epochs_count_up_whoever_counts(etcd):
-    lives = [_begin(etcd, "host-1") for _ in range(3)]
-    assert [life.epoch for life in lives] == [1, 2, 3]
-    assert etcd.get(LIVES + "host-1").value == msgspec.json.encode(lives[-1])
-    assert _begin(etcd, "host-2").epoch == 1
+async def test_who_is_bound_to_this_host_may_stay_once_its_record_says_so(scene):
+    scene.fencing.heard("host-1", 3, sent_s=1.0, ttl_s=10)
+    async with scene.running():
+        scene.inventory.servers["s1"] = placed(WEB, shared=False)
+        scene.register.changed()
+        await scene.settled(lambda: scene.fencing.may_stay == {"s1"})
+        assert "vda lies on this host alone (/pool/a)" in scene.record().bound_by
+        scene.inventory.servers["s1"] = placed(WEB, shared=True)
+        scene.register.changed()
+        await scene.settled(lambda: scene.record().bound_by == "")
+        assert scene.fencing.may_stay == frozenset()
 
 
-def _begin(etcd, host_id):
-    return begin_life(etcd, host_id, boot_id="a", ttl_s=10)
+async def test_a_migration_takes_the_right_to_stay(scene):
+    scene.inventory.servers["s1"] = placed(WEB, shared=False)
+    async with scene.running():
+        await scene.settled(lambda: scene.fencing.may_stay == {"s1"})
+        owner = msgspec.structs.replace(scene.record().owner, phase=OwnerPhase.MIGRATING)
+        scene.put(msgspec.structs.replace(scene.record(), owner=owner))
+        scene.register.changed()
+        await scene.settled(lambda: scene.fencing.may_stay == frozenset())
 
 
-async def test_a_heartbeat_that_ends_leaves_its_key(etcd):
-    held = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    epochs: list[int] = []
+@pytest.mark.parametrize(
+    ("detail", "shuts_down", "wanted_on"),
+    [
+        ("shutdown", False, False),
+        ("destroyed", False, False),
+        ("shutdown", True, True),
+        ("crashed", False, True),
+        ("failed", False, True),
+        ("", False, True),
+    ],
+)
+async def test_libvirt_tells_whether_a_server_was_switched_off_while_nobody_listened(
+    scene, detail, shuts_down, wanted_on
+):
+    scene.inventory.servers["s1"] = WEB
+    async with scene.running():
+        await scene.settled(lambda: scene.record() is not None and scene.record().wanted_on)
+        scene.host_shuts_down = shuts_down
+        # another field changes with it, so that the write is seen
+        off = having(state=PowerState.SHUT_OFF, state_detail=detail, vcpu_count=2)
+        scene.inventory.servers["s1"] = off
+        scene.register.changed()
+        await scene.settled(lambda: scene.record().vcpu_count == 2)
+        assert scene.record().wanted_on is wanted_on
 
-    def on_held(epoch: int) -> None:
-        epochs.append(epoch)
-        loop.call_soon_threadsafe(held.set)
 
-    heartbeat = Heartbeat(etcd, "host-1", ttl_s=5, on_held=on_held)
-    heartbeat.start()
-    await held.wait()
-    await asyncio.to_thread(heartbeat.stop)
-    stored = etcd.get(HEALTH + "host-1")
-    health = msgspec.json.decode(stored.value, type=HealthValue)
-    assert (health.epoch, epochs) == (1, [1])
-    assert etcd.refresh_lease(stored.lease_id) > 0
+async def test_a_shutdown_of_the_host_switches_nobody_off(scene):
+    scene.inventory.servers["s1"] = WEB
+    async with scene.running():
+        await scene.settled(lambda: scene.record() is not None)
+        scene.host_shuts_down = True
+        scene.register.powered("s1", on=False)
+        scene.inventory.servers["s1"] = having(vcpu_count=2)
+        await scene.settled(lambda: scene.record().vcpu_count == 2)
+        assert scene.record().wanted_on
 
 
-def test_epochs_without_etcd_are_not_invented(etcd, server):
-    server.kill()
-    with pytest.raises(EtcdUnreachable):
-        _begin(etcd, "host-1")
+async def test_who_is_paused_by_a_person_stays_suspended_until_it_runs(scene):
+    async with scene.running():
+        for state, detail, suspended in (
+            (PowerState.PAUSED, "user", True),
+            (PowerState.SHUT_OFF, "crashed", True),
+            (PowerState.RUNNING, "booted", False),
+            (PowerState.PAUSED, "migrating", False),
+        ):
+            count = 1 if scene.record() is None else scene.record().vcpu_count + 1
+            scene.inventory.servers["s1"] = having(
+                state=state, state_detail=detail, vcpu_count=count
+            )
+            scene.register.changed()
+            await scene.settled(lambda c=count: scene.record() and scene.record().vcpu_count == c)
+            assert scene.record().suspended is suspended

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from lab.cli import main
 from lab.registry import write_state
-from lab.state import new_state
+from lab.state import LabShape, new_state
 
 NOBODY = 65534
 
@@ -36,7 +36,7 @@ def test_who_is_not_root_is_told_so_in_one_sentence(own_root):
 
 def test_status_of_a_lab_whose_up_was_broken_off_shows_on_any_terminal(own_root):
     (own_root / "x").mkdir()
-    write_state(new_state("x", subnet=254, host_count=1, server_count=0))
+    write_state(new_state("x", subnet=254, shape=LabShape(host_count=1, server_count=0)))
     done = subprocess.run(
         [sys.executable, "-m", "lab.cli", "status", "--name", "x"],
         env=os.environ | {"PYTHONIOENCODING": "ascii"},

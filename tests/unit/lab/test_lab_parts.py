@@ -13,7 +13,7 @@ from lab.errors import LabError
 from lab.network import burst_bytes, parse_delay, parse_rate
 from lab.processes import identify, is_alive, kill, run
 from lab.registry import all_resources, locked, read_resources, write_state
-from lab.state import LinkLimit, new_state
+from lab.state import LabShape, LinkLimit, new_state
 from lab.status import link_words
 
 CPUINFO = """\
@@ -52,8 +52,8 @@ def test_first_hosts_are_alike_and_some_host_differs_in_each_respect(host_count)
 
 
 def test_interface_names_fit_and_carry_the_labs_own_addresses():
-    widest = new_state("x", subnet=254, host_count=32, server_count=0)
-    other = new_state("x", subnet=254, host_count=32, server_count=0)
+    widest = new_state("x", subnet=254, shape=LabShape(host_count=32, server_count=0))
+    other = new_state("x", subnet=254, shape=LabShape(host_count=32, server_count=0))
     names = {widest.bridge, *(widest.port(node.number) for node in widest.nodes)}
     assert len(names) == 34
     assert max(map(len, names)) <= 15
@@ -160,7 +160,7 @@ def test_a_lab_that_cannot_be_read_does_not_hide_the_others(monkeypatch, tmp_pat
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "state.json").write_text("{")
     (tmp_path / "whole").mkdir()
-    write_state(new_state("whole", subnet=7, host_count=1, server_count=0))
+    write_state(new_state("whole", subnet=7, shape=LabShape(host_count=1, server_count=0)))
     assert [each.name for each in all_resources()] == ["whole"]
     with pytest.raises(LabError, match=r"broken/state.json cannot be read"):
         read_resources("broken")

@@ -14,12 +14,18 @@ class Turns:
 
 
 def hold(etcd: Etcd, turns: Turns, *, value: bytes = b"v", only_if_absent: bool = False):
+    def put(lease: Lease, _sent_s: float) -> bool:
+        if only_if_absent:
+            return etcd.create("/held", value, lease_id=lease.lease_id)
+        etcd.put("/held", value, lease_id=lease.lease_id)
+        return True
+
     return HeldKey(
         etcd,
         "/held",
         ttl_s=2,
-        value=lambda: value,
-        only_if_absent=only_if_absent,
+        put=put,
+        wait_for_absence=only_if_absent,
         on_held=turns.held.set,
         on_lost=turns.lost.set,
     )

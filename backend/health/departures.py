@@ -1,0 +1,130 @@
+"""Moving the running servers of a host away, live, while it shuts down in order."""
+
+import asyncio
+import logging
+from collections import Counter
+
+from backend.fleet.host_view import shutting_down
+from backend.fleet.known import Fleet
+from backend.fleet.server_view import standing, storage_kind
+from backend.migrations.desk import Desk
+from wire.errors import ErrorCode, GodwitError
+from wire.fleet import HostPolicy, OwnerPhase, ServerPolicy, ServerRecord, ServerStatus
+from wire.lease import boot_clock_s
+from wire.migration import MigrationOptions
+
+_log = logging.getLogger(__name__)
+
+REQUESTED_BY = "host shutdown"
+AT_ONCE = 2
+"""Moves from one host at a time: more share its link, and end later or not at all."""
+TRIES = 2
+"""A move that failed once may have met a target that was just filled."""
+_LOOK_S = 0.5
+_LAST_S = 3.0
+"""Nothing is begun when so little is left: it would only be broken off."""
+_ASK_AGAIN_S = 5.0
+"""So long a server without a target waits until it is tried anew."""
+
+_TOLD_ELSEWHERE = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
+
+
+class Departures:
+    """Runs while this backend leads. What is under way is known from the journal alone."""
+
+    def __init__(self, fleet: Fleet, desk: Desk) -> None:
+        self._fleet = fleet
+        self._desk = desk
+        self._until_s: dict[tuple[str, str], float] = {}
+        """host_id and boot_id → when its time is over, by this machine's CLOCK_BOOTTIME."""
+        self._not_before_s: dict[str, float] = {}
+        """server_id → when it is tried again."""
+        self._tries: Counter[str] = Counter()
+        """server_id → how many moves of it were begun."""
+
+    async def lead(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_S)
+
+    async def look(self) -> None:
+        """Begin what may be begun now, for every host that shuts down."""
+        self._forget()
+        if self._fleet.etcd_error:
+            return
+        for host_id in tuple(self._fleet.shutdowns):
+            if self._leaves(host_id) and boot_clock_s() < self._deadline_s(host_id) - _LAST_S:
+                await self._move_some(host_id)
+
+    def _leaves(self, host_id: str) -> bool:
+        policy = self._fleet.policies.get(host_id, HostPolicy())
+        return policy.auto_migrate_on_host_shutdown and shutting_down(self._fleet, host_id)
+
+    def _deadline_s(self, host_id: str) -> float:
+        """Count the time from when this backend saw the word: clocks of hosts may differ."""
+        word = self._fleet.shutdowns[host_id]
+        return self._until_s.setdefault((host_id, word.boot_id), boot_clock_s() + word.within_s)
+
+    async def _move_some(self, host_id: str) -> None:
+        under_way = sum(
+            1
+            for one in self._fleet.migrations.values()
+            if one.source_host_id == host_id and not one.state.ended
+        )
+        for record in departing(self._fleet, host_id):
+            if under_way >= AT_ONCE:
+                return
+            if self._may_try(record):
+                under_way += await self._begin(record)
+
+    def _may_try(self, record: ServerRecord) -> bool:
+        waits = boot_clock_s() < self._not_before_s.get(record.server_id, 0.0)
+        return not waits and self._tries[record.server_id] < TRIES
+
+    async def _begin(self, record: ServerRecord) -> bool:
+        """Begin one move; say whether it was."""
+        try:
+            await self._desk.migrate(
+                "live",
+                record.server_id,
+                MigrationOptions(quickly_finish=True),
+                requested_by=REQUESTED_BY,
+            )
+        except GodwitError as error:
+            self._not_before_s[record.server_id] = boot_clock_s() + _ASK_AGAIN_S
+            if error.code not in _TOLD_ELSEWHERE:
+                _log.warning("%s does not leave yet: %s", record.name, error.message)
+            return False
+        self._tries[record.server_id] += 1
+        return True
+
+    def _forget(self) -> None:
+        present = {(host_id, one.boot_id) for host_id, one in self._fleet.shutdowns.items()}
+        for over in self._until_s.keys() - present:
+            del self._until_s[over]
+        if not present:
+            self._not_before_s.clear()
+            self._tries.clear()
+
+
+def departing(fleet: Fleet, host_id: str) -> list[ServerRecord]:
+    """List the servers that run on a host and move nowhere yet, in the order of their going.
+
+    Those on shared disks first, since disks take long; then by rescue priority; then the small
+    ones, of which more get away in the same time.
+    """
+    records = [fleet.records[one] for one in fleet.owned.get(host_id, ())]
+    running = [
+        one
+        for one in records
+        if one.owner.phase is OwnerPhase.SETTLED
+        and standing(fleet, one).status is ServerStatus.RUNNING
+    ]
+
+    def turn(record: ServerRecord) -> tuple[bool, int, int, str]:
+        with_disks = storage_kind(record.disks) in {"local", "mixed"}
+        policy = fleet.server_policies.get(record.server_id, ServerPolicy())
+        return with_disks, policy.rescue_priority.rank, record.memory_bytes, record.name
+
+    return sorted(running, key=turn)

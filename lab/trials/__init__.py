@@ -1,0 +1,1 @@
+"""Faults tried on a lab, and whether what is told of it afterwards is true."""

@@ -1,0 +1,187 @@
+"""A host dies, or what watches it: then every guest runs exactly once, and all tell the truth.
+
+Each case takes a fault from a whole fleet to a whole one (:mod:`lab.trials`); what must hold after
+any of them is checked there. Here stands what is more to expect of each.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import pytest
+
+from lab.fleet import Lab
+from lab.server import ServerSpec, Workload
+from lab.trials import faults
+from lab.trials.faults import Fault
+from lab.trials.moving import migration_cut
+from lab.trials.trial import Finding, Trial, until_rescued
+from lab.trials.witness import Witness
+from wire.console import BackendStatus
+from wire.rescue import IncidentState
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
+
+TTL_S = 5
+GUESTS = 6
+RESCUED_WITHIN_S = 60.0
+UNTIL_RESCUED = 0.0
+
+
+class Case(NamedTuple):
+    """A fault, how long it lasts, and what becomes of the guests of its host."""
+
+    fault: Fault
+    hold_s: float
+    rescued: bool = False
+    """They are started elsewhere."""
+    untouched: bool = False
+    """No guest of the fleet boots again."""
+
+
+CASES = [
+    Case(faults.POWER_CUT, UNTIL_RESCUED, rescued=True),
+    Case(faults.POWER_CUT, 0.5),
+    Case(faults.POWER_CUT, 5),
+    Case(faults.POWER_CUT, 30, rescued=True),
+    Case(faults.PARTITION, UNTIL_RESCUED, rescued=True),
+    Case(faults.PARTITION, 0.2 * TTL_S),
+    Case(faults.FROZEN, UNTIL_RESCUED, rescued=True),
+    Case(faults.AGENT_STOPPED, UNTIL_RESCUED, rescued=True),
+    Case(faults.FENCE_STOPPED, UNTIL_RESCUED, rescued=True),
+    Case(faults.AGENT_KILLED, 2, untouched=True),
+    Case(faults.FENCE_KILLED, 2, untouched=True),
+    Case(faults.LIBVIRTD_KILLED, 2, untouched=True),
+    Case(faults.BACKEND_CUT_OFF, 2 * TTL_S, untouched=True),
+    Case(faults.BACKEND_KILLED, 2, untouched=True),
+    Case(faults.ETCD_STOPPED, 0.5 * TTL_S),
+    Case(faults.ETCD_STOPPED, 3 * TTL_S),
+    Case(faults.CLOCKS_STEPPED, 1.5 * TTL_S, untouched=True),
+]
+
+
+@pytest.fixture(scope="module")
+def watched(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Trial]:
+    """A lab with short leases, clocks that can be set, and guests that leave traces."""
+    lab = Lab(f"test-{os.getpid()}-5")
+    names = [f"guest-{number + 1}" for number in range(GUESTS)]
+    try:
+        with in_turn():
+            lab.up(host_count=4, server_count=0, lease_ttl_s=TTL_S, stepped_clocks=True)
+        for number, name in enumerate(names):
+            host = lab.state.hosts[number % 4].name
+            workload = Workload(working_set_mb=8, dirty_mb_per_s=0.5)
+            spec = ServerSpec(name=name, host=host, memory_mb=32, workload=workload, trace_ms=50)
+            lab.add_server(spec)
+        lab.wait_until_ready()
+        with Witness.of(lab) as witness, witness.watch(names).watching() as watch:
+            trial = Trial(witness, watch, names)
+            for host in lab.state.hosts:
+                trial.set_policy(host.name, auto_migrate_on_host_down=True)
+            trial.wait_until_fenced()
+            yield trial
+    finally:
+        if lab.folders.root.exists():
+            lab.down()
+
+
+@pytest.fixture
+def trial(watched: Trial) -> Trial:
+    """Whole, whatever the test before has left."""
+    faults.restore(watched.witness.lab)
+    watched.before = watched.wait_until_whole()
+    watched.wait_until_fenced()
+    return watched
+
+
+def busiest(trial: Trial, count: int = 1) -> list[str]:
+    """The hosts that own the most servers."""
+    owners = [trial.before.owner(name) for name in trial.servers]
+    return sorted(set(owners), key=owners.count)[-count:]
+
+
+def servers_of(trial: Trial, hosts: list[str]) -> set[str]:
+    return {name for name in trial.servers if trial.before.owner(name) in hosts}
+
+
+def try_fault(trial: Trial, fault: Fault, hosts: list[str], hold_s: float) -> Finding:
+    def hold() -> None:
+        if hold_s == UNTIL_RESCUED:
+            until_rescued(trial.witness, hosts, within_s=RESCUED_WITHIN_S)
+        else:
+            time.sleep(hold_s)
+
+    return trial.run(fault, hosts, hold)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{c.fault.name}, {c.hold_s:g} s" for c in CASES])
+def test_a_fault_leaves_every_guest_running_once(trial: Trial, case: Case):
+    hosts = busiest(trial)
+    owned = servers_of(trial, hosts)
+    found = try_fault(trial, case.fault, hosts, case.hold_s)
+    assert found.wrong == ()
+    if case.rescued:
+        assert set(found.rescued) == owned
+        assert set(found.restarted) == owned
+    if case.untouched:
+        assert (found.rescued, found.restarted) == ((), ())
+
+
+@pytest.mark.parametrize("after_s", [0.3, 1.5])
+@pytest.mark.parametrize("cut_source", [True, False], ids=["source", "target"])
+def test_a_host_dies_in_a_migration(trial: Trial, *, cut_source: bool, after_s: float):
+    fault = migration_cut(trial.witness, cut_source=cut_source, after_s=after_s)
+    found = try_fault(trial, fault, busiest(trial), 3 * TTL_S)
+    assert found.wrong == ()
+
+
+def test_a_storm_rescues_nobody_until_a_person_says_so(trial: Trial):
+    hosts = busiest(trial, 2)
+    owned = servers_of(trial, hosts)
+
+    def hold() -> None:
+        time.sleep(3 * TTL_S)
+        for name in trial.servers:
+            assert len(trial.watch.boots(name)) == boots[name], f"{name} was started in a storm"
+        guard = trial.witness.get("/v1/status", BackendStatus).rescue_guard
+        assert not guard.armed, guard
+        assert "2 of 4" in guard.reason
+        trial.witness.post("/v1/rescue/arm").raise_for_status()
+        until_rescued(trial.witness, hosts, within_s=RESCUED_WITHIN_S)
+
+    boots = {name: len(trial.watch.boots(name)) for name in trial.servers}
+    found = trial.run(faults.TWO_CUT, hosts, hold)
+    assert found.wrong == ()
+    assert set(found.rescued) == owned
+
+
+@pytest.mark.parametrize("moves", [True, False], ids=["servers move away", "servers stay"])
+def test_a_host_is_shut_down_in_order(trial: Trial, *, moves: bool):
+    hosts = busiest(trial)
+    owned = servers_of(trial, hosts)
+    trial.set_policy(hosts[0], auto_migrate_on_host_shutdown=moves)
+    found = try_fault(trial, faults.SHUT_DOWN, hosts, 3 * TTL_S)
+    assert found.wrong == ()
+    assert found.rescued == ()
+    assert set(found.restarted) == (set() if moves else owned)
+
+
+def test_a_guard_that_is_disarmed_holds_rescues_back(trial: Trial):
+    hosts = busiest(trial)
+    trial.witness.post("/v1/rescue/disarm", reason="exercise").raise_for_status()
+
+    def hold() -> None:
+        until = time.monotonic() + RESCUED_WITHIN_S
+        while not (held := [i for i in trial.witness.incidents() if i.open]) or (
+            held[0].state is not IncidentState.HELD
+        ):
+            assert time.monotonic() < until, held
+            time.sleep(0.2)
+        assert "exercise" in held[0].held_reason
+        time.sleep(TTL_S)
+
+    found = trial.run(faults.POWER_CUT, hosts, hold)
+    assert found.wrong == ()
+    assert found.rescued == ()

@@ -1,0 +1,197 @@
+"""A host that shuts down in order: which of its servers leave, and in which order."""
+
+import msgspec
+import pytest
+
+from backend.fleet.targets import host_states
+from backend.health.departures import AT_ONCE, REQUESTED_BY, TRIES, Departures, departing
+from backend.migrations.desk import Desk
+from wire.errors import ErrorCode, GodwitError
+from wire.fleet import (
+    Disk,
+    HostPolicy,
+    HostShutdown,
+    OwnerPhase,
+    PowerState,
+    RescuePriority,
+    ServerPolicy,
+)
+from wire.migration import Migration, MigrationState
+
+GIB = 1 << 30
+LOCAL = Disk(target="vdb", source="/l/x", pool_id="p", pool_name="local", capacity_bytes=8 << 30)
+BOTH = HostPolicy(auto_migrate_on_host_down=True, auto_migrate_on_host_shutdown=True)
+
+
+class FakeDesk(Desk):
+    """Begins every move that it is not told to refuse, in the fleet model only."""
+
+    def __init__(self, two) -> None:
+        self.two = two
+        self.asked: list[str] = []
+        self.refusal: GodwitError | None = None
+
+    async def migrate(self, kind, server, options, *, requested_by) -> Migration:
+        assert (kind, requested_by) == ("live", REQUESTED_BY)
+        self.asked.append(server)
+        if self.refusal is not None:
+            raise self.refusal
+        fleet = self.two.fleet
+        record = fleet.records[server]
+        migration = Migration(
+            migration_id=f"m{len(self.asked)}",
+            server_id=server,
+            server_name=record.name,
+            source_host_id=record.owner.host_id,
+            source_host_name="kvm-01",
+            options=options,
+            requested_by=requested_by,
+        )
+        self.own(server, phase=OwnerPhase.MIGRATING, migration_id=migration.migration_id)
+        fleet.put_migration(migration.migration_id, migration)
+        return migration
+
+    def own(self, server: str, **owner: object) -> None:
+        record = self.two.fleet.records[server]
+        changed = msgspec.structs.replace(record.owner, **owner)
+        self.two.fleet.put_record(server, msgspec.structs.replace(record, owner=changed))
+
+    def end(self, state: MigrationState, **owner: object) -> None:
+        """End every move under way."""
+        for one in tuple(self.two.fleet.migrations.values()):
+            if not one.state.ended:
+                ended = msgspec.structs.replace(one, state=state)
+                self.two.fleet.put_migration(one.migration_id, ended)
+                self.own(one.server_id, phase=OwnerPhase.SETTLED, migration_id="", **owner)
+
+
+@pytest.fixture
+def desk(two) -> FakeDesk:
+    return FakeDesk(two)
+
+
+@pytest.fixture
+def departures(two, desk) -> Departures:
+    two.fleet.put_policy("host-1", BOTH)
+    shut_down(two)
+    return Departures(two.fleet, desk)
+
+
+def shut_down(two, *, boot_id: str = "b", within_s: int = 60) -> None:
+    word = HostShutdown(boot_id=boot_id, asked_at_ms=0, within_s=within_s)
+    two.fleet.put_shutdown("host-1", word)
+
+
+def have(two, make_server, *servers: dict) -> None:
+    """Replace what is on kvm-01."""
+    for server_id in tuple(two.fleet.records):
+        two.fleet.put_record(server_id, None)
+    made = [make_server(**changes) for changes in servers]
+    for one in made:
+        two.add_record(one, two.hosts[0])
+    two.report(two.hosts[0], *made)
+
+
+def test_servers_leave_by_disks_then_priority_then_size(two, make_server):
+    have(
+        two,
+        make_server,
+        {"name": "local-high", "disks": (LOCAL,)},
+        {"name": "low", "memory_bytes": 1},
+        {"name": "medium-large", "memory_bytes": 4 * GIB},
+        {"name": "medium-small", "memory_bytes": GIB},
+        {"name": "high"},
+        {"name": "stopped", "state": PowerState.SHUT_OFF},
+        {"name": "paused", "state": PowerState.PAUSED},
+    )
+    for name, priority in (
+        ("local-high", RescuePriority.HIGH),
+        ("high", RescuePriority.HIGH),
+        ("low", RescuePriority.LOW),
+    ):
+        two.fleet.put_server_policy(f"id-{name}", ServerPolicy(rescue_priority=priority))
+    assert [one.name for one in departing(two.fleet, "host-1")] == [
+        "high",
+        "medium-small",
+        "medium-large",
+        "low",
+        "local-high",
+    ]
+
+
+async def test_few_leave_at_once_and_the_next_when_one_is_done(two, make_server, desk, departures):
+    have(two, make_server, *({"name": f"web-{number}"} for number in range(5)))
+    await departures.look()
+    await departures.look()
+    assert desk.asked == ["id-web-0", "id-web-1"]
+    assert len(desk.asked) == AT_ONCE
+    desk.end(MigrationState.SUCCEEDED, host_id="host-2")
+    await departures.look()
+    assert desk.asked[AT_ONCE:] == ["id-web-2", "id-web-3"]
+
+
+async def test_a_move_that_a_person_began_counts(two, make_server, desk, departures):
+    have(two, make_server, *({"name": f"web-{number}"} for number in range(3)))
+    await desk.migrate("live", "id-web-2", None, requested_by=REQUESTED_BY)
+    await departures.look()
+    assert desk.asked[1:] == ["id-web-0"]
+
+
+@pytest.mark.parametrize(
+    "policy", [HostPolicy(), HostPolicy(auto_migrate_on_host_down=True)], ids=["none", "down only"]
+)
+async def test_nothing_leaves_unless_it_was_asked_for(two, desk, departures, policy):
+    two.fleet.put_policy("host-1", policy)
+    await departures.look()
+    assert desk.asked == []
+
+
+async def test_the_word_of_an_earlier_life_is_void(two, desk, departures):
+    shut_down(two, boot_id="an earlier one")
+    await departures.look()
+    assert desk.asked == []
+
+
+async def test_nothing_begins_when_no_time_is_left(two, desk, departures):
+    shut_down(two, within_s=1)
+    await departures.look()
+    assert desk.asked == []
+
+
+async def test_nothing_begins_while_nobody_knows_how_the_hosts_are(two, desk, departures):
+    two.fleet.put_etcd_error("/x/", "etcd does not answer")
+    await departures.look()
+    assert desk.asked == []
+
+
+async def test_a_server_without_a_target_waits_and_holds_up_no_other(
+    two, make_server, desk, departures
+):
+    have(two, make_server, {"name": "a"}, {"name": "b"})
+    desk.refusal = GodwitError(ErrorCode.NO_TARGET, "no host fits")
+    await departures.look()
+    await departures.look()
+    assert desk.asked == ["id-a", "id-b"]
+
+
+async def test_a_move_that_fails_is_tried_once_more(two, desk, departures):
+    for _ in range(TRIES + 2):
+        await departures.look()
+        desk.end(MigrationState.FAILED)
+    assert desk.asked == ["id-web-1"] * TRIES
+
+
+async def test_a_later_shutdown_begins_anew(two, desk, departures):
+    for _ in range(TRIES):
+        await departures.look()
+        desk.end(MigrationState.FAILED)
+    two.fleet.put_shutdown("host-1", None)
+    await departures.look()
+    shut_down(two)
+    await departures.look()
+    assert len(desk.asked) == TRIES + 1
+
+
+async def test_the_host_that_shuts_down_is_no_target(two, departures):
+    states = {state.facts.name: state.shutting_down for state in host_states(two.fleet)}
+    assert states == {"kvm-01": True, "kvm-02": False}

@@ -1,0 +1,63 @@
+"""The health report, asked of a real etcd."""
+
+import signal
+
+import msgspec
+
+from backend.health.report import Reporter
+from wire import keys
+from wire.etcd import Etcd
+from wire.fleet import Fence, HealthValue, HostPolicy
+
+LIFE = HealthValue(boot_id="b", epoch=4, fence=Fence.WATCHDOG, ttl_s=100)
+
+
+async def test_each_host_is_told_by_name_with_what_its_lease_has_left(two, etcd):
+    lease = etcd.grant_lease(100)
+    etcd.put(keys.HEALTH + "host-1", msgspec.json.encode(LIFE), lease_id=lease.lease_id)
+    two.fleet.put_health("host-1", LIFE)
+    two.fleet.put_policy("host-1", HostPolicy(auto_migrate_on_host_down=True))
+    two.fleet.put_health("host-2", None)
+    two.fleet.put_life("host-2", msgspec.structs.replace(LIFE, epoch=9))
+    report = await Reporter(etcd, two.fleet).report()
+    here, there = report.hosts
+    assert (here.host_name, here.present, here.life, here.fence) == (
+        "kvm-01",
+        True,
+        LIFE,
+        Fence.WATCHDOG,
+    )
+    assert here.left_s is not None
+    assert 0 < here.left_s <= 100
+    assert here.policy.auto_migrate_on_host_down
+    assert (there.present, there.left_s, there.life.epoch) == (False, None, 9)
+    assert there.transitions[-1].text == "lost"
+    assert [one.error for one in report.members] == [""]
+
+
+async def test_a_host_that_never_lived_is_told_too(two, etcd):
+    two.fleet.put_health("host-1", None)
+    report = await Reporter(etcd, two.fleet).report()
+    assert report.hosts[0].life.fence is Fence.NONE
+    assert report.hosts[0].life.fence_detail
+
+
+async def test_without_etcd_the_members_say_why_and_hosts_are_as_last_known(two, server, etcd):
+    server.send(signal.SIGSTOP)
+    report = await Reporter(etcd, two.fleet).report()
+    server.send(signal.SIGCONT)
+    assert [one.endpoint for one in report.members] == [server.endpoint]
+    assert report.members[0].error
+    assert [(one.present, one.left_s) for one in report.hosts] == [(True, None), (True, None)]
+
+
+async def test_one_dead_member_hides_neither_hosts_nor_the_others(two, server, etcd):
+    etcd.put(keys.HEALTH + "host-1", msgspec.json.encode(LIFE))
+    config = msgspec.structs.replace(server.config, endpoints=("127.0.0.1:1", server.endpoint))
+    both = Etcd(config)
+    report = await Reporter(both, two.fleet).report()
+    both.close()
+    dead, alive = report.members
+    assert dead.error
+    assert alive.leader
+    assert [one.present for one in report.hosts] == [True, False]
