@@ -35,6 +35,8 @@ class Backend:
         """Revision of the leader key; 0 while another one leads."""
         self._watching_since_s: float | None = None
         self._sightings = Sightings()
+        self._counted: dict[str, int] = {}
+        """Host to the epoch of the life whose lease was looked at last."""
         self._absent_since_s: dict[str, float] = {}
         self._health: dict[str, Item] = {}
         self._lives: dict[str, Item] = {}
@@ -102,7 +104,7 @@ class Backend:
     def _begin_term(self, fence: int) -> None:
         self.fence = fence
         self._watching_since_s = None
-        self._sightings, self._absent_since_s = Sightings(), {}
+        self._sightings, self._counted, self._absent_since_s = Sightings(), {}, {}
 
     def leads(self) -> dict[str, int]:
         """The condition of every write."""
@@ -128,8 +130,10 @@ class Backend:
         )
         for host in self._lives.keys() - self._health.keys():
             self._absent_since_s.setdefault(host, self.clock())
-            if not self._sightings.known(host):
+            epoch = self._lives[host].value.epoch
+            if self._counted.get(host) != epoch:
                 self._sightings.take_absent(host, TTL_S, self.clock())
+                self._counted[host] = epoch
         for host in self._health:
             self._absent_since_s.pop(host, None)
         leases = {host: item.lease for host, item in self._health.items()}
@@ -146,6 +150,8 @@ class Backend:
                 answered_s=self.clock(),
             )
             self._sightings.take(host, seen)
+            if not seen.gone:
+                self._counted[host] = self._lives[host].value.epoch
         if self._watching_since_s is None:
             self._watching_since_s = self.clock()
 
