@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hostagent.fence.deadline import fence_times
 from hostagent.fence.word import Word
+from tests.unit.model.commands import Commands
 from tests.unit.model.host import Host
-from tests.unit.model.process import Box, Steps, Unreachable
+from tests.unit.model.process import Steps, Unreachable
 from tests.unit.model.store import NAME as ETCD
 from tests.unit.model.store import Item, LeaseGone
 from wire import keys
@@ -45,14 +46,13 @@ class Agent:
         self._life_revision = 0
         self.in_force: Fence | None = Fence.NONE
         """What the value in etcd says; None while a write is under way or its answer was lost."""
-        self._locks: set[str] = set()
-        self._beginning: set[str] = set()
         self._to_start: set[str] = set()
+        self.commands = Commands(self)
 
     def tasks(self) -> dict[str, Steps]:
         return {"heartbeat": self._heartbeat(), "policy": self._follow_policy()}
 
-    def _etcd(self, operation: Any) -> Steps:
+    def etcd(self, operation: Any) -> Steps:
         return self.world.network.call(self.host.name, ETCD, self.world.store.ask(operation))
 
     # the fence's file
@@ -67,7 +67,7 @@ class Agent:
         word, status = self.host.word, self.host.status
         return word is not None and status is not None and status.fired_epoch >= word.epoch > 0
 
-    def _may_begin(self) -> bool:
+    def may_begin(self) -> bool:
         """Whether a guest that starts now is in time to be seen by the fence."""
         word = self.host.word
         if word is None or not word.armed:
@@ -78,6 +78,7 @@ class Agent:
     # lease and epoch
 
     def _heartbeat(self) -> Steps:
+        yield 1 + self.world.phase % _REFRESH_TICKS
         while True:
             try:
                 if not self._lease:
@@ -98,14 +99,14 @@ class Agent:
         lease, key = self._lease, keys.HEALTH + self.host.name
         store = self.world.store
         sent_s = self.host.clock()
-        left_s, term = yield from self._etcd(lambda: store.refresh(lease, self.host.name))
+        left_s, term = yield from self.etcd(lambda: store.refresh(lease, self.host.name))
         if not self.world.holds("sent"):
             sent_s = self.host.clock()
         if not left_s:
             return False
         if not self.world.holds("read_back"):
             self._say(t_ok_s=sent_s)
-        item, read_term = yield from self._etcd(lambda: (store.get(key), store.term))
+        item, read_term = yield from self.etcd(lambda: (store.get(key), store.term))
         if item is None or item.lease != lease:
             return False
         if self.world.holds("read_back"):
@@ -120,8 +121,8 @@ class Agent:
         store, name = self.world.store, self.host.name
         self.ready = False
         sent_s = self.host.clock()
-        lease = yield from self._etcd(lambda: store.grant(TTL_S))
-        life = yield from self._etcd(lambda: store.get(keys.LIVES + name))
+        lease = yield from self.etcd(lambda: store.grant(TTL_S))
+        life = yield from self.etcd(lambda: store.get(keys.LIVES + name))
         if self.world.holds("kill"):
             yield from self._kill_lost()
         word, status = self.host.word, self.host.status
@@ -130,7 +131,9 @@ class Agent:
             armed = status is not None and status.armed
         epoch = (life.value.epoch if life else 0) + 1
         self.in_force = None
-        if not (yield from self._write(life, epoch, Fence.WATCHDOG if armed else Fence.NONE, lease)):
+        if not (
+            yield from self._write(life, epoch, Fence.WATCHDOG if armed else Fence.NONE, lease)
+        ):
             return
         self._epoch, self._lease = epoch, lease
         self._say(epoch=epoch, t_ok_s=sent_s, may_stay=())
@@ -140,7 +143,7 @@ class Agent:
         store, name = self.world.store, self.host.name
         if self.world.holds("kill"):
             yield from self._kill_lost()
-        records = yield from self._etcd(lambda: store.list(keys.SERVERS))
+        records = yield from self.etcd(lambda: store.list(keys.SERVERS))
         self._exempt(records)
         self._to_start = {
             server_id
@@ -153,14 +156,10 @@ class Agent:
 
     def _write(self, life: Item | None, epoch: int, fence: Fence, lease: int) -> Steps:
         name = self.host.name
-        value = HealthValue(
-            boot_id="", epoch=epoch, fence=fence, ttl_s=TTL_S, watchdog_timeout_s=2
-        )
+        value = HealthValue(boot_id="", epoch=epoch, fence=fence, ttl_s=TTL_S, watchdog_timeout_s=2)
         when = {keys.LIVES + name: life.revision if life else 0}
         then = {keys.LIVES + name: value, keys.HEALTH + name: value}
-        revision = yield from self._etcd(
-            lambda: self.world.store.transact(when, then, lease=lease)
-        )
+        revision = yield from self.etcd(lambda: self.world.store.transact(when, then, lease=lease))
         if revision:
             self._life_revision, self.in_force = revision, fence
         return revision
@@ -168,7 +167,7 @@ class Agent:
     def _kill_lost(self) -> Steps:
         """Kill what belongs to another host, unless it is arriving here; wait until it is gone."""
         store, name = self.world.store, self.host.name
-        records = yield from self._etcd(lambda: store.list(keys.SERVERS))
+        records = yield from self.etcd(lambda: store.list(keys.SERVERS))
         lost = set()
         for server_id, item in records.items():
             record = item.value
@@ -193,7 +192,7 @@ class Agent:
 
     def _step_policy(self) -> Steps:
         store, name = self.world.store, self.host.name
-        wanted = yield from self._etcd(lambda: store.value(keys.POLICIES + name))
+        wanted = yield from self.etcd(lambda: store.value(keys.POLICIES + name))
         armed = self.host.word is not None and self.host.word.armed
         if wanted and self.in_force is not Fence.WATCHDOG:
             if self.world.holds("arm_first"):
@@ -208,14 +207,14 @@ class Agent:
             if not self.world.holds("disarm_last"):
                 self._say(armed=False)
             if self.in_force is None and not self.world.holds("own_ack"):
-                life = yield from self._etcd(lambda: store.get(keys.LIVES + name))
+                life = yield from self.etcd(lambda: store.get(keys.LIVES + name))
                 self.in_force = life.value.fence
             if self.in_force is Fence.NONE or (yield from self._put(Fence.NONE)):
                 self._say(armed=False)
-        records = yield from self._etcd(lambda: store.list(keys.SERVERS))
+        records = yield from self.etcd(lambda: store.list(keys.SERVERS))
         self._exempt(records)
         for server_id in tuple(self._to_start):
-            self._spawn(f"start {server_id}", self._start_own(server_id))
+            self.host.agent.spawn(f"start {server_id}", self._start_own(server_id))
 
     def _armed(self) -> Steps:
         for _ in range(_ARMING_TICKS):
@@ -226,7 +225,7 @@ class Agent:
 
     def _put(self, fence: Fence) -> Steps:
         store, name = self.world.store, self.host.name
-        life = yield from self._etcd(lambda: store.get(keys.LIVES + name))
+        life = yield from self.etcd(lambda: store.get(keys.LIVES + name))
         if life.value.epoch != self._epoch:
             return 0
         self.in_force = None
@@ -246,7 +245,7 @@ class Agent:
         """Its disks are shared from now on: it leaves the exempt before the record says so."""
         store = self.world.store
         try:
-            item = yield from self._etcd(lambda: store.get(keys.SERVERS + server_id))
+            item = yield from self.etcd(lambda: store.get(keys.SERVERS + server_id))
             if item.value.owner != self.host.name or self.host.word is None:
                 return
             stay = tuple(one for one in self.host.word.may_stay if one != server_id)
@@ -256,62 +255,14 @@ class Agent:
             if self.world.holds("own_key"):
                 when[keys.HEALTH + self.host.name] = self._life_revision
             then = {keys.SERVERS + server_id: item.value._replace(bound=False)}
-            if (yield from self._etcd(lambda: store.transact(when, then))):
+            if (yield from self.etcd(lambda: store.transact(when, then))):
                 self._say(may_stay=stay)
         except Unreachable:
             return
 
-    # commands
-
-    def _spawn(self, name: str, steps: Steps) -> None:
-        self.host.agent.spawn(name, steps)
-
-    def answer(self, verb: str, reply: Box, arguments: tuple[Any, ...]) -> None:
-        """A command that has arrived; one that is not ready refuses all of them."""
-
-        def steps() -> Steps:
-            yield
-            if not self.ready:
-                return
-            told = yield from getattr(self, f"_{verb}")(*arguments)
-            if told is not None:
-                reply.put(told)
-
-        self._spawn(verb, steps())
-
-    def _locked(self, server_id: str) -> Steps:
-        while server_id in self._locks:
-            yield
-        self._locks.add(server_id)
-
-    def _record(self, server_id: str) -> Steps:
-        store = self.world.store
-        item = yield from self._etcd(lambda: store.get(keys.SERVERS + server_id))
-        return item.value
-
-    def _start(self, server_id: str, generation: int, phase: str = "rescue") -> Steps:
-        yield from self._locked(server_id)
-        connection = self.host.libvirtd.run
-        try:
-            record = yield from self._record(server_id)
-        except Unreachable:
-            self._locks.discard(server_id)
-            return "unknown"
-        right = record.owner == self.host.name and record.generation == generation
-        if self.world.holds("generation") and not (right and record.phase == phase):
-            self._locks.discard(server_id)
-            return "refused"
-        if not self._may_begin():
-            self._locks.discard(server_id)
-            return "refused"
-        yield
-        result = yield from self.host.libvirt(connection, self.host.start_call(server_id))
-        self._locks.discard(server_id)
-        return result
-
     def _start_own(self, server_id: str) -> Steps:
         try:
-            record = yield from self._record(server_id)
+            record = yield from self.record(server_id)
         except Unreachable:
             return
         if record.phase != "settled":
@@ -319,73 +270,12 @@ class Agent:
         if record.owner != self.host.name:
             self._to_start.discard(server_id)
             return
-        result = yield from self._start(server_id, record.generation, "settled")
+        result = yield from self.commands.start(server_id, record.generation, "settled")
         if result == "running":
             self._to_start.discard(server_id)
 
-    def _remove(self, server_id: str, generation: int) -> Steps:
-        """End and undefine a copy that is not this host's."""
-        yield from self._locked(server_id)
-        try:
-            record = yield from self._record(server_id)
-        except Unreachable:
-            self._locks.discard(server_id)
-            return "unknown"
-        if record.owner == self.host.name or generation != record.generation:
-            self._locks.discard(server_id)
-            return "refused"
-        self.host.kill(server_id)
-        while server_id in self.host.copies:
-            yield
-        self.host.defined.discard(server_id)
-        self._locks.discard(server_id)
-        return "done"
-
-    def _resume(self, server_id: str, generation: int) -> Steps:
-        yield from self._locked(server_id)
-        connection = self.host.libvirtd.run
-        try:
-            record = yield from self._record(server_id)
-        except Unreachable:
-            self._locks.discard(server_id)
-            return "unknown"
-        result = "refused"
-        if record.owner == self.host.name and record.generation == generation and self._may_begin():
-            yield
-            result = yield from self.host.libvirt(connection, self.host.resume_call(server_id))
-        self._locks.discard(server_id)
-        return result
-
-    def _truth(self, server_id: str) -> Steps:
-        connection = self.host.libvirtd.run
-        told = yield from self.host.libvirt(connection, self.host.truth_call(server_id))
-        if told == "failed":
-            return None
-        state, job = told
-        return state, job or server_id in self._beginning
-
-    def command_migration(
-        self, server_id: str, migration: str, *, target: str, postcopy: bool
-    ) -> None:
-        """A command to move a server away has arrived."""
-        if self.ready:
-            steps = self._migrate(server_id, migration, target=target, postcopy=postcopy)
-            self._spawn(f"migrate {server_id}", steps)
-
-    def _migrate(self, server_id: str, migration: str, *, target: str, postcopy: bool) -> Steps:
-        self._beginning.add(server_id)
-        connection = self.host.libvirtd.run
-        try:
-            record = yield from self._record(server_id)
-        except Unreachable:
-            self._beginning.discard(server_id)
-            return "unknown"
-        held = record.owner == self.host.name and record.migration == migration
-        if held and self.host.libvirtd.run == connection and self.host.libvirtd.alive:
-            yield
-            if self.host.libvirtd.run == connection:
-                moving = self.world.move(self.host, target, server_id, migration, postcopy=postcopy)
-                self.host.libvirtd.spawn("migration", moving)
-                yield
-        self._beginning.discard(server_id)
-        return "done"
+    def record(self, server_id: str) -> Steps:
+        """What etcd says now of a server."""
+        store = self.world.store
+        item = yield from self.etcd(lambda: store.get(keys.SERVERS + server_id))
+        return item.value

@@ -26,7 +26,7 @@ class Backend:
 
     def __init__(self, world: "World", name: str) -> None:
         self.world, self.name = world, name
-        self.rate = 1.0
+        self.rate = world.rate()
         self.process = Process(lambda: world.now)
         self.boot()
 
@@ -35,6 +35,8 @@ class Backend:
         """Revision of the leader key; 0 while another one leads."""
         self._watching_since_s: float | None = None
         self._sightings = Sightings()
+        self._counted: dict[str, int] = {}
+        """Host to the epoch of the life whose lease was looked at last."""
         self._absent_since_s: dict[str, float] = {}
         self._health: dict[str, Item] = {}
         self._lives: dict[str, Item] = {}
@@ -60,34 +62,18 @@ class Backend:
         return self.world.network.call(
             self.name,
             host,
-            lambda reply: agents[host].answer(verb, reply, arguments),
+            lambda reply: agents[host].commands.answer(verb, reply, arguments),
             ticks=30,
         )
 
     # leadership
 
     def _lead(self) -> Steps:
-        store, lease, good_until_s = self.world.store, 0, 0.0
+        lease, good_until_s = 0, 0.0
         while True:
             sent_s = self.clock()
             try:
-                if lease:
-                    held = lease
-                    left_s, _ = yield from self.etcd(lambda: store.refresh(held))
-                    lease = held if left_s else 0
-                elif (yield from self.etcd(lambda: store.get(keys.LEADER))) is None:
-                    lease = yield from self.etcd(lambda: store.grant(_LEADER_TTL_S))
-                    held = lease
-                    self._begin_term(
-                        (
-                            yield from self.etcd(
-                                lambda: store.transact(
-                                    {keys.LEADER: 0}, {keys.LEADER: self.name}, lease=held
-                                )
-                            )
-                        )
-                    )
-                    lease = lease if self.fence else 0
+                lease = yield from (self._keep(lease) if lease else self._stand())
                 if lease:
                     good_until_s = sent_s + _LEADER_TTL_S
             except LeaseGone:
@@ -100,10 +86,25 @@ class Backend:
                 self.fence = 0
             yield 15 if lease else 8
 
+    def _keep(self, lease: int) -> Steps:
+        store = self.world.store
+        left_s, _ = yield from self.etcd(lambda: store.refresh(lease))
+        return lease if left_s else 0
+
+    def _stand(self) -> Steps:
+        """Take the key if nobody has it; the lease, or 0."""
+        store = self.world.store
+        if (yield from self.etcd(lambda: store.get(keys.LEADER))) is not None:
+            return 0
+        lease = yield from self.etcd(lambda: store.grant(_LEADER_TTL_S))
+        when, then = {keys.LEADER: 0}, {keys.LEADER: self.name}
+        self._begin_term((yield from self.etcd(lambda: store.transact(when, then, lease=lease))))
+        return lease if self.fence else 0
+
     def _begin_term(self, fence: int) -> None:
         self.fence = fence
         self._watching_since_s = None
-        self._sightings, self._absent_since_s = Sightings(), {}
+        self._sightings, self._counted, self._absent_since_s = Sightings(), {}, {}
 
     def leads(self) -> dict[str, int]:
         """The condition of every write."""
@@ -129,8 +130,10 @@ class Backend:
         )
         for host in self._lives.keys() - self._health.keys():
             self._absent_since_s.setdefault(host, self.clock())
-            if not self._sightings.known(host):
+            epoch = self._lives[host].value.epoch
+            if self._counted.get(host) != epoch:
                 self._sightings.take_absent(host, TTL_S, self.clock())
+                self._counted[host] = epoch
         for host in self._health:
             self._absent_since_s.pop(host, None)
         leases = {host: item.lease for host, item in self._health.items()}
@@ -147,6 +150,8 @@ class Backend:
                 answered_s=self.clock(),
             )
             self._sightings.take(host, seen)
+            if not seen.gone:
+                self._counted[host] = self._lives[host].value.epoch
         if self._watching_since_s is None:
             self._watching_since_s = self.clock()
 
@@ -163,6 +168,8 @@ class Backend:
         watching_s = self._watching_since_s
         if absent_s is not None and not world.holds("guard"):
             absent_s -= 1.0
+        if bound_s is not None and not world.holds("rounding"):
+            bound_s -= 1.0
         if not world.holds("sighting"):
             bound_s = 0.0
         if not world.holds("watching"):
@@ -209,7 +216,7 @@ class Backend:
     def _claim(self, server_id: str, item: Item) -> Steps:
         record, store = item.value, self.world.store
         life = self._lives[record.owner]
-        target = self.choose(but=record.told + (record.owner,))
+        target = self.choose(but=(*record.told, record.owner))
         if target is None:
             return
         yield  # it may stand still between the proof and the claim
@@ -261,5 +268,3 @@ class Backend:
             told = tuple(one for one in (*record.told, owner) if one != other)
             again = record._replace(owner=other, generation=record.generation + 1, told=told)
             yield from self.etcd(lambda: store.transact(when, {keys.SERVERS + server_id: again}))
-
-

@@ -121,5 +121,3 @@ def fenced(world: World, host: str) -> bool:
     """Whether the host's last life says that a watchdog fences it."""
     life = world.store.value(keys.LIVES + host)
     return life is not None and life.fence is Fence.WATCHDOG
-
-

@@ -12,11 +12,9 @@ if TYPE_CHECKING:
     from tests.unit.model.world import World
 
 ETCD_TIMEOUT_S = 1.0
-_RESET_LATENCY_TICKS = 2
+_RESET_LATENCY_TICKS = 4
 _DYING_TICKS = 10
 """A killed QEMU lives on so long: less than the second and a half that the fence reckons with."""
-LANDING_TICKS = 13
-"""What a guest wrote last reaches the shared disk so long after its death: less than the guard."""
 _BOOT_TICKS = 40
 _RESTART_TICKS = 6
 _LIBVIRTD = 1
@@ -162,7 +160,7 @@ class Host:
 
     def _end(self, server_id: str) -> None:
         if self.executing(server_id):
-            self.landing[server_id] = self.world.now + LANDING_TICKS
+            self.landing[server_id] = self.world.now + self.world.landing_ticks
         del self.copies[server_id]
         self.jobs.pop(server_id, None)
 
@@ -202,7 +200,7 @@ class Host:
                 return
             self.defined.add(server_id)
             copy = self.appear(server_id, "starting")
-            yield 2
+            yield
             if self.copies.get(server_id) is copy and copy.dies_at is None:
                 self.execute(server_id)
                 box.put("running")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from backend.migrations.outcome import Side, Verdict, judge
+from backend.migrations.outcome import HALVES, Side, Verdict, judge
 from tests.unit.model.process import Steps, Unreachable
 from tests.unit.model.store import Item
 from wire import keys
@@ -22,7 +22,7 @@ _SIDES = {
     "shut_off": Side.SHUT_OFF,
     "absent": Side.ABSENT,
 }
-_NOTHING = {Side.ABSENT, Side.SHUT_OFF}
+_AWAY = {Side.ABSENT, Side.SHUT_OFF, Side.DEAD}
 
 
 class Judging:
@@ -35,11 +35,13 @@ class Judging:
     def _side(self, host: str, server_id: str) -> Steps:
         backend = self._backend
         if backend.dead(host):
-            return "dead", False
+            return Side.DEAD, False
         try:
             state, job = yield from backend.ask(host, "truth", server_id)
         except Unreachable:
-            return (Side.SILENT if backend.present(host) else Side.GONE), False
+            if backend.present(host):
+                return Side.SILENT, False
+            return (Side.GONE if backend.world.holds("dead_not_gone") else Side.DEAD), False
         return _SIDES[state], job
 
     def step(self, server_id: str, item: Item) -> Steps:
@@ -47,66 +49,54 @@ class Judging:
         backend, record = self._backend, item.value
         began = self._first_seen.setdefault(record.migration, backend.world.now)
         patient = backend.world.now - began < _PATIENCE_TICKS
-        source_was_dead = backend.dead(record.owner)
+        was_dead = backend.dead(record.owner)
         target, _ = yield from self._side(record.target, server_id)
         source, job = yield from self._side(record.owner, server_id)
-        if "dead" in {source, target} and backend.world.holds("in_flight"):
-            if target != "dead" and not source_was_dead:
+        receiving = target in HALVES
+        judgement = judge(source, target, job_active=job, receiving=receiving, patient=patient)
+        if source is Side.DEAD and backend.world.holds("in_flight"):
+            if not was_dead:
                 return  # what the target said, it said before the source was dead
-            if not job:
-                yield from self._bury(server_id, item, source, target)
-            return
-        gone = {source, target} & {"dead", Side.GONE}
-        if Side.GONE in gone and backend.world.holds("dead_not_gone") and source != Side.RUNNING:
-            return
-        pair = [Side.GONE if side == "dead" else side for side in (source, target)]
-        judgement = judge(pair[0], pair[1], job_active=job, patient=patient)
-        verdict = judgement.verdict
-        resumes = verdict is Verdict.STAYED and pair[0] is Side.HALTED and not patient
-        if verdict is Verdict.RESUME or resumes:
-            if (yield from self._without(record.target, server_id, item, pair[1])):
+            if judgement.leftover:
+                yield from self._without(record.target, server_id, item, target)
+                return
+        yield from self._follow(server_id, item, source, target, judgement.verdict)
+
+    def _follow(
+        self, server_id: str, item: Item, source: Side, target: Side, verdict: Verdict
+    ) -> Steps:
+        """Do what the table says."""
+        backend, record = self._backend, item.value
+        if verdict is Verdict.RESUME:
+            if (yield from self._without(record.target, server_id, item, target)):
                 yield from backend.ask(record.owner, "resume", server_id, record.generation)
+        elif verdict is Verdict.STAYED and (source, target) == (Side.SHUT_OFF, Side.DEAD):
+            command = "start", server_id, record.generation, "migrating"
+            if (yield from backend.ask(record.owner, *command)) == "running":
+                yield from self._write(server_id, item)
         elif verdict is Verdict.STAYED:
             if not backend.world.holds("in_flight") or (
-                yield from self._without(record.target, server_id, item, pair[1])
+                yield from self._without(record.target, server_id, item, target)
             ):
                 yield from self._write(server_id, item)
         elif verdict is Verdict.MOVED:
-            yield from self._write(server_id, item, owner=record.target)
+            if (yield from self._write(server_id, item, owner=record.target)):
+                yield from backend.ask(record.owner, "remove", server_id, record.generation + 1)
         elif verdict is Verdict.LOST:
-            yield from self._anew(server_id, item, pair[0], pair[1])
-
-    def _bury(self, server_id: str, item: Item, source: Any, target: Any) -> Steps:
-        """One of the two hosts is proven to be dead: what was on it is no more."""
-        record = item.value
-        if source == target == "dead" or (source == "dead" and target in _NOTHING):
-            yield from self._write(server_id, item)
-        elif source == "dead":
-            if target is Side.RUNNING:
-                yield from self._write(server_id, item, owner=record.target)
-            elif target not in {Side.SILENT, Side.GONE}:
-                yield from self._without(record.target, server_id, item, target)
-        elif source is Side.RUNNING:
-            yield from self._write(server_id, item)
-        elif source is Side.HALTED:
-            yield from self._backend.ask(record.owner, "resume", server_id, record.generation)
-        elif source in _NOTHING:
-            yield from self._anew(server_id, item, source, target)
-        elif source not in {Side.SILENT, Side.GONE}:
-            yield from self._anew(server_id, item, source, target)
+            yield from self._anew(server_id, item)
 
     def _without(self, host: str, server_id: str, item: Item, side: Any) -> Steps:
         """Have a copy ended that is nobody's; True once its host has said that it is."""
         backend = self._backend
-        if side in _NOTHING or side == "dead":
+        if side in _AWAY:
             return True
         if not backend.world.holds("leftover_first"):
             return True
         done = yield from backend.ask(host, "remove", server_id, item.value.generation)
         return done == "done"
 
-    def _anew(self, server_id: str, item: Item, source: Any, target: Any) -> Steps:
-        """No host has the guest whole: another one, or the source, starts it from its definition.
+    def _anew(self, server_id: str, item: Item) -> Steps:
+        """No host has the guest whole: another one, or its source, starts it anew.
 
         The ownership goes there first; what is left elsewhere is ended by its next owner's start.
         """
@@ -128,10 +118,11 @@ class Judging:
         settled = record._replace(phase="settled", target="", migration="")
         if owner:
             settled = settled._replace(owner=owner, generation=record.generation + 1)
-        yield from self._put(server_id, item, settled)
+        return (yield from self._put(server_id, item, settled))
 
     def _put(self, server_id: str, item: Item, value: Any) -> Steps:
         backend = self._backend
         when = {keys.SERVERS + server_id: item.revision, **backend.leads()}
         store = backend.world.store
-        yield from backend.etcd(lambda: store.transact(when, {keys.SERVERS + server_id: value}))
+        then = {keys.SERVERS + server_id: value}
+        return (yield from backend.etcd(lambda: store.transact(when, then)))

@@ -1,5 +1,6 @@
 """libvirt's peer-to-peer migration: driven by the source's libvirtd, ended by the target's word."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.unit.model.host import Host
@@ -51,22 +52,14 @@ def migration(
         source.execute(server_id)
 
 
-def _ask(world: "World", source: Host, target: Host, steps: "_Call") -> Steps:
+def _ask(world: "World", source: Host, target: Host, steps: Callable[[Box], Steps]) -> Steps:
     def there(reply: Box) -> None:
         target.libvirtd.spawn("peer", steps(reply))
 
     return (yield from world.network.call(source.name, target.name, there, ticks=20))
 
 
-class _Call:
-    def __init__(self, steps: object) -> None:
-        self._steps = steps
-
-    def __call__(self, reply: Box) -> Steps:
-        return self._steps(reply)  # type: ignore[operator]
-
-
-def _prepare(world: "World", source: Host, target: Host, server_id: str) -> _Call:
+def _prepare(world: "World", source: Host, target: Host, server_id: str) -> Callable[[Box], Steps]:
     def steps(reply: Box) -> Steps:
         yield
         if server_id in target.copies:
@@ -74,12 +67,12 @@ def _prepare(world: "World", source: Host, target: Host, server_id: str) -> _Cal
             return
         copy = target.appear(server_id, "incoming")
         target.libvirtd.spawn("close", _close(world, source, target, server_id, copy))
-        reply.put(True)
+        reply.put("ready")
 
-    return _Call(steps)
+    return steps
 
 
-def _finish(target: Host, server_id: str, state: str) -> _Call:
+def _finish(target: Host, server_id: str, state: str) -> Callable[[Box], Steps]:
     def steps(reply: Box) -> Steps:
         yield
         copy = target.copies.get(server_id)
@@ -89,7 +82,7 @@ def _finish(target: Host, server_id: str, state: str) -> _Call:
             target.execute(server_id, state)
         reply.put(here)
 
-    return _Call(steps)
+    return steps
 
 
 def _close(world: "World", source: Host, target: Host, server_id: str, copy: object) -> Steps:

@@ -32,6 +32,18 @@ class Box:
             self.full, self.value = True, value
 
 
+class Reply(Box):
+    """An answer that has to go back over a link."""
+
+    def __init__(self, network: "Network", sender: str, receiver: str, answer: Box) -> None:
+        super().__init__()
+        self._way = network, sender, receiver, answer
+
+    def put(self, value: Any) -> None:
+        network, sender, receiver, answer = self._way
+        network.send(sender, receiver, lambda: answer.put(value))
+
+
 class Task:
     """One thread of a program."""
 
@@ -133,11 +145,7 @@ class Network:
         yield
         answer = Box()
 
-        class Reply(Box):
-            def put(_, value: Any) -> None:  # noqa: N805
-                self.send(callee, caller, lambda: answer.put(value))
-
-        self.send(caller, callee, lambda: there(Reply()))
+        self.send(caller, callee, lambda: there(Reply(self, callee, caller, answer)))
         until = self._now() + ticks
         while not answer.full:
             if self._now() >= until:

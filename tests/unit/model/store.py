@@ -97,7 +97,8 @@ class Store:
 
     def transact(self, when: dict[str, int], then: dict[str, Any], *, lease: int = 0) -> int:
         """Put all if each key is at its revision (0: absent); health keys go under the lease."""
-        if any((self.keys[key].revision if key in self.keys else 0) != at for key, at in when.items()):
+        now = {key: self.keys[key].revision for key in when if key in self.keys}
+        if any(now.get(key, 0) != revision for key, revision in when.items()):
             return 0
         if lease and lease not in self.leases:
             raise LeaseGone

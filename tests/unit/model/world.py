@@ -12,21 +12,24 @@ from wire.fleet import Fence
 SERVERS = {"web": "kvm-0", "db": "kvm-1", "disk": "kvm-2"}
 """Server to its first owner. ``disk`` has a disk that only its host reaches."""
 
+
 class World:
     """Hosts, etcd and backends in one virtual time of ticks of 0.1 s."""
 
     def __init__(
-        self, *, without: tuple[str, ...] = (), backends: int = 2
+        self, *, without: frozenset[str] = frozenset(), backends: int = 2, phase: int = 0
     ) -> None:
         """Begin with every server running, every host armed and one backend leading.
 
         Args:
             without: the rules that are left out.
             backends: how many.
+            phase: how the programs' periods lie to each other, and how fast their clocks run.
         """
-        self.without = without
+        self.without, self.phase = without, phase
         self.now = 0
-        self.trace: list[str] = []
+        self.landing_ticks = 10
+        """What a guest wrote last reaches the shared disk so long after its death."""
         self.lied = False
         """A host was declared off that is not: two copies are then nobody's fault."""
         self.network = Network(lambda: self.now)
@@ -35,6 +38,7 @@ class World:
         self.agents: dict[str, Agent] = {}
         for host in self.hosts.values():
             host.agent_tasks = self._fresh_agent(host)
+            host.rate = self.rate()
         self._kept_off: set[str] = set()
         for name in self.hosts:
             self.store.transact({}, {keys.POLICIES + name: True})
@@ -50,6 +54,11 @@ class World:
     def holds(self, rule: str) -> bool:
         """Whether a rule is kept."""
         return rule not in self.without
+
+    def rate(self) -> float:
+        """Of one more clock, measured by etcd's."""
+        self.phase += 1
+        return (0.999, 1.0, 1.001)[self.phase % 3]
 
     def _fresh_agent(self, host: Host) -> object:
         def tasks() -> dict[str, Steps]:
@@ -78,9 +87,7 @@ class World:
     def stays_off(self, host: Host) -> bool:
         return host.name in self._kept_off
 
-    def move(
-        self, source: Host, target: str, server_id: str, _: str, *, postcopy: bool
-    ) -> Steps:
+    def move(self, source: Host, target: str, server_id: str, _: str, *, postcopy: bool) -> Steps:
         return migration(self, source, self.hosts[target], server_id, postcopy=postcopy)
 
     # what must hold
@@ -126,7 +133,8 @@ class World:
         """A host answers commands again: it runs nothing that is another's."""
         for server_id in host.copies:
             record = self.store.value(keys.SERVERS + server_id)
-            if host.executing(server_id) and record.phase == "settled" and record.owner != host.name:
+            elsewhere = record.phase == "settled" and record.owner != host.name
+            if host.executing(server_id) and elsewhere:
                 self.fail(f"{host} is back and runs {server_id}, which belongs to {record.owner}")
 
     def settle_down(self, ticks: int = 900) -> None:
@@ -201,12 +209,14 @@ class World:
         """A person asks for a move; the leader locks the record and tells the source."""
         item = self.store.get(keys.SERVERS + server_id)
         record: Record = item.value
-        leader = next((one for one in self.backends if one.fence), None)
-        if leader is None or record.phase != "settled" or record.bound or record.owner == target:
+        key = self.store.get(keys.LEADER)
+        leading = [one for one in self.backends if key is not None and one.fence == key.revision]
+        if not leading or record.phase != "settled" or record.bound or record.owner == target:
             return
         if target not in self.hosts:
             return
         name = f"move-{self.store.revision}"
+        leader = leading[0]
         locked = record._replace(phase="migrating", target=target, migration=name)
         key = keys.SERVERS + server_id
         if not self.store.transact({key: item.revision, **leader.leads()}, {key: locked}):
@@ -215,7 +225,7 @@ class World:
         self.network.send(
             leader.name,
             record.owner,
-            lambda: agents[record.owner].command_migration(
+            lambda: agents[record.owner].commands.migration(
                 server_id, name, target=target, postcopy=postcopy
             ),
         )
