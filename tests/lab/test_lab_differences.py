@@ -1,6 +1,5 @@
 """Of six hosts, one shows another kernel, and on one no guest's CPU can have a certain feature."""
 
-import os
 import signal
 import subprocess
 import time
@@ -27,16 +26,8 @@ PLAIN = "<cpu mode='custom' match='exact'><model>qemu64</model></cpu>"
 
 
 @pytest.fixture(scope="module")
-def lab(in_turn):
-    lab = Lab(f"test-{os.getpid()}-6")
-    try:
-        with in_turn():
-            lab.up(host_count=6, server_count=0)
-            lab.wait_until_ready()
-        yield lab
-    finally:
-        if lab.folders.root.exists():
-            lab.down()
+def lab(six_hosts_lab):
+    return six_hosts_lab
 
 
 def compared(lab: Lab, host: str, cpu: str) -> subprocess.CompletedProcess[str]:

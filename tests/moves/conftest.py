@@ -1,27 +1,12 @@
-"""A lab of six hosts, in which also the kernel and the CPU's features differ."""
+"""The command line on a lab of six hosts."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
 from lab.fleet import Lab
 from lab.server import ServerSpec
-
-
-@pytest.fixture(scope="module")
-def six_hosts_lab(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Lab]:
-    lab = Lab(f"test-{os.getpid()}-6")
-    try:
-        with in_turn():
-            lab.up(host_count=6, server_count=0)
-            lab.wait_until_ready()
-        yield lab
-    finally:
-        if lab.folders.root.exists():
-            lab.down()
 
 
 @pytest.fixture
