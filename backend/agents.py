@@ -8,6 +8,7 @@ import httpx
 import msgspec
 
 from wire.agent import (
+    BreakOffCommand,
     CpuComparison,
     CpuQuestion,
     GuestTruth,
@@ -88,6 +89,10 @@ class AgentClient:
         """Have a copy ended and undefined on a host that is not the owner."""
         path = f"/v1/servers/{server_id}/remove"
         return await self._call("POST", path, GuestTruth, command, _FILES_TIMEOUT)
+
+    async def break_off(self, server_id: str, command: BreakOffCommand) -> GuestTruth:
+        """Have the arrived half of a guest let go of a connection that may be dead."""
+        return await self._call("POST", f"/v1/servers/{server_id}/break-off", GuestTruth, command)
 
     async def migrate(self, command: MigrateCommand) -> Job:
         """Have this host move a guest away."""

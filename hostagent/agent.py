@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from hostagent.autostart import Autostart
 from hostagent.broadcast import Broadcast
+from hostagent.calls import CALL_TIMEOUT_S, in_thread
 from hostagent.config import AgentConfig
 from hostagent.copies.desk import Copies
 from hostagent.copies.pulls import Pulls
@@ -26,11 +27,20 @@ from hostagent.jobs import Jobs
 from hostagent.journal import Journal
 from hostagent.life import Life
 from hostagent.ownership import Ownership
+from hostagent.postcopy import HALF
 from hostagent.register import Register
 from hostagent.returning import Returning
 from hostagent.shutdown import mark
 from hostagent.starting import Starts
-from wire.agent import AgentSnapshot, GuestTruth, Job, MigrateCommand, ServerCommand
+from hostagent.stream import cut_stream
+from wire.agent import (
+    AgentSnapshot,
+    BreakOffCommand,
+    GuestTruth,
+    Job,
+    MigrateCommand,
+    ServerCommand,
+)
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
 from wire.fleet import HostMeters, PowerState
@@ -222,6 +232,31 @@ class Agent:
             raise GodwitError(ErrorCode.CONFLICT, f"the server {server_id} {why}: nothing resumed")
         if truth.state is PowerState.PAUSED:
             await self.driver.resume(server_id)
+        return await self.driver.truth(server_id)
+
+    async def break_off(self, server_id: str, command: BreakOffCommand) -> GuestTruth:
+        """Cut the connection of a guest that arrives by post-copy, if libvirt takes it for whole.
+
+        Raises:
+            GodwitError: ``STALE_GENERATION``, ``CONFLICT`` with the system's refusal, or
+                ``LIBVIRT``.
+        """
+        await self.ownership.require_generation(server_id, command.generation)
+        truth = await self.driver.truth(server_id)
+        if truth.state is PowerState.RUNNING and truth.state_detail == HALF:
+            cutting = in_thread(
+                lambda: cut_stream(server_id, command.source_address), name="cut a stream"
+            )
+            try:
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    cut = await cutting
+            except (OSError, TimeoutError) as error:
+                raise GodwitError(
+                    ErrorCode.CONFLICT,
+                    f"the connection of the server {server_id} to {command.source_address} cannot "
+                    f"be cut: {error or 'no answer in time'}",
+                ) from None
+            _log.info("%s: %d connections cut", server_id, cut)
         return await self.driver.truth(server_id)
 
     async def _meter(self) -> NoReturn:

@@ -12,6 +12,7 @@ from hostagent.agent import Agent
 from hostagent.copies.api import COPY_ROUTES
 from wire.agent import (
     AgentSnapshot,
+    BreakOffCommand,
     CpuComparison,
     CpuQuestion,
     GuestTruth,
@@ -49,6 +50,12 @@ async def server(agent: Agent, server_id: str) -> GuestTruth:
 async def resume(agent: Agent, server_id: str, data: ServerCommand) -> GuestTruth:
     """Let a paused guest run."""
     return await agent.resume(server_id, data)
+
+
+@post("/servers/{server_id:str}/break-off", status_code=200)
+async def break_off(agent: Agent, server_id: str, data: BreakOffCommand) -> GuestTruth:
+    """Let go of the connection by which a guest's memory comes."""
+    return await agent.break_off(server_id, data)
 
 
 @post("/migrations", status_code=202)
@@ -109,7 +116,8 @@ def make_app(agent: Agent, *, token_sha256: str) -> Litestar:
     async def provide_agent() -> Agent:
         return agent
 
-    routes = [snapshot, events, server, resume, cpu_comparison, *_LIVE_ROUTES, *COPY_ROUTES]
+    routes = [snapshot, events, server, resume, break_off, cpu_comparison]
+    routes += [*_LIVE_ROUTES, *COPY_ROUTES]
     return Litestar(
         route_handlers=[Router("/v1", route_handlers=routes)],
         dependencies={"agent": Provide(provide_agent)},

@@ -19,7 +19,7 @@ from hostagent.permission import (
     require_in_postcopy,
     require_postcopy,
 )
-from hostagent.postcopy import is_half, observed_postcopy
+from hostagent.postcopy import BROKE_OFF, NOT_RECOVERED, is_half, is_news, observed_postcopy
 from hostagent.steering import Steering
 from wire.agent import Job, JobDetail, JobSample, JobState
 from wire.errors import GodwitError
@@ -92,6 +92,7 @@ class MigrationJob:
         """
         if call is None:
             self._curve.take_up()
+            self._ledger.change(recovering=False)
         else:
             self._await_call(call)
             self._steering.say_what_holds()
@@ -179,6 +180,7 @@ class MigrationJob:
             self._await_call(
                 self._driver.migrate(departure_of(self._ledger.entry, resumes_postcopy=True))
             )
+            self._ledger.change(recovering=True)
 
     # ------------------------------------------------------------------ following
 
@@ -198,8 +200,7 @@ class MigrationJob:
                 except GodwitError as failure:
                     # if libvirtd went away, its peer-to-peer job may outlive our call
                     error = failure.message
-                    if self.job.postcopy is PostcopyState.PAUSED:
-                        self._ledger.note(f"post-copy not recovered: {error}")
+                    self._see_failure(error)
                 else:
                     self._see_arrival()
                     return ""
@@ -230,13 +231,21 @@ class MigrationJob:
             return  # a call that is still under way will say why
         self._ledger.change(postcopy=now)
         if now is PostcopyState.PAUSED:
-            self._ledger.note(f"post-copy broke off: {error or 'libvirt gives no reason'}")
+            self._ledger.note(f"{BROKE_OFF}: {error or 'libvirt gives no reason'}")
         elif before is PostcopyState.PAUSED:
             self._ledger.note("post-copy goes on")
         else:
             self._ledger.note(
                 f"the guest runs on {self._ledger.entry.command.target_host_name} by post-copy"
             )
+
+    def _see_failure(self, error: str) -> None:
+        """A recovery that fails is asked for again: the same reason is noted once."""
+        if self.job.recovering:
+            self._ledger.change(recovering=False)
+        text = f"{NOT_RECOVERED}: {error}"
+        if self.job.postcopy is PostcopyState.PAUSED and is_news(self.job.notes, text):
+            self._ledger.note(text)
 
     def _see_arrival(self) -> None:
         """A recovery may be over before anybody has looked at it."""
@@ -292,5 +301,7 @@ class MigrationJob:
             self._curve.close(statistics)
             self._ledger.put(log=self._curve.log)
         _log.info("%s: ended: %s", self.job.migration_id, error or "no error")
-        self._ledger.change(state=JobState.ENDED, error=error, statistics=statistics)
+        self._ledger.change(
+            state=JobState.ENDED, error=error, statistics=statistics, recovering=False
+        )
         await self._ledger.keep()

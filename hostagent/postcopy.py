@@ -1,12 +1,26 @@
 """Post-copy: when it may be asked for, and what libvirt's state of the source says about it."""
 
+from collections.abc import Sequence
+from itertools import takewhile
+
 from hostagent.domain import State
 from wire.fleet import PowerState
-from wire.migration import PostcopyState
+from wire.migration import Note, PostcopyState
 
 HALF = "post-copy"
 HALF_BROKEN = "post-copy failed"
 """libvirt's reasons for the state of either half of a guest in post-copy."""
+
+
+BROKE_OFF = "post-copy broke off"
+NOT_RECOVERED = "post-copy not recovered"
+"""How notes begin that tell of it."""
+
+
+def is_news(notes: Sequence[Note], text: str) -> bool:
+    """Whether a text was not noted since post-copy last broke off."""
+    since = takewhile(lambda note: not note.text.startswith(BROKE_OFF), reversed(notes))
+    return text not in {note.text for note in since}
 
 
 def is_half(state: State) -> bool:

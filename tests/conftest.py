@@ -156,6 +156,10 @@ class Fleet:
     def hosts(self) -> list[str]:
         return [host.name for host in self.lab.state.hosts]
 
+    def eventually(self, check: Callable[[], Any], *, within_s: float, what: str) -> None:
+        """Wait until something holds."""
+        eventually(check, within_s=within_s, what=what)
+
     def environment(self, role: str = "operator") -> dict[str, str]:
         return os.environ | programs.console_environment(self.lab.state, self.lab.folders, role)
 

@@ -179,7 +179,7 @@ def recover(_: Store, migration: Migration) -> Wanted:
             ("happens", Span(f"{target} connects to {source} again and fetches the rest")),
         ),
         call=lambda client: client.recover_postcopy(migration.migration_id),
-        done=lambda _: f"{target} is told to fetch the rest of {name} from {source}",
+        done=lambda _: f"{target} fetches the rest of {name} from {source} as soon as both can",
     )
 
 

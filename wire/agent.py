@@ -11,6 +11,7 @@
 | ``POST /v1/servers/{id}/start`` | :class:`ServerCommand` → :class:`GuestTruth` |
 | ``POST /v1/servers/{id}/release`` | :class:`ReleaseCommand` → :class:`GuestTruth` |
 | ``POST /v1/servers/{id}/remove`` | :class:`ServerCommand` → :class:`GuestTruth` |
+| ``POST /v1/servers/{id}/break-off`` | :class:`BreakOffCommand` → :class:`GuestTruth` |
 | ``POST /v1/migrations`` | :class:`MigrateCommand` → :class:`Job` (202), on the source |
 | ``POST /v1/pulls`` | :class:`PullCommand` → :class:`Job` (202), on the target |
 | ``GET /v1/migrations/{id}`` | → :class:`JobDetail`, of either |
@@ -109,6 +110,18 @@ class ServerCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     generation: int
 
 
+class BreakOffCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Have the arrived half of a guest in post-copy let go of its connection to the other half.
+
+    QEMU may hold on for ever to one that a break of the link has killed, and cannot be connected
+    again before it lets go.
+    """
+
+    generation: int
+    source_address: str
+    """Where the memory comes from."""
+
+
 class CpuQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Could this guest run here (``virConnectCompareHypervisorCPU``)?"""
 
@@ -141,6 +154,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics | None = None
     passes: tuple[Pass, ...] = ()
     postcopy: PostcopyState = PostcopyState.NOT
+    recovering: bool = False
+    """libvirt is connecting a post-copy that broke off, or was asked to just now."""
     notes: tuple[Note, ...] = ()
     digests: dict[str, str] = {}
     """Of a copy that is whole: source path to digest, as of :class:`Export`."""

@@ -209,6 +209,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     parameters: MigrationParameters = MigrationParameters()
     """What was changed while it ran; None where the options still hold."""
     postcopy: PostcopyState = PostcopyState.NOT
+    recovery_requested_by: str = ""
+    """Who wants a post-copy that broke off to go on; empty once it does."""
     notes: tuple[Note, ...] = ()
     """What was decided and what happened, oldest first."""
     kept: tuple[Kept, ...] = ()

@@ -36,6 +36,11 @@ class Acts:
                 NOT_LEADING; ETCD_UNREACHABLE.
         """
         known = self._found(migration_id)
+        if known.kind == "rescue" and not known.state.ended:
+            raise _conflict(
+                f"the rescue of {known.server_name} cannot be cancelled: it belongs to "
+                f"{known.target_host_name} already, and its old host is dead"
+            )
         _check_cancellable(known)
         _check_job(known, self._drive.jobs.latest(migration_id))
 
@@ -95,8 +100,10 @@ class Acts:
         """
         known = self._under_way(migration_id)
         name = known.server_name
-        if known.kind == "cold":
-            raise _conflict(f"{name} is stopped and moved cold, so there is no memory to fetch")
+        if known.kind != "live":
+            raise _conflict(
+                f"{name} is stopped and moves {known.kind}, so there is no memory to fetch"
+            )
         if known.postcopy is not PostcopyState.NOT:
             raise _conflict(f"{name} is in post-copy already ({known.postcopy})")
         for host_id, host_name in (
@@ -121,10 +128,10 @@ class Acts:
         )
 
     async def recover(self, migration_id: str, *, requested_by: str) -> Migration:
-        """Have a post-copy go on that a break of the link paused.
+        """Have a post-copy go on that a break of the link paused, as soon as both hosts answer.
 
         Raises:
-            GodwitError: NOT_FOUND; CONFLICT; the agent's refusal.
+            GodwitError: NOT_FOUND; CONFLICT; NOT_LEADING; ETCD_UNREACHABLE.
         """
         known = self._under_way(migration_id)
         job = self._drive.jobs.latest(migration_id)
@@ -134,12 +141,22 @@ class Acts:
                 f"there is nothing to recover: post-copy of {known.server_name} is "
                 f"{'not begun' if postcopy is PostcopyState.NOT else postcopy}, and must be paused"
             )
-        return await self._told(
-            known,
-            lambda command: self._drive.source(known).recover(migration_id, command),
-            "recovery of post-copy asked for",
-            requested_by,
-        )
+
+        def change(migration: Migration) -> Migration:
+            if migration.state.ended or migration.recovery_requested_by:
+                return migration
+            return noted(
+                msgspec.structs.replace(
+                    migration, postcopy=PostcopyState.PAUSED, recovery_requested_by=requested_by
+                ),
+                "recovery of post-copy asked for",
+                by=requested_by,
+            )
+
+        migration = await self._journaled(migration_id, change, "recovery")
+        _log.info("%s asks to recover the post-copy of migration %s", requested_by, migration_id)
+        self._drive.jobs.wake(migration_id)
+        return migration
 
     async def remove_kept(self, migration_id: str, *, requested_by: str) -> Migration:
         """Remove what a failed migration left on its target on request.
@@ -172,7 +189,8 @@ class Acts:
     ) -> Migration:
         """Tell the source's agent, then journal that it was told."""
         command = JobCommand(server_id=known.server_id, generation=known.generation)
-        job = await tell(command)
+        # at once: what the agent's stream tells while the journal is written is newer
+        self._drive.jobs.put(await tell(command))
         _log.info("%s: %s by %s", known.migration_id, text, by)
 
         def change(migration: Migration) -> Migration:
@@ -180,9 +198,7 @@ class Acts:
             changed = migration if later else msgspec.structs.replace(migration, **changes)
             return noted(changed, text, by=by)
 
-        migration = await self._journaled(known.migration_id, change, text)
-        self._drive.jobs.put(job)
-        return migration
+        return await self._journaled(known.migration_id, change, text)
 
     def _found(self, migration_id: str) -> Migration:
         check_acting(self._drive.fleet, self._leadership)

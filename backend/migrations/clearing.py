@@ -9,6 +9,7 @@ import msgspec
 
 from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive
 from backend.migrations.guests import is_offline
+from wire.agent import ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import Kept, Migration
 from wire.storage import DiscardCommand, ReleaseCommand
@@ -68,6 +69,24 @@ async def release_source(drive: Drive, migration: Migration, *, generation: int)
     if error is not None:
         return _told(migration, migration.source_host_name, error)
     return Cleared()
+
+
+async def end_half(drive: Drive, migration: Migration, *, generation: int) -> str:
+    """Have the source end its half of a guest that is whole elsewhere.
+
+    Why it may be left, in one sentence; empty if it is not.
+    """
+    command = ServerCommand(generation=generation)
+    error = await _insist(
+        drive,
+        migration.source_host_id,
+        lambda: drive.source(migration).remove(migration.server_id, command),
+    )
+    if error is None:
+        return ""
+    name = migration.source_host_name
+    _log.warning("%s: half on %s not ended: %s", migration.migration_id, name, error.message)
+    return f"{name} may still hold half of {migration.server_name}: {error.message}"
 
 
 async def complete_target(drive: Drive, migration: Migration) -> None:

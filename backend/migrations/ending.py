@@ -3,11 +3,11 @@
 import msgspec
 
 from backend.migrations.advice import advice_for
-from backend.migrations.notes import now_ms
-from backend.migrations.outcome import Judgement, Side, Verdict
+from backend.migrations.notes import noted, now_ms
+from backend.migrations.outcome import HALVES, Judgement, Side, Verdict, has_no_half
 from wire.agent import GuestTruth, Job
 from wire.fleet import Owner, OwnerPhase
-from wire.migration import Migration, MigrationState, Sample, Statistics
+from wire.migration import Migration, MigrationState, PostcopyState, Sample, Statistics
 
 _REST = {
     Side.RUNNING: "runs on",
@@ -16,7 +16,7 @@ _REST = {
     Side.INCOMING: "is paused on",
     Side.SHUT_OFF: "is stopped on",
 }
-_HALVES = {Side.POSTCOPY, Side.POSTCOPY_FAILED}
+_AWAY = {Side.GONE, Side.DEAD}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +29,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     target_truth: GuestTruth | None = None
 
     @property
-    def orphaned(self) -> bool:
-        """Whether the source holds half of a guest, and the target positively none."""
-        return self.source in _HALVES and self.target in {Side.SHUT_OFF, Side.ABSENT}
+    def receiving(self) -> bool:
+        """Whether libvirt on the target shows the migration that brings the guest."""
+        return self.target_truth is not None and self.target_truth.job_active
+
+    @property
+    def alone(self) -> bool:
+        """Whether the source holds half of a guest, and the target needs or has no other half."""
+        return self.source in HALVES and has_no_half(self.target, receiving=self.receiving)
 
     @property
     def job_active(self) -> bool:
@@ -50,6 +55,18 @@ def not_begun(migration: Migration, error: str, advice: str = "") -> Migration:
         advice=advice or advice_for(error),
         outcome=f"{migration.server_name} stays on {migration.source_host_name}",
     )
+
+
+def arrived(migration: Migration) -> Migration:
+    """The record of a guest that turned out to be whole on its target, also after a break."""
+    if migration.postcopy is not PostcopyState.PAUSED:
+        return migration
+    asked = bool(migration.recovery_requested_by)
+    text = "post-copy went on" if asked else "post-copy went on without a recovery"
+    gone_on = msgspec.structs.replace(
+        migration, postcopy=PostcopyState.ACTIVE, recovery_requested_by=""
+    )
+    return noted(gone_on, text)
 
 
 def ended(
@@ -125,7 +142,7 @@ def outcome_sentence(migration: Migration, finding: Finding) -> str:
     match finding.judgement.verdict:
         case Verdict.DOUBLE:
             return f"{name} runs on both {source} and {target}"
-        case Verdict.LOST if finding.source in _HALVES or finding.target in _HALVES:
+        case Verdict.LOST if finding.source in HALVES or finding.target in HALVES:
             return (
                 f"{name} is lost: it ran in post-copy with half of its memory on each of {source} "
                 f"and {target}, and one half is gone"
@@ -148,7 +165,7 @@ def at_rest(name: str, side: Side, host_name: str) -> str:
     told = _REST.get(side)
     if told:
         return f"{name} {told} {host_name}"
-    if side is Side.GONE:
+    if side in _AWAY:
         return f"{name} stays on {host_name}, which is offline"
     if side is Side.ABSENT:
         return f"{host_name} no longer has {name}"
@@ -213,9 +230,9 @@ def _state(migration: Migration, finding: Finding) -> MigrationState:
 
 
 def _unexplained(migration: Migration, finding: Finding) -> str:
-    if finding.source is Side.GONE:
+    if finding.source in _AWAY:
         return f"{migration.source_host_name} went offline during the migration"
-    if finding.target is Side.GONE:
+    if finding.target in _AWAY:
         return f"{migration.target_host_name} went offline during the migration"
     return (
         f"the migration's job on {migration.source_host_name} ended without an error text, "
@@ -236,7 +253,7 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
             "check the guest's disks."
         )
     if judgement.verdict is Verdict.LOST:
-        return _advice_on_a_loss(migration, halved=bool(_HALVES & {finding.source, finding.target}))
+        return _advice_on_a_loss(migration, halved=bool(HALVES & {finding.source, finding.target}))
     if judgement.leftover:
         winner, loser = (target, source) if judgement.verdict is Verdict.MOVED else (source, target)
         return f"{settle_command(migration, winner)} ends the paused copy on {loser}."

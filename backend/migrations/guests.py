@@ -1,6 +1,7 @@
 """Asking both hosts of a migration what they know of the guest."""
 
 from backend.agents import Agents
+from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status
 from backend.fleet.known import Fleet
 from backend.migrations.ending import Finding
@@ -14,7 +15,8 @@ from wire.migration import Migration
 async def ask(agents: Agents, fleet: Fleet, migration: Migration, *, patient: bool) -> Finding:
     """Ask the target, then the source, and judge the pair. See :mod:`backend.migrations.outcome`.
 
-    A host that does not answer counts as gone only while etcd shows no health key of it.
+    A host that does not answer counts as gone only while etcd shows no health key of it, and as
+    dead only once the incident about it has proof.
     """
     server_id = migration.server_id
     target, target_truth = await side_on(
@@ -27,10 +29,13 @@ async def ask(agents: Agents, fleet: Fleet, migration: Migration, *, patient: bo
         # a person paused it before: whatever the migration did, it must not run on its account
         source = Side.SUSPENDED
     job_active = source_truth is not None and source_truth.job_active
+    receiving = target_truth is not None and target_truth.job_active
     return Finding(
         source=source,
         target=target,
-        judgement=judge(source, target, job_active=job_active, patient=patient),
+        judgement=judge(
+            source, target, job_active=job_active, receiving=receiving, patient=patient
+        ),
         source_truth=source_truth,
         target_truth=target_truth,
     )
@@ -43,6 +48,8 @@ async def side_on(
     try:
         truth = await agents.of(host_id, host_name).truth(server_id)
     except GodwitError:
+        if is_dead(fleet, host_id):
+            return Side.DEAD, None
         return (Side.GONE if is_offline(fleet, host_id) else Side.SILENT), None
     return side_of(truth), truth
 

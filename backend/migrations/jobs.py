@@ -17,6 +17,9 @@ CURVES_KEPT = 20
 SAMPLES_KEPT = 4_000
 """A longer curve is thinned to half, so that a day-long migration stays small."""
 
+_SWITCHED = {PostcopyState.ACTIVE, PostcopyState.PAUSED}
+"""There is no way back from these."""
+
 
 class _Clock:
     """Time along a curve, for a copy that goes on after a break with a clock of its own."""
@@ -60,7 +63,10 @@ class Jobs:
             if known.state is JobState.ENDED and job.state is not JobState.ENDED and not goes_on:
                 return
             passes = merged_passes(known.passes, job.passes)
-            job = msgspec.structs.replace(job, passes=passes)
+            # an answer may come after the event that overtook it
+            overtaken = known.postcopy in _SWITCHED and job.postcopy not in _SWITCHED
+            postcopy = known.postcopy if overtaken else job.postcopy
+            job = msgspec.structs.replace(job, passes=passes, postcopy=postcopy)
         self._jobs[job.migration_id] = job
         self._heard_s[job.migration_id] = time.monotonic()
         self.wake(job.migration_id)

@@ -6,7 +6,7 @@ person who asked is told instead.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -144,7 +144,13 @@ class Journal:
             await self._etcd.check_leading()
 
     async def settle(
-        self, server_id: str, seen: Owner, owner: Owner, migration: Migration | None
+        self,
+        server_id: str,
+        seen: Owner,
+        owner: Owner,
+        migration: Migration | None,
+        *,
+        away: Iterable[str] = (),
     ) -> None:
         """Change a server's owner outside of any migration, and the record that tells of it.
 
@@ -153,6 +159,7 @@ class Journal:
             seen: the owner that the decision was made on.
             owner: the new one.
             migration: the record of its last migration with a note of this; None if there is none.
+            away: ids of hosts that must hold no health key for this to be right.
 
         Raises:
             GodwitError: CONFLICT, the owner is another one by now; NOT_LEADING; ETCD_UNREACHABLE.
@@ -165,7 +172,11 @@ class Journal:
                     f"the server {server_id} has just changed hands; look again, then ask again",
                 )
             then = [_put_owner(item, record, owner), *([_put(migration)] if migration else ())]
-            done = await self._etcd.transact([unchanged(item)], then)
+            when = [
+                unchanged(item),
+                *(Condition(key=keys.HEALTH + one, mod_revision=0) for one in away),
+            ]
+            done = await self._etcd.transact(when, then)
             if done:
                 self.tell(migration, record, owner, revision=done)
                 return

@@ -29,7 +29,9 @@ class Side(StrEnum):
     SHUT_OFF = "shut_off"
     ABSENT = "absent"
     GONE = "gone"
-    """The host does not answer and holds no health key."""
+    """The host does not answer and holds no health key: it may run the guest all the same."""
+    DEAD = "dead"
+    """The host is gone, and proven or declared to run nothing any more."""
     SILENT = "silent"
     """The host does not answer, yet its health key is there."""
 
@@ -60,10 +62,12 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _HERE = {Side.HALTED, Side.SUSPENDED}
-_AWAY = {Side.SHUT_OFF, Side.ABSENT, Side.GONE}
+_AWAY = {Side.SHUT_OFF, Side.ABSENT, Side.GONE, Side.DEAD}
 _COPY = {Side.INCOMING, Side.HALTED, Side.SUSPENDED}
 
-_HALF = {Side.POSTCOPY, Side.POSTCOPY_FAILED}
+HALVES = {Side.POSTCOPY, Side.POSTCOPY_FAILED}
+
+_UNFINISHED = {Side.HALTED, Side.INCOMING, *HALVES}
 
 _POSTCOPY = "post-copy"
 _BY_MIGRATION = ("migrat", "unknown", "starting")
@@ -88,21 +92,30 @@ def side_of(truth: GuestTruth) -> Side:
     return Side.HALTED if by_migration else Side.SUSPENDED
 
 
-def judge(source: Side, target: Side, *, job_active: bool, patient: bool = True) -> Judgement:
+def judge(
+    source: Side,
+    target: Side,
+    *,
+    job_active: bool,
+    receiving: bool = False,
+    patient: bool = True,
+) -> Judgement:
     """Decide what the pair means.
 
     Args:
         source: what the source says.
         target: what the target said just before.
         job_active: libvirt still shows a migration job on the source.
+        receiving: libvirt on the target still shows the migration that brings the guest.
         patient: whether to go on waiting for a leftover on the target to vanish by itself.
     """
-    # libvirt shows a job on half of a guest for ever once the other half is gone
-    orphaned = source in _HALF and target in {Side.SHUT_OFF, Side.ABSENT}
-    if (job_active and not orphaned) or Side.SILENT in {source, target}:
+    # libvirt shows a job on half of a guest for ever once the other half is gone, or needs it not
+    alone = source in HALVES and has_no_half(target, receiving=receiving)
+    if (job_active and not alone) or Side.SILENT in {source, target}:
         return Judgement(verdict=Verdict.WAIT)
-    if source in _HALF or target in _HALF:
-        return _in_postcopy(source, target, patient=patient)
+    decided = _beside_a_lost_host(source, target)
+    if decided is not None or source in HALVES or target in HALVES:
+        return decided or _in_postcopy(source, target, receiving=receiving, patient=patient)
     if target is Side.RUNNING:
         double = source is Side.RUNNING
         verdict = Verdict.DOUBLE if double else Verdict.MOVED
@@ -110,26 +123,56 @@ def judge(source: Side, target: Side, *, job_active: bool, patient: bool = True)
     if source in {Side.RUNNING, Side.SUSPENDED}:
         return _stayed(target, patient=patient)
     if source in {Side.HALTED, Side.INCOMING}:
-        resumable = Verdict.STAYED if target is Side.GONE else Verdict.RESUME
-        return Judgement(verdict=resumable, leftover=target in _COPY)
+        return Judgement(verdict=Verdict.RESUME, leftover=target in _COPY)
     return _source_without_guest(source, target, patient=patient)
 
 
-def _in_postcopy(source: Side, target: Side, *, patient: bool) -> Judgement:
+def _beside_a_lost_host(source: Side, target: Side) -> Judgement | None:
+    """What a host that cannot be asked leaves to decide; None if it is as good as any other.
+
+    One that is merely gone decides nothing as long as it may run the guest. What never became whole
+    on the target of a dead source is worth nothing: the server is the dead host's again.
+    """
+    if source is Side.GONE and target is not Side.RUNNING:
+        return Judgement(verdict=Verdict.WAIT)
+    if target is Side.GONE and source not in {Side.RUNNING, Side.SUSPENDED, Side.ABSENT}:
+        return Judgement(verdict=Verdict.WAIT)
+    if source is Side.DEAD and target in _UNFINISHED:
+        return Judgement(verdict=Verdict.STAYED, leftover=True)
+    if source in HALVES and target is Side.DEAD:
+        return Judgement(verdict=Verdict.LOST, leftover=True)
+    return None
+
+
+def has_no_half(target: Side, *, receiving: bool) -> bool:
+    """Whether the other half of a guest, on the source, waits for this target in vain.
+
+    The target has nothing of the guest, went away with it, or has fetched all of it: libvirt shows
+    a target as a half as long as memory is missing, and its migration too, even if another pause
+    (an I/O error's) takes the place of the half's state.
+    """
+    if target in _AWAY:
+        return True
+    return target in {Side.RUNNING, Side.SUSPENDED} and not receiving
+
+
+def _in_postcopy(source: Side, target: Side, *, receiving: bool, patient: bool) -> Judgement:
     """At least one host holds half of a guest, which is nothing without the other half.
 
-    Two halves can still become one, so they are waited for without end. A host that is gone took
-    its half with it. A target that runs beside no half has fetched all of it.
+    Two halves can still become one, so they are waited for without end. A host that is dead took
+    its half with it. A target that runs, and is neither a half nor received any more, has fetched
+    all of it.
     """
-    if (source in _HALF and target in _HALF) or patient:
+    if (source in HALVES and target in HALVES) or patient:
         return Judgement(verdict=Verdict.WAIT)
     if target in {Side.RUNNING, Side.SUSPENDED}:
-        return Judgement(verdict=Verdict.MOVED, leftover=True)
+        whole = Judgement(verdict=Verdict.MOVED, leftover=True)
+        return Judgement(verdict=Verdict.WAIT) if receiving else whole
     if source in _HERE | {Side.RUNNING, Side.INCOMING}:
         return Judgement(verdict=Verdict.WAIT)
     if source is Side.ABSENT and target is Side.POSTCOPY:
         return Judgement(verdict=Verdict.MOVED)
-    if source in _HALF and target in _COPY:
+    if source in HALVES and target in _COPY:
         return Judgement(verdict=Verdict.WAIT)
     return Judgement(verdict=Verdict.LOST, leftover=True)
 
@@ -149,6 +192,4 @@ def _source_without_guest(source: Side, target: Side, *, patient: bool) -> Judge
     if source is Side.ABSENT:
         lost = target in {Side.ABSENT, Side.INCOMING}
         return Judgement(verdict=Verdict.LOST if lost else Verdict.MOVED)
-    if source is Side.GONE and target is Side.GONE and patient:
-        return Judgement(verdict=Verdict.WAIT)
     return Judgement(verdict=Verdict.STAYED, leftover=target in _COPY)

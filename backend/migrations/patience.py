@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from backend.fleet.dead import is_dead
 from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive, NotBegun
 from backend.migrations.guests import is_offline
 from wire.errors import ErrorCode, GodwitError
@@ -51,7 +52,7 @@ class Patience:
         """Give up if it took too long.
 
         Raises:
-            NotBegun: it did, with the reason; or the migration was cancelled.
+            NotBegun: it did, with the reason; or its source is dead; or it was cancelled.
         """
         migration = self._migration
         self._drive.stop_if_cancelled(migration.migration_id)
@@ -60,6 +61,8 @@ class Patience:
     def check_time(self, reason: str) -> None:
         """The same for a step that cannot be cancelled any more."""
         migration = self._migration
+        if is_dead(self._drive.fleet, migration.source_host_id):
+            raise NotBegun(f"{migration.source_host_name} is dead: {reason}")
         waited_s = time.monotonic() - self._since_s
         hosts = (migration.source_host_id, migration.target_host_id)
         if waited_s > BOTH_AWAY_S and all(is_offline(self._drive.fleet, one) for one in hosts):

@@ -9,11 +9,17 @@ import msgspec
 
 from backend.migrations import ending
 from backend.migrations.beginning import begin
-from backend.migrations.clearing import clear_target, complete_target, release_source
+from backend.migrations.clearing import (
+    clear_target,
+    complete_target,
+    end_half,
+    release_source,
+)
 from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun, Occupied
 from backend.migrations.guests import ask, is_offline, side_on
 from backend.migrations.notes import merged, noted
-from backend.migrations.outcome import Side, Verdict
+from backend.migrations.outcome import HALVES, Side, Verdict, has_no_half
+from backend.migrations.recovery import Recovery
 from wire.agent import Job, JobCommand, JobState, ServerCommand
 from wire.errors import GodwitError
 from wire.fleet import Owner, OwnerPhase
@@ -27,6 +33,7 @@ _QUIET_S = 3.0
 _PATIENCE_S = 60.0
 """libvirt removes a leftover on the target itself, at the latest when its keepalive (30 s) ends."""
 
+
 _OF_JOB = {
     JobState.COPYING_DISKS: MigrationState.COPYING_DISKS,
     JobState.COPYING_MEMORY: MigrationState.COPYING_MEMORY,
@@ -36,6 +43,8 @@ _OF_JOB = {
 
 _WHOLE = {Side.RUNNING, Side.SUSPENDED}
 """The source has the guest with all its memory, so that nothing on the target is needed."""
+_KEEPS = {*_WHOLE, Side.DEAD}
+"""The server stays the source's, so that nothing of its migration is needed on the target."""
 
 
 class Runner:
@@ -45,6 +54,7 @@ class Runner:
         self._drive = drive
         self._jobs = drive.jobs
         self._id = migration_id
+        self._recovery = Recovery(drive)
 
     async def run(self) -> None:
         """Carry the migration to its end.
@@ -85,7 +95,7 @@ class Runner:
                 return
             if job is not None:
                 await self._take(migration, job)
-                if job.state is JobState.ENDED or await self._is_orphaned(migration, job):
+                if job.state is JobState.ENDED or await self._broke_off(migration, job):
                     return
             if is_offline(self._drive.fleet, migration.source_host_id):
                 return
@@ -98,14 +108,20 @@ class Runner:
             except TimeoutError:
                 continue
 
-    async def _is_orphaned(self, migration: Migration, job: Job) -> bool:
-        """Whether post-copy broke off, and the target says that it has no half to go on with."""
+    async def _broke_off(self, migration: Migration, job: Job) -> bool:
+        """Whether post-copy broke off, and the target has no half of the guest to go on with.
+
+        If it has one, the post-copy is recovered, once a person wants it to.
+        """
         if job.postcopy is not PostcopyState.PAUSED:
             return False
         host_id, name = migration.target_host_id, migration.target_host_name
         agents, fleet = self._drive.agents, self._drive.fleet
-        side, _ = await side_on(agents, fleet, migration.server_id, host_id, name)
-        return side in {Side.SHUT_OFF, Side.ABSENT}
+        side, truth = await side_on(agents, fleet, migration.server_id, host_id, name)
+        if has_no_half(side, receiving=truth is not None and truth.job_active):
+            return True
+        await self._recovery.go_on(migration)
+        return False
 
     async def _take(self, migration: Migration, job: Job) -> None:
         # A job that ended with an error completes nothing: both hosts are asked what it left.
@@ -155,19 +171,22 @@ class Runner:
         if finding.source_truth is not None and not self._job_ended():
             await self._known(migration)
         finding = await self._without_leftover(migration, finding)
+        finding = await self._started_again(migration, finding)
         job, samples = self._jobs.latest(self._id), self._jobs.samples(self._id)
         if job is not None:
             migration = _with_news(migration, job)
-        final = ending.ended(migration, finding, job, samples)
         health = self._drive.fleet.health.get(migration.target_host_id)
         epoch = health.epoch if health else 0
+        judgement = finding.judgement
 
         def own(owner: Owner) -> Owner:
-            return ending.owner_after(owner, migration, finding.judgement, epoch)
+            return ending.owner_after(owner, migration, judgement, epoch)
 
-        if finding.judgement.verdict is Verdict.MOVED:
-            final = await self._moved(migration, final, own)
-        elif finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE:
+        if judgement.verdict is Verdict.MOVED:
+            migration = ending.arrived(migration)
+            migration, finding = await self._moved(migration, finding, own)
+        final = ending.ended(migration, finding, job, samples)
+        if judgement.verdict is Verdict.STAYED and finding.source in _KEEPS:
             final = await self._cleared(final)
         await self._finish(final, own)
 
@@ -178,22 +197,50 @@ class Runner:
         stayed = finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE
         if not (stayed and finding.judgement.leftover):
             return finding
+        if not await self._remove_copy(migration):
+            return finding
+        judgement = msgspec.structs.replace(finding.judgement, leftover=False)
+        return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
+
+    async def _remove_copy(self, migration: Migration) -> bool:
+        """Have the target end what it holds of the guest; whether it did."""
         command = ServerCommand(generation=migration.generation)
         try:
             await self._drive.target(migration).remove(migration.server_id, command)
         except GodwitError as error:
             _log.warning("%s: copy not removed: %s", self._id, error.message)
+            return False
+        return True
+
+    async def _started_again(self, migration: Migration, finding: ending.Finding) -> ending.Finding:
+        """Start a guest anew on its source that died with its target after it had switched over.
+
+        Not one whose disks were copied: the newest writes are on the target's.
+        """
+        record = self._drive.fleet.records.get(migration.server_id)
+        died = finding.source is Side.SHUT_OFF and finding.target is Side.DEAD
+        if not died or migration.source_paths or record is None or not record.wanted_on:
             return finding
-        judgement = msgspec.structs.replace(finding.judgement, leftover=False)
-        return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
+        command = ServerCommand(generation=migration.generation)
+        try:
+            await self._drive.source(migration).start(migration.server_id, command)
+        except GodwitError as error:
+            _log.warning("%s: not started again: %s", self._id, error.message)
+            return finding
+        return msgspec.structs.replace(finding, source=Side.RUNNING)
 
     async def _moved(
-        self, migration: Migration, final: Migration, own: Callable[[Owner], Owner]
-    ) -> Migration:
-        """Give the target what it now has, then let go of what the server leaves behind."""
+        self, migration: Migration, finding: ending.Finding, own: Callable[[Owner], Owner]
+    ) -> tuple[Migration, ending.Finding]:
+        """Give the target what it now has, then let go of what the server leaves behind.
+
+        That is also a half of it that nobody fetches memory from any more, and the definition that
+        libvirt leaves when post-copy went on unattended: the guest must not be started from it.
+        """
         keep = migration.options.keep_dest_guest_on_failed
-        if not (migration.source_paths or keep):
-            return final
+        half = finding.source in HALVES
+        if not (migration.source_paths or keep or half or finding.source is Side.SHUT_OFF):
+            return migration, finding
         completing = msgspec.structs.replace(migration, state=MigrationState.COMPLETING)
 
         def still_locked(owner: Owner) -> Owner:
@@ -203,15 +250,22 @@ class Runner:
 
         await self._drive.journal.advance_with_owner(completing, still_locked)
         generation = migration.generation + 1
-        released = await release_source(self._drive, migration, generation=generation)
+        error = await end_half(self._drive, migration, generation=generation) if half else ""
+        if not error:
+            error = (await release_source(self._drive, migration, generation=generation)).error
         await complete_target(self._drive, migration)
-        return noted(final, released.error) if released.error else final
+        if error:
+            return noted(migration, error), finding
+        if half:
+            judgement = msgspec.structs.replace(finding.judgement, leftover=False)
+            finding = msgspec.structs.replace(finding, source=Side.ABSENT, judgement=judgement)
+        return migration, finding
 
     async def _find(self) -> ending.Finding | None:
         """Ask both hosts until what they say decides; None if the job turns out to go on."""
         migration = await self._reread()
         patience_ends_s = time.monotonic() + _PATIENCE_S
-        told, before = "", Verdict.WAIT
+        told, before, was_dead = "", Verdict.WAIT, False
         while not (await self._reread()).state.ended:
             patient = time.monotonic() < patience_ends_s
             finding = await ask(self._drive.agents, self._drive.fleet, migration, patient=patient)
@@ -224,11 +278,15 @@ class Runner:
                 # a switch-over may have been in flight when the target was asked, before the source
                 if before is Verdict.RESUME:
                     await self._resume(migration)
-            elif verdict is not Verdict.WAIT:
+            elif finding.source is Side.DEAD and finding.judgement.leftover:
+                # whoever claims the server starts it: nothing of it may be left that could run
+                await self._remove_copy(migration)
+            elif verdict is not Verdict.WAIT and was_dead is (finding.source is Side.DEAD):
                 return finding
-            before = verdict
+            # the target's word counts only if it was given after the source's death was proven
+            before, was_dead = verdict, finding.source is Side.DEAD
             await asyncio.sleep(ASK_AGAIN_S)
-            if finding.job_active and not finding.orphaned and not self._job_ended():
+            if finding.job_active and not finding.alone and not self._job_ended():
                 return None
         return None
 
@@ -256,6 +314,10 @@ class Runner:
 def _with_news(migration: Migration, job: Job) -> Migration:
     """Take over what the agent decided, and how far post-copy is."""
     postcopy = migration.postcopy if job.postcopy is PostcopyState.NOT else job.postcopy
+    goes_on = postcopy is not PostcopyState.PAUSED
     return msgspec.structs.replace(
-        migration, postcopy=postcopy, notes=merged(migration.notes, job.notes)
+        migration,
+        postcopy=postcopy,
+        recovery_requested_by="" if goes_on else migration.recovery_requested_by,
+        notes=merged(migration.notes, job.notes),
     )

@@ -1,7 +1,8 @@
 """Leaving exactly one copy of a server that a failed migration left double, halted or nowhere.
 
-Every host that may hold a copy has to say now whether it does. The ownership goes to the host that
-keeps it before any other copy is ended: an agent ends only what its host does not own.
+Every host that may hold a copy has to say now whether it does, unless it is dead. The ownership
+goes to the host that keeps it before any other copy is ended: an agent ends only what its host does
+not own.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import secrets
 import msgspec
 
 from backend.agents import AgentClient
+from backend.fleet.dead import is_dead
 from backend.fleet.names import find_host, find_server
 from backend.leader import Leadership
 from backend.migrations import ending
@@ -20,7 +22,7 @@ from backend.migrations.notes import noted
 from backend.migrations.outcome import Judgement, Side, Verdict, side_of
 from wire.agent import GuestTruth, ServerCommand
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HostFacts, Owner, OwnerPhase, ServerRecord
+from wire.fleet import HostFacts, Owner, OwnerPhase, PowerState, ServerRecord
 from wire.migration import Migration, PostcopyState
 from wire.storage import DefineCommand, PrepareCommand
 
@@ -40,6 +42,8 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     sides: dict[str, Side]
     """Host id to what it says."""
     last: Migration | None
+    dead: tuple[str, ...] = ()
+    """Hosts that count as having no copy because they are dead."""
 
     @property
     def whole(self) -> set[str]:
@@ -144,13 +148,16 @@ class Settler:
         ordered = sorted(hosts, key=self._name)
         truths = await asyncio.gather(*(self._truth(one, record) for one in ordered))
         sides = {one: side_of(truth) for one, truth in zip(ordered, truths, strict=True)}
-        return _Case(record=record, keep=keep, sides=sides, last=last)
+        dead = tuple(one for one in ordered if is_dead(self._fleet, one))
+        return _Case(record=record, keep=keep, sides=sides, last=last, dead=dead)
 
     async def _truth(self, host_id: str, record: ServerRecord) -> GuestTruth:
         name = self._name(host_id)
         try:
             return await self._drive.agents.of(host_id, name).truth(record.server_id)
         except GodwitError as error:
+            if is_dead(self._fleet, host_id):
+                return GuestTruth(server_id=record.server_id, state=PowerState.ABSENT)
             raise GodwitError(
                 ErrorCode.AGENT_UNREACHABLE,
                 f"{name} may hold a copy of {record.name} and does not answer, so nothing was "
@@ -182,7 +189,7 @@ class Settler:
         rest = f", ended on {' and '.join(ended)}" if ended else ""
         owner = self._next(case.record.owner, keep_id)
         last = self._noted(case, f"settled: kept on {case.keep.name}{rest}", by)
-        await self._drive.journal.settle(server_id, case.record.owner, owner, last)
+        await self._drive.journal.settle(server_id, case.record.owner, owner, last, away=case.dead)
         await self._remove(case.others, server_id, owner)
         if case.sides[keep_id] is Side.HALTED:
             command = ServerCommand(generation=owner.generation)
@@ -212,7 +219,7 @@ class Settler:
         await self._define(case, owner, definition)
         last = self._noted(case, f"settled: defined again on {case.keep.name}, stopped", by)
         settled = self._next(owner, keep_id)
-        await self._drive.journal.settle(record.server_id, owner, settled, last)
+        await self._drive.journal.settle(record.server_id, owner, settled, last, away=case.dead)
 
     async def _define(self, case: _Case, owner: Owner, definition: str) -> None:
         agent, server_id = self._agent(case.keep.host_id), case.record.server_id
@@ -240,7 +247,7 @@ class Settler:
         owner = msgspec.structs.replace(
             self._next(seen, host_id), phase=OwnerPhase.MIGRATING, migration_id=lock_id
         )
-        await self._drive.journal.settle(case.record.server_id, seen, owner, None)
+        await self._drive.journal.settle(case.record.server_id, seen, owner, None, away=case.dead)
         return owner
 
     def _noted(self, case: _Case, text: str, by: str) -> Migration | None:

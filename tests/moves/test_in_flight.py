@@ -1,6 +1,7 @@
 """What can be done to a migration under way, by the command line, on real hosts."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
 
 SOURCE, TARGET = "kvm-01", "kvm-02"
+ENDS = {"succeeded", "failed", "cancelled"}
 
 
 def begin_hot(fleet: Any) -> tuple[str, str]:
@@ -47,3 +49,95 @@ def test_a_server_that_does_not_converge_arrives_by_post_copy(fleet: Any):
     assert fleet.lab.memory_losses(TARGET, name) == []
     report = fleet.lab.guest_report(TARGET, name)
     assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)
+
+
+def begin_postcopy(fleet: Any) -> tuple[str, str]:
+    """A guest in post-copy that is far from having all of its memory, and its migration's id."""
+    fleet.limit_links("20mbit")
+    name = fleet.add_server(SOURCE, memory_mb=96, working_set_mb=64, dirty_mb_per_s=30)
+    fleet.wait_for_working_set(SOURCE, name)
+    migration_id = fleet.start_migration(name, TARGET)
+    assert fleet.godwit("server-switch-to-postcopy", name).returncode == 0
+
+    def begun() -> bool:
+        states = [fleet.lab.virsh(host, f"domstate --reason {name}") for host in (SOURCE, TARGET)]
+        words = ("paused (post-copy)", "running (post-copy)")
+        return all(word in state for word, state in zip(words, states, strict=True))
+
+    fleet.eventually(begun, within_s=30, what=f"{name} is in post-copy")
+    return name, migration_id
+
+
+def paused_or_ended(fleet: Any, migration_id: str) -> Callable[[], bool]:
+    def holds() -> bool:
+        record = fleet.migration(migration_id)
+        return bool(record["postcopy"] == "paused" or record["state"] in ENDS)
+
+    return holds
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("cut_s", [5, 40])
+def test_post_copy_broken_by_the_link_ends_with_a_whole_guest(fleet: Any, cut_s: int):
+    name, migration_id = begin_postcopy(fleet)
+    assert fleet.godwit("server-cancel-live-migrate", name).returncode == 1
+    fleet.lab.partition(TARGET)
+    time.sleep(cut_s)
+    if cut_s > 30:  # libvirt's keepalive
+        fleet.eventually(paused_or_ended(fleet, migration_id), within_s=60, what="paused")
+    fleet.lab.heal(TARGET)
+    fleet.clear_links()
+    fleet.wait_until_healthy()
+    fleet.eventually(paused_or_ended(fleet, migration_id), within_s=90, what="paused or ended")
+    recovered = fleet.godwit("server-recover-postcopy", name)
+    record = fleet.end_of(migration_id)
+    assert record["state"] == "succeeded", (record, recovered)
+    check_whole(fleet, name, record)
+
+
+def test_post_copy_whose_connection_ended_on_the_source_only_is_recovered(fleet: Any):
+    name, migration_id = begin_postcopy(fleet)
+    fleet.lab.partition(TARGET)
+    # as TCP itself does after a quarter of an hour: the target hears nothing of it
+    ports = "( dport >= :49152 and dport <= :49215 )"
+    ended = fleet.lab.execute(SOURCE, "ss", "--kill", "--tcp", "--numeric", ports)
+    assert ":491" in ended.stdout, ended
+    fleet.eventually(paused_or_ended(fleet, migration_id), within_s=90, what="paused")
+    assert fleet.godwit("server-recover-postcopy", name).returncode == 0
+    fleet.lab.heal(TARGET)
+    fleet.clear_links()
+    record = fleet.end_of(migration_id)
+    assert record["state"] == "succeeded", record
+    assert record["notes"][-1]["text"].startswith(("post-copy went on", "post-copy goes on"))
+    check_whole(fleet, name, record)
+
+
+def check_whole(fleet: Any, name: str, record: dict[str, Any]) -> None:
+    """The guest is on its target with all of its memory, and the source has nothing of it."""
+    assert record["outcome"] == f"{name} runs on {TARGET}"
+    assert record["postcopy"] == "active"
+    assert fleet.running_on(name) == [TARGET]
+    assert name not in fleet.lab.virsh(SOURCE, "list --all --name").split()
+    assert fleet.lab.memory_losses(TARGET, name) == []
+    report = fleet.lab.guest_report(TARGET, name)
+    assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)
+
+
+@pytest.mark.timeout(300)
+def test_a_target_that_loses_power_in_post_copy_ends_the_record_and_keeps_the_disks(fleet: Any):
+    name, migration_id = begin_postcopy(fleet)
+    (disk,) = (one["source"] for one in fleet.ask("server-show", name)["disks"])
+    fleet.lab.power_cut(TARGET)
+    fleet.eventually(paused_or_ended(fleet, migration_id), within_s=90, what="paused")
+    fleet.lab.power_on(TARGET)
+    record = fleet.end_of(migration_id, within_s=150)
+    assert record["state"] == "failed", record
+    assert record["outcome"].startswith(f"{name} is lost: it ran in post-copy"), record
+    fleet.wait_until_healthy()
+    done = fleet.godwit("server-settle", "--keep-host", SOURCE, name)
+    assert done.returncode == 0, done
+    fleet.until_status(name, "ready")
+    assert fleet.running_on(name) == []
+    assert fleet.lab.execute(SOURCE, "test", "-s", disk).returncode == 0
+    fleet.lab.virsh(SOURCE, f"start {name}")
+    assert fleet.running_on(name) == [SOURCE]

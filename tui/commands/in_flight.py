@@ -83,13 +83,16 @@ def server_switch_to_postcopy(*, server: str) -> None:
 def server_recover_postcopy(*, server: str) -> None:
     """Connect both hosts again after the link of a post-copy migration broke.
 
-    ID is the server's name or id.
+    That is tried until it works, once asked for. ID is the server's name or id.
     """
     told = _act(server, lambda client, key: client.recover_postcopy(key))
-    narrate(
-        f"{told.server_name} is told to fetch the rest of its memory from "
-        f"{told.source_host_name}; see it with: godwit migration-show {told.migration_id}"
+    name, source, target = told.server_name, told.source_host_name, told.target_host_name
+    done = (
+        f"recovery of {name} noted, although {told.stalled_reason}"
+        if told.stalled_reason
+        else f"{target} fetches the rest of {name} from {source} as soon as both can"
     )
+    narrate(f"{done}; see it with: godwit migration-show {told.migration_id}")
 
 
 def _act(server: str, act: Act) -> Migration:

@@ -1,10 +1,11 @@
 """What is kept of agents' jobs: passes over restarts, the curve in order, and not too much."""
 
+import msgspec
 import pytest
 
 from backend.migrations.jobs import CURVES_KEPT, SAMPLES_KEPT, Jobs
 from wire.agent import Job, JobDetail, JobState
-from wire.migration import Migration, MigrationState, Pass, Sample
+from wire.migration import Migration, MigrationState, Pass, PostcopyState, Sample
 
 
 def sample(elapsed_ms: int) -> Sample:
@@ -128,3 +129,11 @@ def test_a_copy_that_went_on_by_itself_keeps_its_clock(jobs):
     jobs.put_sample("m", sample(1250))
     jobs.put_sample("m", sample(100))
     assert [one.elapsed_ms for one in jobs.samples("m")] == [1000, 1250]
+
+
+def test_an_answer_that_an_event_overtook_does_not_undo_the_switch_to_post_copy(jobs):
+    jobs.put(msgspec.structs.replace(job(), postcopy=PostcopyState.ACTIVE))
+    jobs.put(msgspec.structs.replace(job(), postcopy=PostcopyState.ASKED))
+    assert jobs.latest("m").postcopy is PostcopyState.ACTIVE
+    jobs.put(msgspec.structs.replace(job(), postcopy=PostcopyState.PAUSED))
+    assert jobs.latest("m").postcopy is PostcopyState.PAUSED

@@ -20,22 +20,24 @@ TARGETS = (
     Side.SHUT_OFF,
     Side.ABSENT,
     Side.GONE,
+    Side.DEAD,
     Side.SILENT,
     Side.POSTCOPY,
     Side.POSTCOPY_FAILED,
 )
 # source: what each target in the order above means once no job is active
 TABLE: dict[Side, tuple[Verdict, ...]] = {
-    Side.RUNNING: (DOUBLE, WAIT, WAIT, WAIT, STAYED, STAYED, STAYED, WAIT, WAIT, WAIT),
-    Side.SUSPENDED: (MOVED, WAIT, WAIT, WAIT, STAYED, STAYED, STAYED, WAIT, WAIT, WAIT),
-    Side.HALTED: (MOVED, RESUME, RESUME, RESUME, RESUME, RESUME, STAYED, WAIT, WAIT, WAIT),
-    Side.INCOMING: (MOVED, RESUME, RESUME, RESUME, RESUME, RESUME, STAYED, WAIT, WAIT, WAIT),
-    Side.SHUT_OFF: (MOVED, MOVED, MOVED, WAIT, STAYED, STAYED, STAYED, WAIT, WAIT, WAIT),
-    Side.ABSENT: (MOVED, MOVED, MOVED, WAIT, MOVED, LOST, MOVED, WAIT, WAIT, WAIT),
-    Side.GONE: (MOVED, MOVED, MOVED, WAIT, STAYED, STAYED, WAIT, WAIT, WAIT, WAIT),
-    Side.SILENT: (WAIT,) * 10,
-    Side.POSTCOPY: (WAIT,) * 10,
-    Side.POSTCOPY_FAILED: (WAIT,) * 10,
+    Side.RUNNING: (DOUBLE, WAIT, WAIT, WAIT, STAYED, STAYED, STAYED, STAYED, WAIT, WAIT, WAIT),
+    Side.SUSPENDED: (MOVED, WAIT, WAIT, WAIT, STAYED, STAYED, STAYED, STAYED, WAIT, WAIT, WAIT),
+    Side.HALTED: (MOVED, RESUME, RESUME, RESUME, RESUME, RESUME, WAIT, RESUME, WAIT, WAIT, WAIT),
+    Side.INCOMING: (MOVED, RESUME, RESUME, RESUME, RESUME, RESUME, WAIT, RESUME, WAIT, WAIT, WAIT),
+    Side.SHUT_OFF: (MOVED, MOVED, MOVED, WAIT, STAYED, STAYED, WAIT, STAYED, WAIT, WAIT, WAIT),
+    Side.ABSENT: (MOVED, MOVED, MOVED, WAIT, MOVED, LOST, MOVED, MOVED, WAIT, WAIT, WAIT),
+    Side.GONE: (MOVED, *(WAIT,) * 10),
+    Side.DEAD: (MOVED, STAYED, MOVED, STAYED, STAYED, STAYED, WAIT, STAYED, WAIT, STAYED, STAYED),
+    Side.SILENT: (WAIT,) * 11,
+    Side.POSTCOPY: (*(WAIT,) * 7, LOST, *(WAIT,) * 3),
+    Side.POSTCOPY_FAILED: (*(WAIT,) * 7, LOST, *(WAIT,) * 3),
 }
 PAIRS = [
     (source, target, verdict)
@@ -55,17 +57,34 @@ def test_each_pair_has_its_verdict(source, target, verdict):
 
 @pytest.mark.parametrize(("source", "target"), product(Side, Side))
 def test_nothing_is_decided_while_a_job_is_active(source, target):
-    assert judge(source, target, job_active=True).verdict is WAIT
-    orphaned = source in HALVES and target in {Side.ABSENT, Side.SHUT_OFF}
-    without_patience = judge(source, target, job_active=True, patient=False).verdict
-    assert without_patience is (LOST if orphaned else WAIT)
+    died = source in HALVES and target is Side.DEAD
+    assert judge(source, target, job_active=True).verdict is (LOST if died else WAIT)
+    decided = {
+        Side.ABSENT: LOST,
+        Side.SHUT_OFF: LOST,
+        Side.DEAD: LOST,
+        Side.RUNNING: MOVED,
+        Side.SUSPENDED: MOVED,
+    }
+    expected = decided.get(target, WAIT) if source in HALVES else WAIT
+    assert judge(source, target, job_active=True, patient=False).verdict is expected
+
+
+@pytest.mark.parametrize("source", sorted(HALVES))
+@pytest.mark.parametrize("target", [Side.RUNNING, Side.SUSPENDED])
+@pytest.mark.parametrize("job_active", [True, False])
+def test_a_target_needs_its_half_until_libvirt_there_has_all_memory(source, target, job_active):
+    needed = judge(source, target, job_active=job_active, receiving=True, patient=False)
+    assert needed.verdict is WAIT
+    whole = judge(source, target, job_active=job_active, receiving=False, patient=False)
+    assert (whole.verdict, whole.leftover) == (MOVED, True)
 
 
 @pytest.mark.parametrize(("source", "target"), product(Side, Side))
 def test_nothing_is_decided_while_a_side_is_silent(source, target):
     silent = Side.SILENT in {source, target}
     without_patience = judge(source, target, job_active=False, patient=False).verdict
-    if HALVES & {source, target}:
+    if HALVES & {source, target} or Side.GONE in {source, target}:
         assert without_patience is WAIT or not silent
     else:
         assert (without_patience is WAIT) == silent
@@ -81,9 +100,10 @@ HALF_TABLE = [
     (Side.ABSENT, Side.POSTCOPY, MOVED),
     (Side.ABSENT, Side.POSTCOPY_FAILED, LOST),
     (Side.SHUT_OFF, Side.POSTCOPY, LOST),
-    (Side.GONE, Side.POSTCOPY, LOST),
-    (Side.GONE, Side.POSTCOPY_FAILED, LOST),
-    (Side.POSTCOPY, Side.GONE, LOST),
+    (Side.GONE, Side.POSTCOPY, WAIT),
+    (Side.GONE, Side.POSTCOPY_FAILED, WAIT),
+    (Side.POSTCOPY, Side.GONE, WAIT),
+    (Side.POSTCOPY_FAILED, Side.GONE, WAIT),
     (Side.POSTCOPY_FAILED, Side.ABSENT, LOST),
     (Side.POSTCOPY_FAILED, Side.SHUT_OFF, LOST),
     (Side.POSTCOPY, Side.INCOMING, WAIT),
@@ -101,8 +121,9 @@ def test_half_of_a_guest_is_judged_by_what_became_of_the_other(source, target, v
 @pytest.mark.parametrize(("source", "target"), product(Side, Side))
 def test_half_of_a_guest_is_never_resumed_nor_called_whole(source, target):
     if HALVES & {source, target}:
-        found = judge(source, target, job_active=False, patient=False).verdict
-        assert found in {WAIT, MOVED, LOST}
+        found = judge(source, target, job_active=False, patient=False)
+        given_back = source is Side.DEAD and found.verdict is STAYED and found.leftover
+        assert found.verdict in {WAIT, MOVED, LOST} or given_back
 
 
 @pytest.mark.parametrize(("source", "target"), product(Side, Side))
@@ -111,6 +132,23 @@ def test_the_source_is_never_resumed_while_the_target_may_run(source, target):
         for patient in (True, False):
             found = judge(source, target, job_active=False, patient=patient)
             assert found.verdict is not RESUME
+
+
+@pytest.mark.parametrize(("source", "target"), product(Side, Side))
+def test_a_host_that_is_merely_gone_decides_nothing_while_it_may_run_the_guest(source, target):
+    for patient in (True, False):
+        found = judge(source, target, job_active=False, patient=patient).verdict
+        if source is Side.GONE:
+            assert found is (MOVED if target is Side.RUNNING else WAIT)
+        elif target is Side.GONE:
+            assert found is not RESUME
+            assert found is not STAYED or source in {Side.RUNNING, Side.SUSPENDED}
+
+
+@pytest.mark.parametrize("target", sorted({*HALVES, Side.INCOMING, Side.HALTED}))
+def test_what_a_dead_source_left_unfinished_on_its_target_is_removed_at_once(target):
+    found = judge(Side.DEAD, target, job_active=False, patient=True)
+    assert (found.verdict, found.leftover) == (STAYED, True)
 
 
 def test_a_paused_source_beside_a_running_target_is_a_leftover():

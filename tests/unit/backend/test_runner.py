@@ -18,9 +18,17 @@ from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.runner import Runner
 from wire import keys
-from wire.agent import GuestTruth, Job, JobDetail, JobState, MigrateCommand, ServerCommand
+from wire.agent import (
+    BreakOffCommand,
+    GuestTruth,
+    Job,
+    JobDetail,
+    JobState,
+    MigrateCommand,
+    ServerCommand,
+)
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Disk, OwnerPhase, PowerState, ServerRecord, StoragePool
+from wire.fleet import Disk, HealthValue, OwnerPhase, PowerState, ServerRecord, StoragePool
 from wire.migration import (
     Kept,
     Migration,
@@ -30,6 +38,7 @@ from wire.migration import (
     Note,
     PostcopyState,
 )
+from wire.rescue import Incident
 from wire.storage import (
     DiscardCommand,
     Discarded,
@@ -62,6 +71,7 @@ class ScriptedAgent:
         self.prepared: PrepareCommand | None = None
         self.discarded: DiscardCommand | None = None
         self.released: ReleaseCommand | None = None
+        self.refusal: GodwitError | None = None
 
     async def truth(self, server_id: str) -> GuestTruth:
         answer = self.truths.pop(0) if len(self.truths) > 1 else self.truths[0]
@@ -102,8 +112,20 @@ class ScriptedAgent:
         self.discarded = command
         return Discarded(kept=(KEPT,) if command.keep else ())
 
+    async def break_off(self, server_id: str, command: BreakOffCommand) -> GuestTruth:
+        self.calls.append(f"break off {command.source_address}")
+        if self.refusal is not None:
+            raise self.refusal
+        return await self.truth(server_id)
+
+    async def recover(self, *_: object) -> Job:
+        self.calls.append("recover")
+        return given(self.known_job)
+
     async def remove(self, server_id: str, _: ServerCommand) -> GuestTruth:
         self.calls.append("remove")
+        if self.refusal is not None:
+            raise self.refusal
         self.truths = [ABSENT]
         return GuestTruth(server_id=server_id, state=ABSENT)
 
@@ -114,6 +136,11 @@ class ScriptedAgent:
 
     async def complete(self, _: str) -> None:
         self.calls.append("complete")
+
+    async def start(self, server_id: str, _: ServerCommand) -> GuestTruth:
+        self.calls.append("start")
+        self.truths = [RUNNING]
+        return GuestTruth(server_id=server_id, state=RUNNING)
 
     async def resume(self, server_id: str, *_: object) -> GuestTruth:
         self.calls.append("resume")
@@ -180,6 +207,21 @@ class Scene:
             started_at_ms=1,
             **changes,
         )
+
+    def lose(self, host_id: str) -> None:
+        """Have a host lose its health key."""
+        self.two.fleet.put_health(host_id, None)
+        name = "kvm-01" if host_id == "host-1" else "kvm-02"
+        life = HealthValue(boot_id="b", epoch=3)
+        self.incident = Incident(
+            incident_id="i1", host_id=host_id, host_name=name, life=life, lost_at_ms=1
+        )
+        self.two.fleet.put_incident("i1", self.incident)
+
+    def prove(self, host_id: str) -> None:
+        """Have its incident say that it is dead."""
+        assert self.incident.host_id == host_id
+        self.two.fleet.put_incident("i1", msgspec.structs.replace(self.incident, dead_at_ms=2))
 
     async def run(self) -> Migration:
         await asyncio.wait_for(Runner(self.drive, "m1").run(), 60)
@@ -331,15 +373,43 @@ async def test_a_paused_source_is_not_resumed_while_the_target_is_silent(scene):
     assert "resume" not in scene.source.calls
 
 
-async def test_a_paused_source_beside_a_dead_target_is_left_to_a_person(scene):
+async def test_a_paused_source_waits_until_its_target_is_dead_and_runs_again(scene):
     scene.put_begun(MigrationState.SWITCHING_OVER)
     scene.source.known_job = job(JobState.ENDED)
     scene.source.truths, scene.target.truths = [PAUSED], [SILENT]
-    scene.two.fleet.put_health("host-2", None)
-    final = await scene.run()
-    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 is paused on kvm-01")
-    assert "godwit server-settle --keep-host kvm-01 web-1" in final.advice
+    scene.lose("host-2")
+    running = asyncio.create_task(scene.run())
+    await asyncio.sleep(1.5)
+    assert not running.done()
     assert "resume" not in scene.source.calls
+    scene.prove("host-2")
+    final = await running
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 runs on kvm-01")
+    assert "resume" in scene.source.calls
+
+
+async def test_what_a_dead_source_left_on_its_target_is_removed_before_the_end(scene):
+    scene.put_begun(MigrationState.COPYING_MEMORY)
+    scene.source.truths, scene.target.truths = [SILENT], [INCOMING]
+    scene.lose("host-1")
+    scene.prove("host-1")
+    final = await scene.run()
+    assert final.state is MigrationState.FAILED
+    assert scene.target.calls[0] == "remove"
+    owner = scene.record.owner
+    assert (owner.host_id, owner.generation) == ("host-1", 1)
+    assert owner.phase is OwnerPhase.SETTLED
+
+
+async def test_a_server_that_died_with_its_target_starts_again_on_its_source(scene):
+    scene.put_begun(MigrationState.SWITCHING_OVER)
+    scene.source.known_job = job(JobState.ENDED)
+    scene.source.truths, scene.target.truths = [PowerState.SHUT_OFF], [SILENT]
+    scene.lose("host-2")
+    scene.prove("host-2")
+    final = await scene.run()
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 runs on kvm-01")
+    assert "start" in scene.source.calls
 
 
 async def test_a_job_that_goes_on_although_its_host_was_away_is_followed_again(scene):
@@ -699,13 +769,144 @@ async def test_a_runner_stops_when_a_person_settles_what_it_waits_for(scene):
     assert (scene.source.calls, scene.target.calls) == ([], [])
 
 
-async def test_a_source_that_dies_in_post_copy_takes_the_guest_with_it(scene, monkeypatch):
-    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+async def test_half_of_a_guest_whose_source_is_dead_is_ended_and_the_server_given_back(scene):
     scene.put_begun(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.ACTIVE)
-    scene.two.fleet.put_health("host-1", None)
+    scene.lose("host-1")
+    scene.prove("host-1")
     scene.source.truths, scene.target.truths = [SILENT], [HALF]
     final = await scene.run()
     assert final.state is MigrationState.FAILED
+    assert scene.target.calls[0] == "remove"
+    owner = scene.record.owner
+    assert (owner.host_id, owner.phase) == ("host-1", OwnerPhase.SETTLED)
+
+
+def cut_off(scene: Scene, monkeypatch: pytest.MonkeyPatch, target: GuestTruth) -> None:
+    """A post-copy that broke off, whose source keeps its half with a job for ever."""
+    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    monkeypatch.setattr("backend.migrations.recovery._AGAIN_S", 0.1)
+    monkeypatch.setattr("backend.migrations.recovery._NOTICED_S", 0)
+    scene.put_begun(MigrationState.COPYING_MEMORY, postcopy=PostcopyState.PAUSED)
+    scene.source.known_job = postcopy_job(PostcopyState.PAUSED, JobState.COPYING_MEMORY, "cut")
+    scene.source.truths = [msgspec.structs.replace(HALF, job_active=True)]
+    scene.target.truths = [target]
+
+
+WHOLE = GuestTruth(server_id="id-web-1", state=RUNNING, state_detail="migrated")
+ARRIVING = msgspec.structs.replace(HALF, state=RUNNING, state_detail="post-copy", job_active=True)
+
+
+async def test_a_guest_that_became_whole_by_itself_has_moved_and_its_half_is_ended(
+    scene, monkeypatch
+):
+    cut_off(scene, monkeypatch, WHOLE)
+    owners = []
+    remove = scene.source.remove
+
+    async def note_owner(server_id: str, command: ServerCommand) -> GuestTruth:
+        owners.append((scene.record.owner.host_id, command.generation))
+        return await remove(server_id, command)
+
+    scene.source.remove = note_owner
+    final = await scene.run()
+    assert (final.state, final.outcome, final.advice) == (
+        MigrationState.SUCCEEDED,
+        "web-1 runs on kvm-02",
+        "",
+    )
+    assert owners == [("host-2", 2)]
+    assert scene.source.calls == ["remove", "release"]
+    assert final.postcopy is PostcopyState.ACTIVE
+    assert final.notes[-1].text == "post-copy went on without a recovery"
+    assert (scene.record.owner.host_id, scene.record.owner.phase) == (
+        "host-2",
+        OwnerPhase.SETTLED,
+    )
+
+
+async def test_a_half_that_cannot_be_ended_is_told_with_what_ends_it(scene, monkeypatch):
+    cut_off(scene, monkeypatch, WHOLE)
+    scene.source.refusal = GodwitError(ErrorCode.CONFLICT, "it does not end")
+    final = await scene.run()
+    assert final.outcome == "web-1 runs on kvm-02; kvm-01 still holds a paused copy"
+    assert "server-settle --keep-host kvm-02" in final.advice
+    assert final.notes[-1].text == "kvm-01 may still hold half of web-1: it does not end"
+
+
+@pytest.mark.parametrize(
+    "target", [ARRIVING, msgspec.structs.replace(WHOLE, job_active=True), INCOMING]
+)
+async def test_a_target_that_still_receives_keeps_the_half_that_it_needs(
+    scene, monkeypatch, target
+):
+    cut_off(scene, monkeypatch, target)
+    running = asyncio.create_task(scene.run())
+    await asyncio.sleep(2)
+    assert not running.done()
+    assert (scene.source.calls, scene.target.calls) == ([], [])
+    running.cancel()
+
+
+async def test_a_definition_that_libvirt_left_on_the_source_is_released(scene):
+    scene.put_begun(MigrationState.COPYING_MEMORY)
+    scene.source.truths, scene.target.truths = [PowerState.SHUT_OFF], [RUNNING]
+    final = await scene.run()
+    assert (final.state, final.outcome) == (MigrationState.SUCCEEDED, "web-1 runs on kvm-02")
+    assert (scene.source.calls, scene.source.released.paths) == (["release"], ())
+
+
+def asked_for(scene: Scene, monkeypatch: pytest.MonkeyPatch, target: GuestTruth) -> None:
+    """A post-copy that broke off and is to go on."""
+    cut_off(scene, monkeypatch, target)
+    scene.put_begun(
+        MigrationState.COPYING_MEMORY,
+        postcopy=PostcopyState.PAUSED,
+        recovery_requested_by="alice",
+    )
+
+
+async def test_a_recovery_that_is_wanted_is_tried_until_post_copy_goes_on(scene, monkeypatch):
+    asked_for(scene, monkeypatch, ARRIVING)
+    scene.target.refusal = GodwitError(ErrorCode.CONFLICT, "not permitted")
+    running = asyncio.create_task(scene.run())
+    await until(lambda: scene.source.calls.count("recover") >= 2)
+    assert scene.target.calls[:2] == ["break off 10.77.1.11"] * 2
+    scene.source.known_job = postcopy_job(PostcopyState.ACTIVE, JobState.COPYING_MEMORY, "on")
+    scene.jobs.put(scene.source.known_job)
+    await until(lambda: not scene.two.fleet.migrations["m1"].recovery_requested_by)
+    tried = len(scene.source.calls)
+    await asyncio.sleep(1.5)
+    assert len(scene.source.calls) == tried
+    moved(scene)
+    scene.jobs.put(postcopy_job(PostcopyState.ACTIVE, JobState.ENDED, "done"))
+    final = await running
+    assert final.state is MigrationState.SUCCEEDED
+    assert [one.text for one in final.notes].count("not permitted") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "recovering"), [(INCOMING, False), (HALF, True)], ids=["not begun", "under way"]
+)
+async def test_a_recovery_waits_for_a_target_to_begin_and_for_the_one_before(
+    scene, monkeypatch, target, recovering
+):
+    asked_for(scene, monkeypatch, target)
+    scene.source.known_job = msgspec.structs.replace(scene.source.known_job, recovering=recovering)
+    running = asyncio.create_task(scene.run())
+    await asyncio.sleep(1.5)
+    assert (scene.source.calls, scene.target.calls) == ([], [])
+    running.cancel()
+
+
+async def test_a_host_that_took_half_of_a_guest_with_it_is_waited_for_until_it_is_dead(
+    scene, monkeypatch
+):
+    cut_off(scene, monkeypatch, HALF)
+    scene.target.truths = [SILENT]
+    scene.lose("host-2")
+    running = asyncio.create_task(scene.run())
+    await asyncio.sleep(2)
+    assert not running.done()
+    scene.prove("host-2")
+    final = await running
     assert final.outcome.startswith("web-1 is lost: it ran in post-copy")
-    assert scene.record.owner.phase is OwnerPhase.LOST
-    assert scene.target.calls == []

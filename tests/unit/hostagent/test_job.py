@@ -214,8 +214,13 @@ async def test_a_post_copy_that_broke_is_recovered_as_often_as_it_takes(start, t
     await job.recover()
     await job.recover()
     (first,) = driver.resumed
+    assert job.job.recovering
     first.set_exception(LibvirtRefused("no route to host", 38))
     await until(lambda: job.job.notes[-1].text == "post-copy not recovered: no route to host")
+    assert not job.job.recovering
+    await job.recover()
+    driver.resumed.pop().set_exception(LibvirtRefused("no route to host", 38))
+    await until(lambda: not job.job.recovering)
     assert job.job.state is JobState.COPYING_MEMORY
     (kept,) = await Journal(tmp_path).read_all()
     assert kept.job.postcopy is PostcopyState.PAUSED

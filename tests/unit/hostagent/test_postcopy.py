@@ -11,10 +11,10 @@ from hostagent.permission import (
     require_in_postcopy,
     require_postcopy,
 )
-from hostagent.postcopy import is_half, observed_postcopy, why_never
+from hostagent.postcopy import BROKE_OFF, is_half, is_news, observed_postcopy, why_never
 from wire.agent import Job, JobState, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
-from wire.migration import MigrationOptions, MigrationParameters, PostcopyState
+from wire.migration import MigrationOptions, MigrationParameters, Note, PostcopyState
 
 RUNS = describe_state(libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED)
 STOPPED = describe_state(libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
@@ -138,3 +138,13 @@ def test_figures_that_mean_nothing_are_refused(parameters):
     with pytest.raises(GodwitError) as refused:
         require_changeable(entry(), parameters)
     assert refused.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_a_reason_is_noted_once_for_each_break():
+    def notes(*texts: str) -> tuple[Note, ...]:
+        return tuple(Note(at_ms=at_ms, text=text) for at_ms, text in enumerate(texts))
+
+    broken = f"{BROKE_OFF}: client socket is closed"
+    assert is_news(notes(broken), "no route")
+    assert not is_news(notes(broken, "no route", "asked for"), "no route")
+    assert is_news(notes(broken, "no route", "goes on", broken), "no route")
