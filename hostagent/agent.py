@@ -123,6 +123,9 @@ class Agent:
         """Read what an earlier process left; before :meth:`run` and before the first call."""
         await self.jobs.load()
         await self.copies.load()
+        if self._fencing.host_id:
+            # the key has to be there again in time; libvirtd takes its own to answer
+            self.life.begin(self._fencing.host_id)
 
     def jobs_of(self, migration_id: str) -> Jobs | Pulls:
         """Who has a job: a live migration away from here, or a copy to here."""

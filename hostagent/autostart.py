@@ -1,6 +1,7 @@
 """Starting servers again that ran before their host went, or its fence killed them."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import NoReturn
@@ -57,22 +58,29 @@ class Autostart:
 
     async def run(self) -> NoReturn:
         """Start what is due, for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._start_when_due())
-            tasks.create_task(self._keep_libvirts_off())
-        raise AssertionError  # the tasks above never end
-
-    async def _start_when_due(self) -> NoReturn:
         while True:
-            await self._due.wait()
-            self._due.clear()
-            started: set[str] = set()
-            waited_s = 0.0
-            for after_s in _LOOKS_AFTER_S:
-                await asyncio.sleep(after_s - waited_s)
-                waited_s = after_s
-                if not self._host_shuts_down():
-                    await self._look(started)
+            due = await self._wait()
+            await self._keep_libvirts_off()
+            if due:
+                await self._start_what_fell()
+
+    async def _wait(self) -> bool:
+        """Whether it is due, or only time to look after libvirt's own."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_AUTOSTART_OFF_S):
+                await self._due.wait()
+        due = self._due.is_set()
+        self._due.clear()
+        return due
+
+    async def _start_what_fell(self) -> None:
+        started: set[str] = set()
+        waited_s = 0.0
+        for after_s in _LOOKS_AFTER_S:
+            await asyncio.sleep(after_s - waited_s)
+            waited_s = after_s
+            if not self._host_shuts_down():
+                await self._look(started)
 
     async def _look(self, started: set[str]) -> None:
         facts = self._inventory.facts
@@ -95,14 +103,13 @@ class Autostart:
             except GodwitError as error:
                 _log.warning("%r is not started: %s", server.facts.name, error.message)
 
-    async def _keep_libvirts_off(self) -> NoReturn:
-        while True:
-            if self._driver.connected:
-                try:
-                    await self._driver.call("switch autostart off", _switch_off)
-                except GodwitError as error:
-                    _log.warning("autostart is not switched off: %s", error.message)
-            await asyncio.sleep(_AUTOSTART_OFF_S)
+    async def _keep_libvirts_off(self) -> None:
+        if not self._driver.connected:
+            return
+        try:
+            await self._driver.call("switch autostart off", _switch_off)
+        except GodwitError as error:
+            _log.warning("autostart is not switched off: %s", error.message)
 
 
 def _switch_off(handle: libvirt.virConnect) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from wire.agent import AGENT_EVENTS, AgentSnapshot
-from wire.server import Outgoing
+from wire.broadcasting import Outgoing
 
 _LONGEST_QUEUE = 512
 """Events that a listener may lag behind; then it starts over with a snapshot."""

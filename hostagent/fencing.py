@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from hostagent.fence.deadline import boot_clock_s, fence_times
+from hostagent.fence.deadline import boot_clock_s, fence_times, wished_timeout_s
 from hostagent.fence.word import WORD, Status, Word, boot_id, read_status, read_word, write
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Fence
@@ -79,6 +79,12 @@ class Fencing:
             if self._word is not None and self._word.armed:
                 self._told(self._word._replace(armed=False))
 
+    def forget(self) -> None:
+        """The host has another id: what was told is of nobody."""
+        with self._lock:
+            (self._folder / WORD).unlink(missing_ok=True)
+            self._word = None
+
     def let_stay(self, server_ids: Collection[str]) -> None:
         """Name the guests that nobody can start elsewhere, and no others.
 
@@ -103,6 +109,12 @@ class Fencing:
             GodwitError: as above.
         """
         self.let_stay(self.may_stay - {server_id})
+
+    @property
+    def host_id(self) -> str:
+        """This host's as an earlier agent told it since the machine was started; empty if none."""
+        word = self._word
+        return "" if word is None else word.host_id
 
     @property
     def epoch(self) -> int:
@@ -140,7 +152,8 @@ class Fencing:
         if word is None or not word.armed:
             return
         status = read_status(self._folder)
-        timeout_s = 0 if status is None else status.watchdog_timeout_s
+        told_s = 0 if status is None else status.watchdog_timeout_s
+        timeout_s = told_s or wished_timeout_s(word.ttl_s)
         kill_from_s = fence_times(word.ttl_s, watchdog_timeout_s=timeout_s).kill_from(word.t_ok_s)
         if self.fired(word.epoch) or boot_clock_s() >= kill_from_s:
             raise GodwitError(

@@ -38,7 +38,6 @@ class Heartbeat:
         fencing: Fencing,
         end_lost: Callable[[], None],
         on_held: Callable[[int], None],
-        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; nothing happens before :meth:`start`. All is called in a thread of its own.
 
@@ -50,7 +49,6 @@ class Heartbeat:
             end_lost: kills what this host does not own, before a new life is written; a
                 GodwitError puts that off.
             on_held: called with the epoch, each time the key is taken.
-            on_lost: called each time it is lost.
         """
         self._etcd = etcd
         self._host_id = host_id
@@ -71,7 +69,6 @@ class Heartbeat:
             void=self._void,
             on_refreshed=self._refreshed,
             on_held=lambda: self._on_held(self.epoch),
-            on_lost=on_lost,
         )
 
     def start(self) -> None:

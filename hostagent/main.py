@@ -6,16 +6,16 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from hostagent.agent import Agent
-from hostagent.api import make_app
 from hostagent.config import AgentConfig
 from hostagent.connection import start_event_loop
 from hostagent.shutdown import DEFAULT_WITHIN_S, shut_down_host
 from wire.config import ConfigError, load_config
 from wire.etcd import Etcd
-from wire.server import serve
 from wire.tls import client_context
 
 _log = logging.getLogger(__name__)
@@ -70,18 +70,24 @@ def _say(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - what the person, or systemd's journal, is told
 
 
+def _serving(agent: Agent, config: AgentConfig) -> Coroutine[Any, Any, None]:
+    from hostagent.api import make_app  # noqa: PLC0415 - see who calls
+    from wire.server import serve  # noqa: PLC0415
+
+    return serve(
+        make_app(agent, token_sha256=config.token_sha256),
+        listen=config.listen,
+        tls=config.tls,
+        on_stop=agent.broadcast.end,
+    )
+
+
 async def _run(config: AgentConfig, etcd: Etcd) -> None:
     agent = Agent(config, etcd)
     await agent.load()
     living = asyncio.create_task(agent.run())
-    serving = asyncio.create_task(
-        serve(
-            make_app(agent, token_sha256=config.token_sha256),
-            listen=config.listen,
-            tls=config.tls,
-            on_stop=agent.broadcast.end,
-        )
-    )
+    # what serves takes as long to import as all else: the host's key is taken meanwhile
+    serving = asyncio.create_task(await asyncio.to_thread(_serving, agent, config))
     done, _ = await asyncio.wait({living, serving}, return_when=asyncio.FIRST_COMPLETED)
     living.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -14,10 +14,19 @@ class Place(StrEnum):
     SERVERS = "servers"
     MIGRATIONS = "migrations"
     MIGRATION = "migration"
+    HEALTH = "health"
+    INCIDENTS = "incidents"
+    INCIDENT = "incident"
+    REPORT = "report"
+    """The report of an incident as text."""
     LIVE = "live migration"
     """The dialog before a live migration: targets and options."""
     COLD = "cold migration"
     """The same before a cold one."""
+    RESCUE = "rescue"
+    """The same before the rescue of a server whose host is down."""
+    CHOICE = "choice"
+    """A dialog in which one of few things is chosen."""
     SETTLE = "settling"
     """The dialog that asks which copy of a server stays."""
     QUESTION = "question"
@@ -53,10 +62,29 @@ class Action(msgspec.Struct, frozen=True):
         return self.shown or self.keys.partition(",")[0]
 
 
-_LISTS = (Place.HOSTS, Place.SERVERS, Place.MIGRATIONS)
+_ABOUT_HOSTS = (Place.HOSTS, Place.HEALTH, Place.INCIDENTS, Place.INCIDENT)
+_LISTS = (
+    Place.HOSTS,
+    Place.SERVERS,
+    Place.MIGRATIONS,
+    Place.HEALTH,
+    Place.INCIDENTS,
+    Place.INCIDENT,
+)
 _VIEWS = (*_LISTS, Place.MIGRATION)
-_DIALOGS = (Place.LIVE, Place.COLD)
-_SCROLLING = (*_VIEWS, *_DIALOGS, Place.SETTLE, Place.QUESTION, Place.PAGE)
+_WITH_ID = tuple(place for place in _VIEWS if place is not Place.INCIDENT)
+"""What an incident is copied for is its report."""
+_MOVES = (Place.LIVE, Place.COLD)
+_DIALOGS = (*_MOVES, Place.RESCUE)
+_SCROLLING = (
+    *_VIEWS,
+    *_DIALOGS,
+    Place.CHOICE,
+    Place.SETTLE,
+    Place.QUESTION,
+    Place.PAGE,
+    Place.REPORT,
+)
 _OPTION = "option('"
 
 ACTIONS: tuple[Action, ...] = (
@@ -64,10 +92,46 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "migrate",
         "M",
-        (Place.SERVERS,),
+        (Place.SERVERS, Place.INCIDENT),
         "Migrate",
-        "Move this server: live if it is on, cold if it is stopped; targets come first.",
+        "Move this server: live, cold, or a rescue if its host is down.",
         footer=1,
+        dangerous=True,
+    ),
+    Action(
+        "auto_migrate",
+        "H",
+        (Place.HOSTS, Place.HEALTH),
+        "Auto-migrate",
+        "Say when this host's servers leave it by themselves.",
+        footer=2,
+        dangerous=True,
+    ),
+    Action(
+        "declare_off",
+        "F",
+        _ABOUT_HOSTS,
+        "Declare off",
+        "Declare that a lost host is off; its name must be typed then.",
+        footer=2,
+        dangerous=True,
+    ),
+    Action(
+        "guard",
+        "A",
+        _ABOUT_HOSTS,
+        "Disarm",
+        "Arm or disarm rescues that nobody asks for.",
+        footer=3,
+        dangerous=True,
+    ),
+    Action(
+        "priority",
+        "U",
+        (Place.SERVERS, Place.INCIDENT),
+        "Urgency",
+        "Say how soon this server is rescued when its host dies.",
+        footer=4,
         dangerous=True,
     ),
     Action(
@@ -152,6 +216,46 @@ ACTIONS: tuple[Action, ...] = (
         footer=1,
     ),
     Action(
+        "open",
+        "enter",
+        (Place.HEALTH,),
+        "In full",
+        "Policy, fence and every change in full; again to close.",
+        footer=1,
+    ),
+    Action(
+        "open",
+        "enter",
+        (Place.INCIDENTS,),
+        "Open",
+        "Open this incident: its time line, and what became of each server.",
+        footer=1,
+    ),
+    Action(
+        "open",
+        "enter",
+        (Place.INCIDENT,),
+        "Last try",
+        "Open the latest try to rescue this server.",
+        footer=2,
+    ),
+    Action(
+        "report",
+        "v",
+        (Place.INCIDENTS, Place.INCIDENT),
+        "Report",
+        "Show the report as text, to be copied.",
+        footer=3,
+    ),
+    Action(
+        "choose",
+        "enter",
+        (Place.CHOICE,),
+        "Set",
+        "Do what stands below for this row.",
+        footer=1,
+    ),
+    Action(
         "choose",
         "enter",
         _DIALOGS,
@@ -219,14 +323,14 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "option('auto_start')",
         "s",
-        (Place.COLD,),
+        (Place.COLD, Place.RESCUE),
         "start on arrival",
-        "Start the server once it has arrived.",
+        "Start the server once it has arrived; without this it is only defined there.",
     ),
     Action(
         "option('max_bandwidth_bytes_per_s')",
         "b",
-        _DIALOGS,
+        _MOVES,
         "cap",
         "Type the most that is sent, memory and disks together; nothing for no cap.",
     ),
@@ -302,23 +406,25 @@ ACTIONS: tuple[Action, ...] = (
         "1",
         _VIEWS,
         "Views",
-        "Hosts, servers, migrations.",
-        shown="1 2 3",
+        "Hosts, servers, migrations, health, incidents.",
+        shown="1 2 3 4 5",
     ),
     Action("app.view('servers')", "2", _VIEWS),
     Action("app.view('migrations')", "3", _VIEWS),
+    Action("app.view('health')", "4", _VIEWS),
+    Action("app.view('incidents')", "5", _VIEWS),
     Action(
         "command",
         ":",
         _VIEWS,
         "Go to",
-        "Go or act by name: :servers, :server web-1, :migrate web-1; tab.",
+        "Go or act by name: :health, :server web-1, :migrate web-1; tab.",
         footer=7,
     ),
     Action(
         "back",
         "escape",
-        (*_DIALOGS, Place.SETTLE),
+        (*_DIALOGS, Place.CHOICE, Place.SETTLE),
         "Close",
         "Close the dialog; nothing is begun.",
         shown="esc",
@@ -334,14 +440,28 @@ ACTIONS: tuple[Action, ...] = (
         footer=9,
     ),
     Action("back", "escape,q,?", (Place.PAGE,), "Back", "Go back.", shown="esc", footer=1),
+    Action("back", "escape,q", (Place.REPORT,), "Back", "Go back.", shown="esc", footer=2),
+    Action(
+        "copy_report",
+        "c",
+        (Place.REPORT,),
+        "Copy as Markdown",
+        "Copy the report as Markdown to your terminal's clipboard (OSC 52).",
+        footer=1,
+    ),
     # The console itself
-    Action("copy_id", "c", _VIEWS, "Copy", "Copy the id to your terminal's clipboard (OSC 52)."),
+    Action("copy_id", "c", _WITH_ID, "Copy", "Copy the id to your terminal's clipboard (OSC 52)."),
     Action("app.pause", "p", _VIEWS, "Pause", "Hold the display still, or let it go on."),
     Action(
         "app.theme", "T", _VIEWS, "Theme", "Next theme: dark, light, high contrast, colour-blind."
     ),
     Action(
-        "app.help", "?", (*_VIEWS, *_DIALOGS, Place.SETTLE), "Keys", "Show these keys.", footer=10
+        "app.help",
+        "?",
+        (*_VIEWS, *_DIALOGS, Place.CHOICE, Place.SETTLE),
+        "Keys",
+        "Show these keys.",
+        footer=10,
     ),
     Action(
         "app.leave",

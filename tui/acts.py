@@ -1,4 +1,7 @@
-"""What can be done to a migration: each act with its question, or why it makes no sense now."""
+"""What can be done to a migration: each act with its question, or why it makes no sense now.
+
+What can be done about hosts that die is in ``tui.rescue_acts``.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,8 +11,13 @@ from tui.formats.numbers import NumberError, bandwidth_bytes_per_s, downtime_ms
 from tui.formats.units import bytes_text, mebibytes, rate_text
 from tui.paint import Span, Tone
 from tui.store import Store
-from wire.fleet import ServerView
+from wire.fleet import HostView, ServerView
 from wire.migration import Migration, MigrationParameters, MigrationState, PostcopyState
+from wire.rescue import Incident, RescueGuard
+
+Answer = Migration | ServerView | HostView | Incident | RescueGuard
+"""What the backend answers to an act."""
+Facts = tuple[tuple[str, Span], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +25,9 @@ class Act:
     """One thing to be done once yes was said."""
 
     question: str
-    facts: tuple[tuple[str, Span], ...] = ()
+    facts: Facts = ()
     """What else is to be known before."""
-    call: Callable[[Client], Awaitable[Migration | ServerView]]
+    call: Callable[[Client], Awaitable[Answer]]
     done: Callable[[Migration | None], str]
     """One sentence about what became of it; of an act on a migration, it is given that."""
 
@@ -30,11 +38,33 @@ class TypedAct:
 
     title: str
     label: str
+    facts: Facts = ()
+    """What else is to be known before."""
     text: str = ""
     read: Callable[[str], tuple[Act | None, str]]
 
 
-Wanted = Act | TypedAct | str
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One of the few things that a setting may be."""
+
+    name: str
+    meaning: str
+    """What follows from it, in full: it is read before the key that sets it."""
+    present: bool
+    """Whether this is how it is now."""
+    act: Act
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceAct:
+    """One thing for which a row must be chosen."""
+
+    title: str
+    choices: tuple[Choice, ...]
+
+
+Wanted = Act | TypedAct | ChoiceAct | str
 """An act, or one sentence why there is none now."""
 
 
@@ -50,6 +80,13 @@ def abort(_: Store, migration: Migration) -> Wanted:
             f"{name} is already switching over to {migration.target_host_name}: too late to abort"
         )
     target = migration.target_host_name or "its target"
+    if migration.kind == "rescue":
+        return Act(
+            question=f"Stop the rescue of {name} to {target}?",
+            facts=(("then", Span(f"{name} is not started there; it stays with {source}")),),
+            call=lambda client: client.cancel(migration.migration_id),
+            done=lambda answer: _aborted(answer or migration),
+        )
     stays = f"{name} stays on {source} as it is, and {target} drops what it received."
     return Act(
         question=f"Abort the {migration.kind} migration of {name} from {source} to {target}?",
@@ -70,7 +107,7 @@ def _aborted(migration: Migration) -> str:
 
 def cap(_: Store, migration: Migration) -> Wanted:
     """Cap what a migration sends from now on."""
-    if migration.state.ended or _is_late(migration):
+    if migration.kind == "rescue" or migration.state.ended or _is_late(migration):
         return "this migration sends no more that could be capped"
     now = migration.max_bandwidth_bytes_per_s
     before = rate_text(now) if now else "no cap"
@@ -100,7 +137,7 @@ def cap(_: Store, migration: Migration) -> Wanted:
 def limit(_: Store, migration: Migration) -> Wanted:
     """Change the pause that a live migration may plan."""
     if migration.kind != "live":
-        return "a stopped server has no downtime limit"
+        return "a server that does not run has no downtime limit"
     if migration.state.ended or _is_late(migration) or _runs_there(migration):
         return "this migration plans no pause any more"
     now = migration.downtime_limit_ms

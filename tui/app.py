@@ -10,22 +10,29 @@ from textual.binding import BindingType
 from textual.geometry import Size
 from textual.screen import Screen
 
-from tui.acts import MAKERS, Act, TypedAct, Wanted
+from tui.acts import MAKERS, Act, ChoiceAct, TypedAct, Wanted
 from tui.calls import Refusal, ask
 from tui.desk import Desk
 from tui.destinations import Destination, UnknownDestinationError, destination
 from tui.messages import ActAnswered, CurveAnswered, FromStream
 from tui.plot import GraphStyle
 from tui.repaint import CellUpdate
+from tui.rescue_acts import auto_migrate, declare_off, guard, priority
+from tui.screens.choice import ChoiceDialog
 from tui.screens.dialog import Dialog, Question
 from tui.screens.entry import Entry
 from tui.screens.frame import Frame
+from tui.screens.health import HealthScreen
 from tui.screens.help import HelpScreen
 from tui.screens.hosts import HostsScreen
+from tui.screens.incident import IncidentScreen
+from tui.screens.incidents import IncidentsScreen
 from tui.screens.listing import ListView
 from tui.screens.migration import MigrationScreen
 from tui.screens.migrations import MigrationsScreen
 from tui.screens.move import ColdDialog, LiveDialog, MoveDialog
+from tui.screens.report import ReportScreen
+from tui.screens.rescue import RescueDialog
 from tui.screens.servers import ServersScreen
 from tui.screens.settle import SettleDialog
 from tui.screens.too_small import TooSmallScreen, too_small
@@ -67,6 +74,8 @@ class Console(App[None], inherit_bindings=False):
         self.install_screen(HostsScreen(self.desk), "hosts")
         self.install_screen(ServersScreen(self.desk), "servers")
         self.install_screen(MigrationsScreen(self.desk), "migrations")
+        self.install_screen(HealthScreen(self.desk), "health")
+        self.install_screen(IncidentsScreen(self.desk), "incidents")
         self.push_screen("hosts")
         self._make_room(self.size)
         self.run_worker(self._follow(), exit_on_error=True)
@@ -144,17 +153,30 @@ class Console(App[None], inherit_bindings=False):
         """Show one migration."""
         await self.push_screen(MigrationScreen(self.desk, migration_id))
 
+    async def show_incident(self, incident_id: str) -> None:
+        """Show one lost host."""
+        await self.push_screen(IncidentScreen(self.desk, incident_id))
+
+    async def show_report(self, incident_id: str) -> None:
+        """Show the report of one lost host as text."""
+        await self.push_screen(ReportScreen(self.desk, incident_id))
+
     async def show_targets(self, server_id: str) -> None:
         """Open the dialog before a migration; one that begins is shown at once."""
         server = self.desk.store.servers.get(server_id)
         if server is None:
             return
-        kind = plan.kind_for(server)
+        host = self.desk.store.hosts.get(server.host_id)
+        kind = plan.kind_for(server, host)
         if kind is None:
             self.tell(plan.why_no_move(server))
             return
-        dialog = LiveDialog if kind == "live" else ColdDialog
-        await self.push_screen(dialog(self.desk, server), self._started)
+        dialog: MoveDialog
+        if kind == "rescue" and host is not None:
+            dialog = RescueDialog(self.desk, server, host)
+        else:
+            dialog = (LiveDialog if kind == "live" else ColdDialog)(self.desk, server)
+        await self.push_screen(dialog, self._started)
 
     async def show_settling(self, server_id: str) -> None:
         """Ask which copy of a server stays, then for its name."""
@@ -183,8 +205,17 @@ class Console(App[None], inherit_bindings=False):
         if isinstance(wanted, str):
             self.tell(wanted)
         elif isinstance(wanted, TypedAct):
-            entry = Entry(self.desk, wanted.title, wanted.label, read=wanted.read, text=wanted.text)
+            entry = Entry(
+                self.desk,
+                wanted.title,
+                wanted.label,
+                read=wanted.read,
+                text=wanted.text,
+                facts=wanted.facts,
+            )
             await self.push_screen(entry, self._do)
+        elif isinstance(wanted, ChoiceAct):
+            await self.push_screen(ChoiceDialog(self.desk, wanted), self._do)
         else:
             question = Question(self.desk, wanted.question, facts=wanted.facts)
             await self.push_screen(question, lambda yes: self._do(wanted if yes else None))
@@ -241,31 +272,44 @@ class Console(App[None], inherit_bindings=False):
             await self.action_help()
         elif place.view == "migration":
             await self.show_migration(place.row_id)
+        elif place.view == "incident":
+            await self.show_incident(place.row_id)
         else:
             await self.action_view(place.view)
             if place.row_id and isinstance(self.screen, ListView):
                 self.screen.find(place.row_id)
 
     async def _begin_act(self, place: Destination) -> None:
-        """Open what the key of an act would open on this server."""
-        store, server_id = self.desk.store, place.row_id
+        """Open what the key of an act would open on this server or host."""
+        store, row_id = self.desk.store, place.row_id
         if place.act == "migrate":
-            await self.show_targets(server_id)
+            await self.show_targets(row_id)
         elif place.act == "settle":
-            await self.show_settling(server_id)
-        elif moves := store.migrations_of(server_id):
+            await self.show_settling(row_id)
+        elif place.act == "priority":
+            await self.act(priority(store.servers[row_id]))
+        elif place.act == "auto-migrate":
+            await self.act(auto_migrate(store.hosts[row_id]))
+        elif place.act == "declare-off":
+            await self.act(declare_off(store, store.hosts[row_id]))
+        elif place.act == "guard":
+            await self.act(guard(store))
+        elif moves := store.migrations_of(row_id):
             await self.act(MAKERS[place.act](store, moves[0]))
         else:
-            self.tell(f"{store.servers[server_id].name} has not been migrated yet")
+            self.tell(f"{store.servers[row_id].name} has not been migrated yet")
 
     # Keys that work in every view
 
     async def action_view(self, name: str) -> None:
-        """Show one of the three lists."""
+        """Show one of the lists."""
         while len(self.screen_stack) > 2:
             await self.pop_screen()
         if self.screen is not self.get_screen(name):
             await self.switch_screen(name)
+            # whoever comes to a list wants it in order; while they look, rows keep their place
+            if isinstance(self.screen, ListView):
+                self.screen.action_resort()
 
     async def action_help(self) -> None:
         """Show the keys of this view."""

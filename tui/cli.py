@@ -9,12 +9,15 @@ import click
 
 from tui.commands import (
     candidates,
+    host_health,
     hosts,
     in_flight,
+    incidents,
     leftovers,
     live_migrate,
     migrate,
     migrations,
+    rescue,
     servers,
 )
 from tui.commands.output import narrate, terminal_width
@@ -74,8 +77,12 @@ def godwit(
 for _command in (
     hosts.host_list,
     hosts.host_show,
+    host_health.host_health,
+    host_health.host_auto_migrate_on_host_down,
+    host_health.host_declare_off,
     servers.server_list,
     servers.server_show,
+    rescue.server_set_rescue_priority,
     candidates.server_migrate_forecast,
     live_migrate.server_live_migrate,
     migrate.server_migrate,
@@ -87,6 +94,10 @@ for _command in (
     migrations.migration_list,
     migrations.migration_show,
     leftovers.migration_remove_kept,
+    incidents.incident_list,
+    incidents.incident_show,
+    rescue.rescue_arm,
+    rescue.rescue_disarm,
 ):
     godwit.add_command(_command)
 

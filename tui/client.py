@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Literal, Self, TypeVar, cast
+from typing import Self, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -24,7 +24,23 @@ from wire.console import (
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, HostView, ServerView
 from wire.http import explain, raise_for_error
-from wire.migration import Migration, MigrationDetail, MigrationOptions, MigrationParameters
+from wire.migration import (
+    Migration,
+    MigrationDetail,
+    MigrationKind,
+    MigrationOptions,
+    MigrationParameters,
+)
+from wire.rescue import (
+    DeclareOff,
+    Disarm,
+    HealthReport,
+    HostPolicyChange,
+    Incident,
+    RescueGuard,
+    RescueOptions,
+    ServerPolicyChange,
+)
 from wire.stream import StreamDown, StreamEvent, StreamUp, follow
 from wire.tls import client_context
 
@@ -35,7 +51,6 @@ __all__ = [
     "ConsoleEvent",
     "Disconnected",
     "Event",
-    "Kind",
 ]
 
 TIMEOUT = httpx.Timeout(15.0, connect=5.0)
@@ -49,14 +64,12 @@ ConsoleEvent = (
     | ServerView
     | ServerRemoved
     | Migration
+    | Incident
     | MigrationSample
 )
 """Every payload of the backend's stream."""
 
 AnswerT = TypeVar("AnswerT")
-
-Kind = Literal["live", "cold"]
-"""The two kinds of migration, as :attr:`wire.migration.Migration.kind`."""
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -141,7 +154,7 @@ class Client:
         return await self._get(_path("server", name_or_id), ServerView)
 
     async def candidates(
-        self, server: str, kind: Kind, options: MigrationOptions
+        self, server: str, kind: MigrationKind, options: MigrationOptions
     ) -> list[Candidate]:
         """List every host with each filter's verdict on such a migration of this server.
 
@@ -155,11 +168,54 @@ class Client:
         path = f"{_path('server', server)}/candidates?{urlencode(asked)}"
         return await self._get(path, list[Candidate])
 
-    async def migrate(self, server: str, kind: Kind, options: MigrationOptions) -> Migration:
-        """Begin a migration; it goes on in the backend whatever happens to us."""
+    async def migrate(
+        self, server: str, kind: MigrationKind, options: MigrationOptions
+    ) -> Migration:
+        """Begin a live or cold migration; it goes on in the backend whatever happens to us."""
         verb = "live-migrate" if kind == "live" else "migrate"
         path = f"{_path('server', server)}/{verb}"
         return await self._post(path, Migration, msgspec.json.encode(options))
+
+    async def rescue(self, server: str, options: RescueOptions) -> Migration:
+        """Begin to bring a server of a host that is down to another one."""
+        body = msgspec.json.encode(options)
+        return await self._post(_path("server", server) + "/rescue", Migration, body)
+
+    async def set_server_policy(self, server: str, changed: ServerPolicyChange) -> ServerView:
+        """Change what is decided about a server."""
+        body = msgspec.json.encode(changed)
+        return await self._post(_path("server", server) + "/policy", ServerView, body)
+
+    async def set_host_policy(self, host: str, changed: HostPolicyChange) -> HostView:
+        """Change what is decided about a host."""
+        body = msgspec.json.encode(changed)
+        return await self._post(_path("host", host) + "/policy", HostView, body)
+
+    async def declare_off(self, host: str, typed_name: str) -> Incident:
+        """Give our word that a host is switched off; its name is typed once more."""
+        body = msgspec.json.encode(DeclareOff(host_name=typed_name))
+        return await self._post(_path("host", host) + "/declare-off", Incident, body)
+
+    async def health(self) -> HealthReport:
+        """Ask etcd, through the backend, how every host is at this moment."""
+        return await self._get("/v1/health", HealthReport)
+
+    async def arm(self) -> RescueGuard:
+        """Let servers of dead hosts be started elsewhere without being asked."""
+        return await self._post("/v1/rescue/arm", RescueGuard, b"")
+
+    async def disarm(self, reason: str) -> RescueGuard:
+        """Stop rescues that nobody asks for, until armed again."""
+        body = msgspec.json.encode(Disarm(reason=reason))
+        return await self._post("/v1/rescue/disarm", RescueGuard, body)
+
+    async def incidents(self) -> list[Incident]:
+        """List lost hosts, newest first."""
+        return await self._get("/v1/incidents", list[Incident])
+
+    async def incident(self, incident_id: str) -> Incident:
+        """Fetch the report of one lost host."""
+        return await self._get(_path("incident", incident_id), Incident)
 
     async def settle(self, server: str, keep_host: str) -> ServerView:
         """Leave exactly one copy of a server that a failed migration left in doubt."""

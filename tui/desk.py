@@ -1,5 +1,6 @@
 """What every screen of the console shares: the fleet, the backend, and how things are drawn."""
 
+import time
 from dataclasses import dataclass, field
 
 from tui.client import Client
@@ -24,6 +25,11 @@ class Desk:
     paused: bool = False
     started: set[str] = field(default_factory=set)
     """Ids of the migrations that were started here."""
+
+    @property
+    def now_ms(self) -> int:
+        """Unix time in ms, to say how long ago something was."""
+        return int(time.time() * 1000)
 
     @property
     def glyphs(self) -> Glyphs:

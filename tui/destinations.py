@@ -12,11 +12,12 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """Where a command leads."""
 
     view: str = ""
-    """``hosts``, ``servers``, ``migrations``, ``migration``, ``help`` or ``quit``."""
+    """``hosts``, ``servers``, ``migrations``, ``health``, ``incidents``, ``migration``,
+    ``incident``, ``help`` or ``quit``."""
     act: str = ""
-    """What is to be done to a server, after the same question as before its key."""
+    """What is to be done to a server or host, after the same question as before its key."""
     row_id: str = ""
-    """The row to put the cursor on, the migration to open, or the server to act on."""
+    """The row to put the cursor on, the migration or incident to open, or what to act on."""
 
 
 class UnknownDestinationError(Exception):
@@ -27,20 +28,28 @@ _ALIASES = {
     "hosts": ("host", "ho"),
     "servers": ("server", "se", "vm", "vms"),
     "migrations": ("migration", "mi"),
+    "health": ("he",),
+    "incidents": ("incident", "in"),
     "help": ("h", "?"),
     "quit": ("q", "q!", "exit"),
 }
 _ACTS = {
-    "migrate": ("live-migrate", "move"),
+    "migrate": ("live-migrate", "move", "rescue"),
     "abort": ("cancel",),
     "cap": ("bandwidth",),
     "limit": ("downtime",),
     "postcopy": ("post-copy",),
     "recover": (),
     "settle": (),
+    "priority": ("urgency",),
 }
-"""What can be done to a server or its migration; not there in read-only mode."""
-_SPOKEN = "hosts, servers, migrations, host NAME, server NAME, migration NAME, help, quit"
+"""What can be done to a server or its migration; not there in read-only mode, as those below."""
+_HOST_ACTS = {"auto-migrate": (), "declare-off": ("off",)}
+_FLEET_ACTS = {"guard": ("arm", "disarm")}
+_SPOKEN = (
+    "hosts, servers, migrations, health, incidents, host NAME, server NAME, migration NAME, "
+    "incident NAME, help, quit"
+)
 
 
 def destination(command: str, store: Store, *, writable: bool) -> Destination:
@@ -51,20 +60,28 @@ def destination(command: str, store: Store, *, writable: bool) -> Destination:
     """
     word, _, name = command.strip().partition(" ")
     name = name.strip()
-    act = _found(word, _ACTS) if writable else None
-    if act is not None:
-        return _act_on(act, word, name, store)
+    if writable:
+        for acts, rows in ((_ACTS, "servers"), (_HOST_ACTS, "hosts")):
+            act = _found(word, acts)
+            if act is not None:
+                return _act_on(act, word, name, rows, store)
+        if _found(word, _FLEET_ACTS):
+            return Destination(act="guard")
     view = _found(word, _ALIASES)
     if view is None:
-        spoken = f"{_SPOKEN}, {', '.join(_ACTS)} NAME" if writable else _SPOKEN
+        acting = f"{_SPOKEN}, {', '.join([*_ACTS, *_HOST_ACTS])} NAME, arm, disarm"
+        spoken = acting if writable else _SPOKEN
         raise UnknownDestinationError(f"no view is called {word!r}; there are {spoken}")
     if not name:
         return Destination(view=view)
     if view == "migrations":
         return Destination(view="migration", row_id=_migration(name, store))
-    row_id = _names(view, store).get(name)
+    if view == "incidents":
+        return Destination(view="incident", row_id=_incident(name, store))
+    named = "hosts" if view == "health" else view
+    row_id = _names(named, store).get(name)
     if row_id is None:
-        raise UnknownDestinationError(f"{word}: none of the {view} is called {name!r}")
+        raise UnknownDestinationError(f"{word}: none of the {named} is called {name!r}")
     return Destination(view=view, row_id=row_id)
 
 
@@ -73,19 +90,24 @@ def completion(command: str, store: Store, *, writable: bool) -> str | None:
     word, blank, name = command.partition(" ")
     if not blank:
         return _first(sorted(_words(writable=writable), key=len), word)
-    view = "servers" if writable and _found(word, _ACTS) else _found(word, _ALIASES)
+    view = _found(word, _ALIASES)
+    if writable and _found(word, _ACTS):
+        view = "servers"
+    elif view == "health" or (writable and _found(word, _HOST_ACTS)):
+        view = "hosts"
     if view is None:
         return None
     found = _first(sorted(_names(view, store), key=natural), name)
     return f"{word} {found}" if found else None
 
 
-def _act_on(act: str, word: str, name: str, store: Store) -> Destination:
+def _act_on(act: str, word: str, name: str, view: str, store: Store) -> Destination:
+    kind = view.removesuffix("s")
     if not name:
-        raise UnknownDestinationError(f"{word} needs the name of a server: :{word} NAME")
-    row_id = _names("servers", store).get(name)
+        raise UnknownDestinationError(f"{word} needs the name of a {kind}: :{word} NAME")
+    row_id = _names(view, store).get(name)
     if row_id is None:
-        raise UnknownDestinationError(f"{word}: none of the servers is called {name!r}")
+        raise UnknownDestinationError(f"{word}: none of the {view} is called {name!r}")
     return Destination(act=act, row_id=row_id)
 
 
@@ -94,8 +116,8 @@ def _found(word: str, names: Mapping[str, Sequence[str]]) -> str | None:
 
 
 def _words(*, writable: bool) -> list[str]:
-    acts = [*_ACTS, "live-migrate"] if writable else []
-    return [*_ALIASES, "host", "server", "migration", *acts]
+    acts = [*_ACTS, "live-migrate", "rescue", *_HOST_ACTS, "arm", "disarm"] if writable else []
+    return [*_ALIASES, "host", "server", "migration", "incident", *acts]
 
 
 def _first(candidates: Iterable[str], begun: str) -> str | None:
@@ -114,7 +136,20 @@ def _names(view: str, store: Store) -> dict[str, str]:
         oldest_first = sorted(store.migrations.values(), key=lambda each: each.created_at_ms)
         named = {each.server_name: each.migration_id for each in oldest_first}
         return {**named, **{key: key for key in store.migrations}}
+    if view == "incidents":
+        oldest = sorted(store.incidents.values(), key=lambda each: each.lost_at_ms)
+        cases = {each.host_name: each.incident_id for each in oldest}
+        return {**cases, **{key: key for key in store.incidents}}
     return {}
+
+
+def _incident(name: str, store: Store) -> str:
+    found = _names("incidents", store).get(name)
+    if found is None:
+        raise UnknownDestinationError(
+            f"{name!r} is neither the id of an incident nor a host that was lost"
+        )
+    return found
 
 
 def _migration(name: str, store: Store) -> str:

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from tui.acts import Act
+from tui.acts import Act, Answer
 from tui.calls import Refusal
 from tui.client import Connected, Disconnected, Event
-from wire.fleet import ServerView
-from wire.migration import Migration, MigrationDetail
+from wire.migration import MigrationDetail
 
 
 @dataclass
@@ -30,4 +29,4 @@ class ActAnswered(Message):
     """What the backend said to an act, or why it refused."""
 
     act: Act
-    answer: Migration | ServerView | Refusal
+    answer: Answer | Refusal

@@ -12,6 +12,10 @@ class Navigator(Protocol):
     led to.
     """
 
+    @property
+    def frame(self) -> object | None:
+        """The view that is shown, dialogs left aside."""
+
     async def go_back(self) -> None:
         """Show the view before, unless this is the first."""
 
@@ -20,6 +24,12 @@ class Navigator(Protocol):
 
     async def show_migration(self, migration_id: str) -> None:
         """Show one migration."""
+
+    async def show_incident(self, incident_id: str) -> None:
+        """Show one lost host."""
+
+    async def show_report(self, incident_id: str) -> None:
+        """Show the report of one lost host as text."""
 
     async def show_targets(self, server_id: str) -> None:
         """Open the dialog before a migration, of the kind that the server's state allows."""

@@ -17,6 +17,7 @@ from wire.console import (
 )
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration, MigrationDetail, Sample
+from wire.rescue import Incident, RescueGuard
 
 
 class Link(StrEnum):
@@ -35,6 +36,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     servers: frozenset[str] = frozenset()
     migrations: frozenset[str] = frozenset()
     """Those whose record or curve changed."""
+    incidents: frozenset[str] = frozenset()
 
 
 class Store:
@@ -45,6 +47,7 @@ class Store:
         self.hosts: dict[str, HostView] = {}
         self.servers: dict[str, ServerView] = {}
         self.migrations: dict[str, Migration] = {}
+        self.incidents: dict[str, Incident] = {}
         self.samples: dict[str, list[Sample]] = {}
         """The curve of each migration seen, in the order of time."""
         self.snapshots = 0
@@ -54,12 +57,22 @@ class Store:
         """Why the stream is not live; empty if nobody knows yet."""
         self._lost_at_s = 0.0
         self._everything = True
-        self._changed: dict[str, set[str]] = {"hosts": set(), "servers": set(), "migrations": set()}
+        self._changed: dict[str, set[str]] = {
+            "hosts": set(),
+            "servers": set(),
+            "migrations": set(),
+            "incidents": set(),
+        }
 
     @property
     def role(self) -> Role | None:
         """What our token may do; None until the backend has said it."""
         return self.status.role if self.status else None
+
+    @property
+    def guard(self) -> RescueGuard:
+        """Whether servers of dead hosts are started elsewhere without being asked."""
+        return self.status.rescue_guard if self.status else RescueGuard()
 
     @property
     def complete(self) -> bool:
@@ -108,6 +121,7 @@ class Store:
             hosts=frozenset(self._changed["hosts"]),
             servers=frozenset(self._changed["servers"]),
             migrations=frozenset(self._changed["migrations"]),
+            incidents=frozenset(self._changed["incidents"]),
         )
         self._everything = False
         for ids in self._changed.values():
@@ -118,6 +132,11 @@ class Store:
         """List a server's migrations, newest first."""
         found = [each for each in self.migrations.values() if each.server_id == server_id]
         return sorted(found, key=lambda each: each.created_at_ms, reverse=True)
+
+    def open_incident(self, host_id: str) -> Incident | None:
+        """Give the case of a host that is away; None if it has none."""
+        found = [each for each in self.incidents.values() if each.host_id == host_id and each.open]
+        return max(found, key=lambda each: each.lost_at_ms, default=None)
 
     def under_way(self) -> list[Migration]:
         """List the migrations that have not ended."""
@@ -148,6 +167,9 @@ class Store:
                 self._changed["servers"].add(server_id)
             case Migration():
                 self._put_migration(payload)
+            case Incident():
+                self.incidents[payload.incident_id] = payload
+                self._changed["incidents"].add(payload.incident_id)
             case MigrationSample():
                 self._add_samples(payload.migration_id, (payload.sample,))
 
@@ -157,6 +179,7 @@ class Store:
         self.hosts = {host.facts.host_id: host for host in snapshot.hosts}
         self.servers = {server.server_id: server for server in snapshot.servers}
         self.migrations = {each.migration_id: each for each in snapshot.migrations}
+        self.incidents = {each.incident_id: each for each in snapshot.incidents}
         self.samples = {key: curve for key, curve in self.samples.items() if key in self.migrations}
         self._everything = True
 

@@ -18,6 +18,7 @@ from litestar.exceptions import HTTPException
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from wire.broadcasting import Outgoing
 from wire.config import TlsFiles
 from wire.errors import HTTP_STATUS, ErrorBody, ErrorCode, GodwitError
 
@@ -86,14 +87,6 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     Exception: _on_bug,
 }
 """For ``Litestar(exception_handlers=...)``: every answer that is no success is an ErrorBody."""
-
-
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """One event to send; ``data`` is JSON."""
-
-    name: str
-    data: bytes
-    event_id: str = ""
 
 
 def event_stream(events: AsyncIterator[Outgoing]) -> ServerSentEvent:

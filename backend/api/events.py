@@ -11,7 +11,8 @@ from backend.api.access import CallerRequest
 from backend.api.context import Context, Injected
 from backend.events import Event, Listener
 from backend.tokens import Token
-from wire.server import PING_S, Outgoing, event_stream
+from wire.broadcasting import Outgoing
+from wire.server import PING_S, event_stream
 
 
 @get("/events")

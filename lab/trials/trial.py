@@ -147,8 +147,8 @@ class Trial:
         faults.restore(self.witness.lab)
         settle()
         ended_s = time.monotonic()
-        self._arm()
         after, wrong = self._wait_until_whole()
+        self._arm()
         whole_after_s = time.monotonic() - ended_s
         known = {each.incident_id for each in before.incidents}
         new = [each for each in after.incidents if each.incident_id not in known]

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 os.environ.pop("NO_COLOR", None)
 
+from tests.console.host_down import make_health, make_report
 from tui.app import Console
 from tui.client import Connected, Disconnected, Event
 from tui.desk import Desk
@@ -43,6 +44,14 @@ from wire.migration import (
     Pass,
     Sample,
     Statistics,
+)
+from wire.rescue import (
+    HealthReport,
+    HostPolicyChange,
+    Incident,
+    RescueGuard,
+    RescueOptions,
+    ServerPolicyChange,
 )
 
 MEBIBYTE = 1024 * 1024
@@ -375,6 +384,10 @@ class StubClient:
         """What the last migration was asked for with."""
         self.parameters = MigrationParameters()
         """What was last changed in one."""
+        self.report: HealthReport | None = None
+        """What etcd says; of the fleet unless a test wants another."""
+        self.bodies: list[object] = []
+        """What came with acts on hosts, servers and rescues."""
 
     async def __aenter__(self) -> "StubClient":
         return self
@@ -410,6 +423,45 @@ class StubClient:
         return make_migration(
             9, view, kind=kind, state=MigrationState.QUEUED, passes=(), outcome=""
         )
+
+    async def rescue(self, server: str, options: RescueOptions) -> Migration:
+        self._told("rescue", server, options)
+        view = next(each for each in self.fleet.servers if each.server_id == server)
+        return make_migration(
+            9, view, kind="rescue", state=MigrationState.QUEUED, passes=(), outcome=""
+        )
+
+    async def set_host_policy(self, host: str, changed: HostPolicyChange) -> HostView:
+        self._told("host_policy", host, changed)
+        return next(each for each in self.fleet.hosts if each.facts.host_id == host)
+
+    async def set_server_policy(self, server: str, changed: ServerPolicyChange) -> ServerView:
+        self._told("server_policy", server, changed)
+        return next(each for each in self.fleet.servers if each.server_id == server)
+
+    async def declare_off(self, host: str, typed_name: str) -> Incident:
+        self._told("declare_off", host, typed_name)
+        return self.fleet.incidents[0]
+
+    async def arm(self) -> RescueGuard:
+        self._told("arm", "", None)
+        return RescueGuard()
+
+    async def disarm(self, reason: str) -> RescueGuard:
+        self._told("disarm", reason, None)
+        return RescueGuard(armed=False, reason=reason)
+
+    async def health(self) -> HealthReport:
+        self.asked.append(("health", ""))
+        if self.refusal is not None:
+            raise self.refusal
+        return self.report or make_report(self.fleet)
+
+    def _told(self, name: str, what: str, body: object) -> None:
+        self.asked.append((name, what))
+        self.bodies.append(body)
+        if self.refusal is not None:
+            raise self.refusal
 
     async def settle(self, server: str, keep_host: str) -> ServerView:
         self.asked.append(("settle", f"{server} {keep_host}"))
@@ -529,6 +581,8 @@ def make() -> dict[str, Callable[..., object]]:
         "server": make_server,
         "migration": make_migration,
         "samples": make_samples,
+        "health": make_health,
+        "report": make_report,
         "fleet": make_fleet,
         "cut_short": cut_short,
     }

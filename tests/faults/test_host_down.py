@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from lab.card import CardCondition
 from lab.fleet import Lab
 from lab.server import ServerSpec, Workload
 from lab.trials import faults
@@ -22,7 +23,11 @@ from lab.trials.witness import Witness
 from wire.console import BackendStatus
 from wire.rescue import IncidentState
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.timeout(280),
+    pytest.mark.xdist_group("host down"),  # one lab with short leases is enough
+]
 
 TTL_S = 5
 GUESTS = 6
@@ -51,7 +56,7 @@ CASES = [
     Case(faults.FROZEN, UNTIL_RESCUED, rescued=True),
     Case(faults.AGENT_STOPPED, UNTIL_RESCUED, rescued=True),
     Case(faults.FENCE_STOPPED, UNTIL_RESCUED, rescued=True),
-    Case(faults.AGENT_KILLED, 2, untouched=True),
+    Case(faults.AGENT_KILLED, 2),
     Case(faults.FENCE_KILLED, 2, untouched=True),
     Case(faults.LIBVIRTD_KILLED, 2, untouched=True),
     Case(faults.BACKEND_CUT_OFF, 2 * TTL_S, untouched=True),
@@ -104,6 +109,13 @@ def busiest(trial: Trial, count: int = 1) -> list[str]:
 
 def servers_of(trial: Trial, hosts: list[str]) -> set[str]:
     return {name for name in trial.servers if trial.before.owner(name) in hosts}
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + RESCUED_WITHIN_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def try_fault(trial: Trial, fault: Fault, hosts: list[str], hold_s: float) -> Finding:
@@ -173,15 +185,32 @@ def test_a_guard_that_is_disarmed_holds_rescues_back(trial: Trial):
     trial.witness.post("/v1/rescue/disarm", reason="exercise").raise_for_status()
 
     def hold() -> None:
-        until = time.monotonic() + RESCUED_WITHIN_S
-        while not (held := [i for i in trial.witness.incidents() if i.open]) or (
-            held[0].state is not IncidentState.HELD
-        ):
-            assert time.monotonic() < until, held
-            time.sleep(0.2)
-        assert "exercise" in held[0].held_reason
+        until(lambda: any(i.state is IncidentState.HELD for i in trial.witness.incidents()))
         time.sleep(TTL_S)
+        (held,) = (each for each in trial.witness.incidents() if each.open)
+        assert held.state is IncidentState.HELD
+        assert "exercise" in held.held_reason
 
     found = trial.run(faults.POWER_CUT, hosts, hold)
     assert found.wrong == ()
     assert found.rescued == ()
+
+
+def test_the_disks_tell_when_a_person_declares_a_living_host_off(trial: Trial):
+    """The one way left to two copies: that this is seen shows that the other tests would see it."""
+    hosts = busiest(trial)
+    trial.set_policy(hosts[0], auto_migrate_on_host_down=False)
+    until(lambda: trial.witness.lab.card(hosts[0]).condition is CardCondition.DISARMED)
+
+    def hold() -> None:
+        until(lambda: any(each.open for each in trial.witness.incidents()))
+        trial.witness.post(
+            f"/v1/hosts/{hosts[0]}/declare-off", host_name=hosts[0]
+        ).raise_for_status()
+        trial.set_policy(hosts[0], auto_migrate_on_host_down=True)
+        until_rescued(trial.witness, hosts, within_s=RESCUED_WITHIN_S)
+        time.sleep(2)
+
+    found = trial.run(faults.PARTITION, hosts, hold)
+    assert any("still wrote" in each for each in found.wrong), found
+    assert any("written by another" in each for each in found.wrong), found

@@ -17,7 +17,7 @@ from lab.node import init_process
 from lab.readiness import operator_client
 from lab.trace import DiskWatch
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab faults")]  # one such lab is enough
 
 ARM_AND_LEAVE = "exec 3>/dev/watchdog; echo -n x >&3; exec 3>&-"
 

@@ -1,7 +1,6 @@
 """``server-migrate-forecast``: which hosts a server may go to, and why not to the others."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,10 +10,7 @@ from tui.commands.session import look
 from tui.exits import Exit, VerbError
 from tui.formats.table import Column
 from wire.fleet import Candidate, FilterVerdict
-from wire.migration import MigrationOptions
-
-if TYPE_CHECKING:
-    from tui.client import Kind
+from wire.migration import MigrationKind, MigrationOptions
 
 COLUMNS = (
     Column("Host"),
@@ -33,6 +29,7 @@ _DETAILED = (
 
 @click.command("server-migrate-forecast", short_help="Show where a server may move, and why not.")
 @click.option("--live-migrate", is_flag=True, help="Of a running server; else of a stopped one.")
+@click.option("--rescue-mode", is_flag=True, help="Of a server whose host is down.")
 @options.prefer_host
 @options.skipped_checks
 @click.option("--details", is_flag=True, help="Every filter with both values, passed ones too.")
@@ -41,6 +38,7 @@ _DETAILED = (
 def server_migrate_forecast(
     *,
     live_migrate: bool,
+    rescue_mode: bool,
     prefer_host: str | None,
     skip_cpu_check: bool,
     skip_kernel_check: bool,
@@ -53,7 +51,11 @@ def server_migrate_forecast(
     A host that fits only because a check is skipped shows that filter as skipped, and what it
     risks. The exit status is 0 when at least one host fits. ID is a server's name or id.
     """
-    kind: Kind = "live" if live_migrate else "cold"
+    if live_migrate and rescue_mode:
+        raise click.UsageError(
+            "--live-migrate is of a server that runs, --rescue-mode of a lost one"
+        )
+    kind: MigrationKind = "live" if live_migrate else "rescue" if rescue_mode else "cold"
     asked = MigrationOptions(skip_cpu_check=skip_cpu_check, skip_kernel_check=skip_kernel_check)
     candidates = look(lambda client: client.candidates(server, kind, asked))
     if prefer_host is not None:

@@ -5,6 +5,7 @@ import click
 from tui.commands.options import json_option
 from tui.commands.output import print_json, print_list, print_record
 from tui.commands.session import look
+from tui.formats.health import danger_word, fence_text, policy_text
 from tui.formats.table import Column
 from tui.formats.units import bytes_text, mebibytes, moment_text
 from wire.fleet import HostStatus, HostView, StoragePool
@@ -14,6 +15,7 @@ _BRIEF = (
     Column("Name", least=8),
     Column("Access_ip"),
     Column("host_status"),
+    Column("health"),
     Column("Guests", right=True),
     Column("Running_guests", right=True),
     Column("mem_size", right=True),
@@ -25,6 +27,7 @@ _MORE = (
     Column("cpu_count", right=True),
     Column("hypervisor"),
     Column("fence"),
+    Column("auto_migrate"),
     Column("microcode"),
     Column("kernel"),
     Column("version"),
@@ -47,7 +50,11 @@ _SILENT = {HostStatus.OFFLINE, HostStatus.UNREACHABLE}
 @click.option("--details", is_flag=True, help="All columns.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def host_list(*, hypervisor: str | None, search: str, details: bool, as_json: bool) -> None:
-    """List hosts. Memory is in MiB."""
+    """List hosts. Memory is in MiB.
+
+    A host whose health is late may be lost soon; one that is dead is proven or declared to be off.
+    auto_migrate says when its servers leave it by themselves.
+    """
     hosts = [
         host
         for host in look(lambda client: client.hosts())
@@ -78,7 +85,9 @@ def host_show(*, as_json: bool, host: str) -> None:
         ("id", facts.host_id),
         ("name", facts.name),
         ("status", found.status),
+        ("health", danger_word(found)),
         ("reason", found.status_reason),
+        ("incident", found.incident_id),
         ("last heard", moment_text(found.seen_at_ms)),
         ("enabled", "false, in maintenance" if found.policy.maintenance else "true"),
         ("address", facts.address),
@@ -91,7 +100,8 @@ def host_show(*, as_json: bool, host: str) -> None:
         ("hypervisor", f"{facts.hypervisor} ({', '.join(facts.virt_types)})"),
         ("versions", _versions(found)),
         ("post-copy", "can receive" if facts.postcopy else "cannot receive"),
-        ("fence", found.health.fence if found.health else ""),
+        ("fence", fence_text(found.health)),
+        ("auto-migrate", policy_text(found.policy)),
         *((f"pool {pool.name}", _pool_text(pool)) for pool in facts.pools),
     ]
     print_record([(name, value) for name, value in told if value])
@@ -121,6 +131,7 @@ def _brief(host: HostView) -> tuple[str, ...]:
         host.facts.name,
         host.facts.address,
         host.status,
+        danger_word(host),
         str(host.server_count),
         "?" if host.status in _SILENT else str(host.running_server_count),
         mebibytes(host.facts.memory_total_bytes),
@@ -135,7 +146,8 @@ def _more(host: HostView) -> tuple[str, ...]:
         mebibytes(host.server_memory_bytes),
         str(facts.cpu_count),
         facts.hypervisor,
-        host.health.fence if host.health else "",
+        fence_text(host.health),
+        policy_text(host.policy),
         facts.microcode,
         facts.kernel,
         facts.agent_version,

@@ -1,5 +1,6 @@
-"""Beginning a migration, live or cold, and waiting for its end."""
+"""Beginning a migration, live, cold or a rescue, and waiting for its end."""
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -11,21 +12,33 @@ from tui.commands.session import ask
 from tui.errors import BackendUnreachable
 from tui.exits import Exit, VerbError, exit_of
 from wire.errors import GodwitError
-from wire.migration import Migration, MigrationOptions, MigrationState
+from wire.migration import Migration, MigrationKind, MigrationOptions, MigrationState
+from wire.rescue import RescueOptions
 
 if TYPE_CHECKING:
-    from tui.client import Kind
+    from tui.client import Client
+
+Start = Callable[["Client"], Awaitable[Migration]]
 
 
 def move(
-    server: str, kind: "Kind", options: MigrationOptions, *, wait: bool, as_json: bool
+    server: str, kind: MigrationKind, options: MigrationOptions, *, wait: bool, as_json: bool
 ) -> Exit:
-    """Begin a migration; print its id, or wait for its end and print the outcome.
+    """Begin a live or cold migration; print its id, or wait for its end and print the outcome.
 
     Raises:
         VerbError: it failed, was cancelled, or nobody could wait until its end.
     """
-    begun = _begin(server, kind, options)
+    return _run(lambda client: client.migrate(server, kind, options), wait=wait, as_json=as_json)
+
+
+def rescue(server: str, options: RescueOptions, *, wait: bool, as_json: bool) -> Exit:
+    """The same for the rescue of a server whose host is down."""
+    return _run(lambda client: client.rescue(server, options), wait=wait, as_json=as_json)
+
+
+def _run(start: Start, *, wait: bool, as_json: bool) -> Exit:
+    begun = _begin(start)
     if not wait:
         _print_begun(begun, as_json=as_json)
         return Exit.DONE
@@ -37,9 +50,9 @@ def move(
     return judge(ended)
 
 
-def _begin(server: str, kind: "Kind", options: MigrationOptions) -> Migration:
+def _begin(start: Start) -> Migration:
     try:
-        return ask(lambda client: client.migrate(server, kind, options))
+        return ask(start)
     except KeyboardInterrupt:
         raise VerbError(
             Exit.INTERRUPTED,
@@ -54,8 +67,9 @@ def _print_begun(begun: Migration, *, as_json: bool) -> None:
     click.echo(begun.migration_id)
     chosen = begun.target_host_name or begun.options.prefer_host
     target = chosen or "a host that the scheduler chooses"
+    verb = "is rescued" if begun.kind == "rescue" else "moves"
     narrate(
-        f"{begun.server_name} moves from {begun.source_host_name} to {target}; "
+        f"{begun.server_name} {verb} from {begun.source_host_name} to {target}; "
         f"see it with: godwit migration-show {begun.migration_id}"
     )
     if begun.risk:
@@ -93,6 +107,5 @@ def judge(ended: Migration) -> Exit:
     if ended.state is MigrationState.CANCELLED:
         reasons[0] = f"by {ended.cancel_requested_by}" if ended.cancel_requested_by else ""
     told = "; ".join(" ".join(text.split()).rstrip(".") for text in reasons if text)
-    raise VerbError(
-        Exit.FAILED, f"{ended.kind} migration of {ended.server_name} {ended.state.value}: {told}"
-    )
+    what = "rescue" if ended.kind == "rescue" else f"{ended.kind} migration"
+    raise VerbError(Exit.FAILED, f"{what} of {ended.server_name} {ended.state.value}: {told}")

@@ -25,6 +25,7 @@ def print_migration(detail: MigrationDetail) -> None:
         ("state", phase_text(migration.state)),
         ("stalled", migration.stalled_reason),
         ("last known" if migration.stalled_reason else "now", _now_text(detail)),
+        ("incident", migration.incident_id),
         ("requested by", migration.requested_by),
         ("cancelled by", migration.cancel_requested_by),
         ("options", " ".join(option_words(migration.options)) or "all default"),
@@ -89,7 +90,8 @@ def _figures(migration: Migration) -> list[tuple[str, str]]:
     figures = [("route", route)]
     if migration.kind == "live":
         figures.append(("passes", str(migration.statistics.pass_count or len(migration.passes))))
-    figures.append(("bytes", _bytes_text(migration)))
+    if migration.kind != "rescue":
+        figures.append(("bytes", _bytes_text(migration)))
     figures.append(("total time", duration_text(migration.statistics.total_ms)))
     if migration.kind == "live" and migration.state is MigrationState.SUCCEEDED:
         figures.append(("downtime", _downtime_text(migration)))

@@ -24,6 +24,7 @@ _MORE = (
     Column("targets"),
     Column("migration"),
     Column("generation", right=True),
+    Column("rescue_priority"),
     Column("reason"),
 )
 
@@ -71,6 +72,7 @@ def server_show(*, as_json: bool, server: str) -> None:
         *((disk.target, disk_text(disk)) for disk in found.disks),
         ("migration", found.migration_id),
         ("generation", str(found.generation)),
+        ("rescue priority", found.rescue_priority),
     ]
     print_record([(name, value) for name, value in told if value])
 
@@ -93,5 +95,6 @@ def _more(server: ServerView) -> tuple[str, ...]:
         ",".join(server.target_host_names),
         server.migration_id,
         str(server.generation),
+        server.rescue_priority,
         server.status_reason,
     )

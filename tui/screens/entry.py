@@ -1,6 +1,6 @@
 """A dialog in which a number or a name is typed; it says what enter would do with it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, TypeVar
 
 from textual import events
@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from tui.actions import Place
 from tui.desk import Desk
-from tui.paint import Line, Span, Tone, line, wrap
+from tui.paint import Line, Span, Tone, labelled, line, wrap
 from tui.screens.dialog import Dialog
 from tui.screens.frame import keys
 from tui.widgets.lines import Lines
@@ -28,7 +28,14 @@ class Entry(Dialog[ValueT]):
     BINDINGS: ClassVar[list[BindingType]] = keys(Place.ENTRY)
 
     def __init__(
-        self, desk: Desk, title: str, label: str, *, read: Reader[ValueT], text: str = ""
+        self,
+        desk: Desk,
+        title: str,
+        label: str,
+        *,
+        read: Reader[ValueT],
+        text: str = "",
+        facts: Sequence[tuple[str, Span]] = (),
     ) -> None:
         """Prepare.
 
@@ -38,11 +45,13 @@ class Entry(Dialog[ValueT]):
             label: stands before the text.
             read: understands the text.
             text: what stands there at first, selected: the first letter takes its place.
+            facts: what else is to be known before.
         """
         super().__init__(desk)
         self._title = title
         self._label = label
         self._read = read
+        self._facts = facts
         self.text = text
         self._selected = bool(text)
 
@@ -91,8 +100,9 @@ class Entry(Dialog[ValueT]):
     def _paint(self) -> None:
         value, sentence = self._read(self.text)
         lines: list[Line] = [
-            *wrap(self._title, self.room),
+            *wrap(self._title, self.room, Tone.STRONG if self._facts else Tone.PLAIN),
             (),
+            *self._known(),
             line(
                 Span(f"{self._label} ", Tone.DIM),
                 Span(
@@ -107,3 +117,6 @@ class Entry(Dialog[ValueT]):
         text = self.query_one("#sentence", Lines)
         text.styles.height = max(len(lines), 6)
         text.show(lines)
+
+    def _known(self) -> list[Line]:
+        return [*labelled(self._facts, self.room), ()] if self._facts else []

@@ -9,6 +9,7 @@ from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.paint import Line
+from tui.screens.about_hosts import AboutHosts
 from tui.screens.frame import keys
 from tui.screens.listing import ListView
 from tui.store import Changes
@@ -16,7 +17,7 @@ from tui.views import hosts
 from wire.fleet import HostFacts, HostView
 
 
-class HostsScreen(ListView[HostView]):
+class HostsScreen(ListView[HostView], AboutHosts):
     """Every host, compared with the one under the cursor."""
 
     place = Place.HOSTS
@@ -42,6 +43,11 @@ class HostsScreen(ListView[HostView]):
         """Show the servers of the host under the cursor."""
         if self.table.cursor_id:
             await self.navigator.show_servers(self.table.cursor_id)
+
+    @property
+    def host(self) -> HostView | None:
+        """The host under the cursor."""
+        return self.table.cursor_row
 
     def _under_cursor(self) -> HostFacts | None:
         row = self.table.cursor_row

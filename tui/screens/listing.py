@@ -1,4 +1,4 @@
-"""What the three list views share: a table, its filter and order, and details beside or below."""
+"""What the list views share: a table, its filter and order, and details beside or below."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, Generic
@@ -7,6 +7,7 @@ from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing, RowT
 from tui.motion import Motion
@@ -16,7 +17,13 @@ from tui.store import Changes
 from tui.widgets.page import Page
 from tui.widgets.table import Table
 
-_TABS = (("1", "Hosts", "hosts"), ("2", "Servers", "servers"), ("3", "Migrations", "migrations"))
+_TABS = (
+    ("1", "Hosts", Place.HOSTS),
+    ("2", "Servers", Place.SERVERS),
+    ("3", "Migrations", Place.MIGRATIONS),
+    ("4", "Health", Place.HEALTH),
+    ("5", "Incidents", Place.INCIDENTS),
+)
 
 
 class ListView(Frame, Generic[RowT]):
@@ -75,7 +82,7 @@ class ListView(Frame, Generic[RowT]):
         for key, title, place in _TABS:
             tone = Tone.TAB if place == self.place else Tone.DIM
             spans += [Span(f" {key} {title} ", tone)]
-        return spread(tuple(spans), self._state(), width)
+        return spread(tuple(spans), self.place_in_list(), width)
 
     def scope(self) -> str:
         """Name what the rows are limited to, apart from the filter."""
@@ -88,7 +95,8 @@ class ListView(Frame, Generic[RowT]):
         if row_id in self.table.listing.ids:
             self.table.put_cursor(row_id)
 
-    def _state(self) -> Line:
+    def place_in_list(self) -> Line:
+        """Say what limits the rows, how they are sorted, and where the cursor is."""
         listing = self.table.listing
         title = next(each.title for each in listing.columns if each.key == listing.sorted_by)
         arrow = "↓" if listing.descending else "↑"

@@ -163,7 +163,9 @@ class MigrationScreen(Frame):
         history = history_of(migration, samples)
         layout = self.classes
         self.set_class(migration.state.ended, "-ended")
-        self.set_class(migration.state.ended and not history.elapsed_ms, "-bare")
+        # a rescue copies nothing, so it has no curve
+        bare = migration.kind == "rescue" or (migration.state.ended and not history.elapsed_ms)
+        self.set_class(bare, "-bare")
         if self.classes != layout:
             self.call_after_refresh(self._draw)
             return

@@ -1,6 +1,6 @@
 """The dialog before a migration: where may this server go, why not elsewhere, and how."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +11,6 @@ from textual.widget import Widget
 
 from tui.actions import Place
 from tui.calls import Refusal, ask
-from tui.client import Kind
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.motion import Motion
@@ -24,7 +23,7 @@ from tui.widgets.lines import Lines
 from tui.widgets.page import Page
 from tui.widgets.table import Table
 from wire.fleet import Candidate, ServerView
-from wire.migration import Migration, MigrationOptions
+from wire.migration import Migration, MigrationKind, MigrationOptions
 
 _NARROW = 20
 """Lines of a terminal in which the dialog gives up its blank lines."""
@@ -47,7 +46,7 @@ class StartAnswered(Message):
 class MoveDialog(Dialog[Migration]):
     """Ends with the migration that was started, or with None."""
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[MigrationKind]
     widest = 120
     DEFAULT_CSS = """
     MoveDialog > #box { width: 120; height: 94%; max-height: 40; }
@@ -107,8 +106,11 @@ class MoveDialog(Dialog[Migration]):
         self.post_message(CandidatesAnswered(await ask(call)))
 
     async def _start(self, wanted: MigrationOptions) -> None:
-        call = self.desk.client.migrate(self._server.server_id, self.kind, wanted)
-        self.post_message(StartAnswered(await ask(call)))
+        self.post_message(StartAnswered(await ask(self._call(wanted))))
+
+    def _call(self, wanted: MigrationOptions) -> Awaitable[Migration]:
+        """Ask the backend to begin."""
+        return self.desk.client.migrate(self._server.server_id, self.kind, wanted)
 
     @on(CandidatesAnswered)
     def show_candidates(self, event: CandidatesAnswered) -> None:
@@ -201,6 +203,10 @@ class MoveDialog(Dialog[Migration]):
         if not target.fits:
             self._say(plan.refusal(self._server, target), Tone.WARN)
             return
+        self._ask_before(target)
+
+    def _ask_before(self, target: candidates.Target) -> None:
+        """Say what will happen, and begin if the answer is yes."""
         wanted = plan.options_for(target, self._options)
 
         def answered(yes: bool | None) -> None:  # noqa: FBT001 - Textual's callback
@@ -210,8 +216,11 @@ class MoveDialog(Dialog[Migration]):
                 self.run_worker(self._start(wanted), exclusive=True)
 
         sentence = plan.question(self._server, self.kind, target)
-        facts = plan.facts(self._server, self.kind, target, wanted)
+        facts = self._facts(target, wanted)
         self.app.push_screen(Question(self.desk, sentence, facts=facts), answered)
+
+    def _facts(self, target: candidates.Target, wanted: MigrationOptions) -> plan.Facts:
+        return plan.facts(self._server, self.kind, target, wanted)
 
     def action_back(self) -> None:
         """Leave without doing anything; not before the backend answers, once it was asked."""

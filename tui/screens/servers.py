@@ -10,11 +10,13 @@ from tui.acts import abort
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.paint import Line
+from tui.rescue_acts import priority
 from tui.screens.frame import keys
 from tui.screens.listing import ListView
 from tui.store import Changes
 from tui.views import plan, servers, settling
 from wire.fleet import ServerView
+from wire.migration import MigrationKind
 
 
 class ServersScreen(ListView[ServerView]):
@@ -53,10 +55,10 @@ class ServersScreen(ListView[ServerView]):
         """Many a server has no migration to open or to abort, and few are in doubt."""
         server = self.table.cursor_row
         if server is None:
-            return {"migrate", "open", "abort", "settle"}
+            return {"migrate", "open", "abort", "settle", "priority"}
         moves = self.desk.store.migrations_of(server.server_id)
         sensible = {
-            "migrate": plan.kind_for(server) is not None,
+            "migrate": self._kind(server) is not None,
             "abort": bool(server.migration_id),
             "open": bool(server.migration_id or moves),
             "settle": settling.in_doubt(server, moves[0] if moves else None),
@@ -65,8 +67,11 @@ class ServersScreen(ListView[ServerView]):
 
     def labels(self) -> Mapping[str, str]:
         """Say which kind of migration the server's state allows."""
-        kind = plan.kind_for(self.table.cursor_row) if self.table.cursor_row else None
-        return {"migrate": f"{kind.title()}-migrate"} if kind else {}
+        server = self.table.cursor_row
+        return plan.move_label(self._kind(server) if server else None)
+
+    def _kind(self, server: ServerView) -> MigrationKind | None:
+        return plan.kind_for(server, self.desk.store.hosts.get(server.host_id))
 
     async def action_open(self) -> None:
         """Show the server's migration: the one under way, else its last."""
@@ -84,6 +89,11 @@ class ServersScreen(ListView[ServerView]):
         """Open the dialog before a migration."""
         if self.table.cursor_id:
             await self.navigator.show_targets(self.table.cursor_id)
+
+    async def action_priority(self) -> None:
+        """Choose how soon the server is rescued when its host dies."""
+        if self.table.cursor_row is not None:
+            await self.navigator.act(priority(self.table.cursor_row))
 
     async def action_settle(self) -> None:
         """Open the dialog that asks which copy stays."""

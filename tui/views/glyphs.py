@@ -2,10 +2,12 @@
 
 import msgspec
 
+from tui.formats.health import health_word, host_word
 from tui.paint import Span, Tone
 from tui.plot import GraphStyle
-from wire.fleet import HostStatus, ServerStatus
+from wire.fleet import HostView, ServerStatus
 from wire.migration import MigrationState
+from wire.rescue import HostHealth, IncidentState, RescueState
 
 
 class Glyphs(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,15 +61,56 @@ def glyphs_of(style: GraphStyle) -> Glyphs:
     return ASCII if style is GraphStyle.ASCII else UNICODE
 
 
-def host_span(status: HostStatus, glyphs: Glyphs) -> Span:
-    """A host's health."""
+def host_span(host: HostView, glyphs: Glyphs) -> Span:
+    """How a host is, in the word that says most."""
+    word = host_word(host)
     glyph, tone = {
-        HostStatus.ONLINE: (glyphs.good, Tone.GOOD),
-        HostStatus.UNREACHABLE: (glyphs.warn, Tone.WARN),
-        HostStatus.OFFLINE: (glyphs.bad, Tone.BAD),
-        HostStatus.UNKNOWN: (glyphs.unknown, Tone.WARN),
-    }[status]
-    return Span(f"{glyph} {status}", tone)
+        "online": (glyphs.good, Tone.GOOD),
+        "late": (glyphs.warn, Tone.WARN),
+        "shutdown": (glyphs.warn, Tone.WARN),
+        "unreachable": (glyphs.warn, Tone.WARN),
+        "offline": (glyphs.bad, Tone.BAD),
+        "dead": (glyphs.bad, Tone.BAD),
+        "unknown": (glyphs.unknown, Tone.WARN),
+    }[word]
+    return Span(f"{glyph} {word}", tone)
+
+
+def health_span(health: HostHealth, glyphs: Glyphs) -> Span:
+    """A host's health key."""
+    word = health_word(health)
+    glyph, tone = {
+        "present": (glyphs.good, Tone.GOOD),
+        "late": (glyphs.warn, Tone.WARN),
+        "lost": (glyphs.bad, Tone.BAD),
+        "dead": (glyphs.bad, Tone.BAD),
+    }[word]
+    return Span(f"{glyph} {word}", tone)
+
+
+def incident_span(state: IncidentState, glyphs: Glyphs) -> Span:
+    """How far the case of a lost host is."""
+    glyph, tone = {
+        IncidentState.PROVING: (glyphs.unknown, Tone.WARN),
+        IncidentState.HELD: (glyphs.warn, Tone.BAD),
+        IncidentState.RESCUING: (glyphs.busy, Tone.BUSY),
+        IncidentState.RESCUED: (glyphs.fits, Tone.GOOD),
+        IncidentState.ENDED: (glyphs.off, Tone.DIM),
+    }[state]
+    return Span(f"{glyph} {state}", tone)
+
+
+def rescue_span(state: RescueState, glyphs: Glyphs) -> Span:
+    """What became of one server of a lost host."""
+    glyph, tone = {
+        RescueState.WAITING: (glyphs.unknown, Tone.WARN),
+        RescueState.STARTING: (glyphs.busy, Tone.BUSY),
+        RescueState.RESCUED: (glyphs.fits, Tone.GOOD),
+        RescueState.SKIPPED: (glyphs.off, Tone.DIM),
+        RescueState.FAILED: (glyphs.bad, Tone.BAD),
+        RescueState.RETURNED: (glyphs.good, Tone.GOOD),
+    }[state]
+    return Span(f"{glyph} {state}", tone)
 
 
 def server_span(status: ServerStatus, glyphs: Glyphs) -> Span:

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from tui.formats.health import fence_text, host_word, policy_sentence
 from tui.formats.units import bytes_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line, pad, wrap
 from tui.views.glyphs import Glyphs, bar, host_span
 from wire.compatibility import Difference, differences
-from wire.fleet import Fence, HostFacts, HostStatus, HostView
+from wire.fleet import HostFacts, HostStatus, HostView
 
 _SHORT = {
     "cpu_architecture": "arch",
@@ -76,8 +77,8 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
             key="health",
             title="HEALTH",
             width=13,
-            cell=lambda host, _: host_span(host.status, glyphs),
-            order=lambda host: str(host.status),
+            cell=lambda host, _: host_span(host, glyphs),
+            order=host_word,
         ),
         Column(
             key="cpu",
@@ -152,7 +153,7 @@ def details(host: HostView, hosts: Iterable[HostView], width: int, glyphs: Glyph
     """Everything about one host, and how every other one differs from it."""
     facts = host.facts
     lines = [
-        line(Span(facts.name, Tone.TITLE), "  ", host_span(host.status, glyphs), *_policy(host)),
+        line(Span(facts.name, Tone.TITLE), "  ", host_span(host, glyphs), *_policy(host)),
         *(wrap(host.status_reason, width, Tone.WARN) if host.status_reason else []),
     ]
     lines += _comparison(facts, [each.facts for each in hosts], width, glyphs)
@@ -198,12 +199,12 @@ def _differing(found: Sequence[Difference], names: str, width: int, glyphs: Glyp
 def _figures(host: HostView, width: int) -> list[Line]:
     facts = host.facts
     features = ", ".join(facts.cpu_features) or "none beyond the model"
-    fence = host.health.fence if host.health else Fence.NONE
     fields = [
+        ("auto-migrate", policy_sentence(host.policy)),
+        ("fence", fence_text(host.health) or "unknown while it is away"),
         ("CPU", f"{facts.cpu_model_name}, {facts.cpu_count} CPUs, {facts.cpu_architecture}"),
         ("microcode", f"{facts.microcode or '-'}, kernel {facts.kernel}"),
         ("memory", _memory_sentence(host)),
-        ("fence", "none: its guests are never started elsewhere" if fence is Fence.NONE else fence),
         ("address", f"{facts.address}, agent {facts.agent_version}"),
         ("versions", f"QEMU {facts.qemu_version}, libvirt {facts.libvirt_version}"),
         *[("pool", _pool(pool.name, pool.shared, pool.available_bytes)) for pool in facts.pools],
@@ -211,7 +212,7 @@ def _figures(host: HostView, width: int) -> list[Line]:
         ("last heard", moment_text(host.seen_at_ms)),
         ("id", facts.host_id),
     ]
-    return labelled([(label, Span(value)) for label, value in fields], width)
+    return labelled([(label, Span(value)) for label, value in fields], width, label_width=13)
 
 
 def _memory_sentence(host: HostView) -> str:

@@ -2,24 +2,35 @@
 
 import msgspec
 
-from tui.client import Kind
 from tui.formats.units import bytes_text, rate_text
 from tui.paint import Line, Span, Tone, line
 from tui.views.candidates import Target
-from wire.fleet import Disk, ServerStatus, ServerView
-from wire.migration import MigrationOptions
+from wire.fleet import Disk, HostStatus, HostView, ServerStatus, ServerView
+from wire.migration import MigrationKind, MigrationOptions
 
 Facts = list[tuple[str, Span]]
 
 
-def kind_for(server: ServerView) -> Kind | None:
-    """The kind of migration that a server's state allows; None while it allows none."""
+def kind_for(server: ServerView, host: HostView | None) -> MigrationKind | None:
+    """The kind of migration that a server's state allows; None while it allows none.
+
+    A server whose host is down can only be rescued, however it was.
+    """
     if server.migration_id:
         return None
+    if host is not None and host.status is HostStatus.OFFLINE:
+        return "rescue"
     if server.status is ServerStatus.READY:
         return "cold"
     known = {ServerStatus.RUNNING, ServerStatus.SUSPEND, ServerStatus.MIGRATE_FAILED}
     return "live" if server.status in known else None
+
+
+def move_label(kind: MigrationKind | None) -> dict[str, str]:
+    """The word of the key that moves a server, for the footer."""
+    if kind is None:
+        return {}
+    return {"migrate": "Rescue" if kind == "rescue" else f"{kind.title()}-migrate"}
 
 
 def why_no_move(server: ServerView) -> str:
@@ -30,8 +41,14 @@ def why_no_move(server: ServerView) -> str:
     return f"nobody knows how {server.name} is, so it cannot be moved{reason}"
 
 
-def intention(server: ServerView, kind: Kind) -> Line:
+def intention(server: ServerView, kind: MigrationKind) -> Line:
     """What the dialog is for, in one sentence."""
+    if kind == "rescue":
+        return line(
+            Span(" Rescue ", Tone.TAB),
+            Span(f"  {server.name}", Tone.TITLE),
+            f" was on {server.host_name}, which is down. Where to?",
+        )
     how = " while it runs" if kind == "live" else ", stopped"
     if server.status is ServerStatus.SUSPEND:
         how = ", suspended"
@@ -49,20 +66,24 @@ def refusal(server: ServerView, target: Target) -> str:
     return f"{target.candidate.host_name} does not fit {server.name}: choose a host that fits."
 
 
-def question(server: ServerView, kind: Kind, target: Target) -> str:
+def question(server: ServerView, kind: MigrationKind, target: Target) -> str:
     """Who goes where."""
-    place = _place(target)
+    to = place(target)
     if target.chosen_by_scheduler:
-        place = f"the best host, now {place}"
-    return f"{kind.title()}-migrate {server.name} from {server.host_name} to {place}?"
+        to = f"the best host, now {to}"
+    if kind == "rescue":
+        return f"Rescue {server.name} from {server.host_name} to {to}?"
+    return f"{kind.title()}-migrate {server.name} from {server.host_name} to {to}?"
 
 
-def facts(server: ServerView, kind: Kind, target: Target, options: MigrationOptions) -> Facts:
+def facts(
+    server: ServerView, kind: MigrationKind, target: Target, options: MigrationOptions
+) -> Facts:
     """What will happen, what deviates from the usual, and how to stop it."""
     found = [("copies", Span(_copies(server, kind)))]
     found += _live(server, options) if kind == "live" else _cold(server, options)
     if _local_disks(server):
-        arrived = f"once it {'runs' if kind == 'live' else 'is'} on {_place(target)}"
+        arrived = f"once it {'runs' if kind == 'live' else 'is'} on {place(target)}"
         gone = f"its local disks on {server.host_name} are deleted {arrived}"
         found.append(("at the end", Span(gone)))
     cap = options.max_bandwidth_bytes_per_s
@@ -73,7 +94,7 @@ def facts(server: ServerView, kind: Kind, target: Target, options: MigrationOpti
     if target.candidate and target.candidate.risk:
         found.append(("risk", Span(target.candidate.risk, Tone.WARN)))
     if kind == "live" and options.keep_dest_guest_on_failed:
-        kept = f"what {_place(target)} received is kept if it fails; D deletes it later"
+        kept = f"what {place(target)} received is kept if it fails; D deletes it later"
         found.append(("keeps", Span(kept, Tone.STRONG)))
     stop = f"X aborts; {server.name} then stays on {server.host_name} as it is"
     found.append(("to stop", Span(stop)))
@@ -87,21 +108,23 @@ def options_for(target: Target, options: MigrationOptions) -> MigrationOptions:
     return msgspec.structs.replace(options, prefer_host=target.candidate.host_id)
 
 
-def _place(target: Target) -> str:
+def place(target: Target) -> str:
+    """The host that a row of the dialog stands for."""
     return target.candidate.host_name if target.candidate else "the best host"
 
 
 def _local_disks(server: ServerView) -> list[Disk]:
     """The disks that have to be copied."""
-    return [each for each in _images(server) if not each.shared]
+    return [each for each in images(server) if not each.shared]
 
 
-def _images(server: ServerView) -> list[Disk]:
+def images(server: ServerView) -> list[Disk]:
+    """The disks that hold data; drives for media are none."""
     return [each for each in server.disks if each.source and each.device in {"disk", "lun"}]
 
 
-def _copies(server: ServerView, kind: Kind) -> str:
-    shared = [each.target for each in _images(server) if each.shared]
+def _copies(server: ServerView, kind: MigrationKind) -> str:
+    shared = [each.target for each in images(server) if each.shared]
     parts = [f"{bytes_text(server.memory_bytes)} of memory"] if kind == "live" else []
     parts += [_disk(each) for each in _local_disks(server)]
     if not parts:

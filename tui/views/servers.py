@@ -106,7 +106,8 @@ def details(
         fields.append(("last move", sentence(migrations[0], glyphs)))
     fields += [(disk.target, disk_text(disk)) for disk in server.disks]
     size = f"{server.vcpu_count} vCPU, {bytes_text(server.memory_bytes)} of memory"
-    fields += [("size", size), ("id", server.server_id)]
+    fields += [("size", size), ("rescue", f"{server.rescue_priority} priority")]
+    fields.append(("id", server.server_id))
     fields += [("before that", sentence(each, glyphs)) for each in migrations[1:]]
     return lines + labelled([(label, Span(value)) for label, value in fields], width)
 

@@ -76,7 +76,7 @@ def columns(server: ServerView, last: Migration | None, glyphs: Glyphs) -> list[
             key="status",
             title="HOST IS",
             width=14,
-            cell=lambda host, _: host_span(host.status, glyphs),
+            cell=lambda host, _: host_span(host, glyphs),
             order=order,
         ),
         Column(

@@ -1,10 +1,17 @@
 """The top line of every screen: who we are, to whom we speak, and whether what is shown is live."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import msgspec
 
-from tui.paint import Line, Span, Tone, length, line, spread
+from tui.formats.health import host_word
+from tui.paint import Line, Span, Tone, clip, cut, length, line, spread
 from tui.store import Link, Store
+from tui.text import escape_text
 from tui.views.glyphs import Glyphs
+from wire.fleet import HostStatus, HostView
+from wire.rescue import RescueGuard
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,23 +23,49 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
 
 
+class _Form(msgspec.Struct, frozen=True, kw_only=True):
+    """What a narrow terminal leaves of the line."""
+
+    counts: bool = False
+    token: bool = False
+    address: bool = True
+    reason: Literal["whole", "cut", "none"] = "whole"
+    """Why rescues are disarmed."""
+
+
+_FORMS = (
+    _Form(counts=True, token=True),
+    _Form(counts=True),
+    _Form(token=True),
+    _Form(),
+    _Form(reason="cut"),
+    _Form(reason="cut", address=False),
+    _Form(reason="none", address=False),
+)
+_LEAST_REASON = 12
+"""Cells below which a piece of a reason says nothing."""
+
+
 def top_line(store: Store, session: Session, width: int, glyphs: Glyphs) -> Line:
-    """Lay the line out; the counts give way first, then the name of the token."""
-    right = _counts(store)
-    for with_token in (True, False):
-        left = _left(store, session, glyphs, with_token=with_token)
-        if length(left) + length(right) + 1 <= width:
-            return spread(left, right, width)
-    return spread(left, (), width)
+    """Lay the line out; what is wrong with hosts and rescues gives way last."""
+    for form in _FORMS:
+        right = _counts(store) if form.counts else ()
+        left = _left(store, session, glyphs, form)
+        room = width - length(left) - length(right) - (1 if right else 0)
+        alarms = _alarms(store, glyphs, form, room)
+        if length(alarms) <= room:
+            return spread((*left, *alarms), right, width)
+    return clip((*left, *alarms), width)
 
 
-def _left(store: Store, session: Session, glyphs: Glyphs, *, with_token: bool) -> Line:
-    spans: list[Span] = [Span("godwit", Tone.TITLE), Span(f" {session.address} ")]
+def _left(store: Store, session: Session, glyphs: Glyphs, form: _Form) -> Line:
+    spans: list[Span] = [Span("godwit", Tone.TITLE)]
+    spans.append(Span(f" {session.address} " if form.address else " "))
     if session.read_only:
         spans += [Span(" READ-ONLY ", Tone.BADGE), Span(" ")]
     if session.paused:
         spans += [Span(" PAUSED ", Tone.BADGE), Span(" ")]
-    if store.status and with_token:
+    if store.status and form.token:
         spans.append(Span(f"{store.status.token_name} ({store.status.role}) ", Tone.DIM))
     spans += [Span(" "), _link(store, glyphs)]
     if store.link is Link.LOST and store.complete:
@@ -41,6 +74,43 @@ def _left(store: Store, session: Session, glyphs: Glyphs, *, with_token: bool) -
     if store.status and not store.status.leading:
         spans.append(Span(f"  {glyphs.warn} standby", Tone.WARN))
     return tuple(spans)
+
+
+def _alarms(store: Store, glyphs: Glyphs, form: _Form, room: int) -> Line:
+    """Hosts that are lost or late, and whether their servers are rescued by themselves."""
+    spans: list[Span] = []
+    lost = [each for each in store.hosts.values() if _is_lost(each)]
+    if lost:
+        word = "dead" if all(each.dead for each in lost) else "lost"
+        spans.append(Span(f"  {glyphs.bad} {_named(lost)} {word}", Tone.BAD))
+    late = [each for each in store.hosts.values() if host_word(each) == "late"]
+    if late:
+        spans.append(Span(f"  {glyphs.warn} {_named(late)} late", Tone.WARN))
+    if not store.guard.armed:
+        spans.append(Span("  "))
+        spans += _disarmed(store.guard, form, room - length(tuple(spans)))
+    return tuple(spans)
+
+
+def _disarmed(guard: RescueGuard, form: _Form, room: int) -> list[Span]:
+    """That rescues are disarmed, and why as far as there is room."""
+    badge = Span(" RESCUES DISARMED " if form.address else " DISARMED ", Tone.BADGE)
+    reason = f" {escape_text(guard.reason)}" if guard.reason else ""
+    if form.reason == "none" or not reason:
+        return [badge]
+    if form.reason == "cut":
+        # a piece that says nothing is made too long for this form
+        reason = cut(reason, max(_LEAST_REASON, room - length((badge,))))
+    return [badge, Span(reason, Tone.WARN)]
+
+
+def _is_lost(host: HostView) -> bool:
+    """Not of a host in maintenance: whoever switched that off knows."""
+    return host.status is HostStatus.OFFLINE and not host.policy.maintenance
+
+
+def _named(hosts: Sequence[HostView]) -> str:
+    return escape_text(hosts[0].facts.name) if len(hosts) == 1 else f"{len(hosts)} hosts"
 
 
 def _link(store: Store, glyphs: Glyphs) -> Span:

@@ -129,7 +129,9 @@ class Table(Lines, Generic[RowT]):
         self.show(self._window())
 
     def on_resize(self) -> None:
-        """Keep the cursor in sight."""
+        """Keep the cursor in sight, and fill the room that there is now."""
+        room = max(1, self.size.height - 1)
+        self._top = min(self._top, max(0, len(self.listing.ids) - room))
         self._reveal()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:

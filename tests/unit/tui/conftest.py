@@ -19,6 +19,7 @@ from litestar.response import ServerSentEvent
 
 from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
 from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
+from wire.broadcasting import Outgoing
 from wire.config import TlsFiles
 from wire.console import BackendStatus, FleetSnapshot, Role, SettleRequest
 from wire.errors import ErrorCode, GodwitError
@@ -42,7 +43,7 @@ from wire.migration import (
     MigrationState,
     Sample,
 )
-from wire.server import EXCEPTION_HANDLERS, Outgoing, bearer_token, event_stream
+from wire.server import EXCEPTION_HANDLERS, bearer_token, event_stream
 
 TOKEN = "t0ken-of-alice"
 

@@ -1,0 +1,50 @@
+"""What is about to happen when a server of a lost host is rescued: said before it is."""
+
+from tui.paint import Span, Tone
+from tui.views.candidates import Target
+from tui.views.plan import Facts, images, place
+from wire.fleet import HostView, ServerView
+from wire.migration import MigrationOptions
+from wire.rescue import Incident
+
+
+def facts(
+    server: ServerView,
+    host: HostView,
+    incident: Incident | None,
+    target: Target,
+    options: MigrationOptions,
+) -> Facts:
+    """What happens, why the old host counts as dead or who says so, and how to stop it."""
+    disks = ", ".join(each.target for each in images(server))
+    stay = f"; {disks} on shared storage stays" if disks else ""
+    found = [("copies", Span(f"the definition only{stay}"))]
+    if options.auto_start:
+        found.append(("then", Span(f"it is started on {place(target)} from its disks")))
+        found.append(("lost", Span("what it had only in memory")))
+    else:
+        found.append(
+            ("then", Span(f"it is stopped on {place(target)}; nothing starts it", Tone.WARN))
+        )
+    name = host.facts.name
+    if host.dead:
+        proof = incident.proof if incident and incident.proof else "it is proven to be"
+        found.append((f"{name} dead", Span(proof)))
+    else:
+        found.append(("your word", Span(f"{name} is switched off", Tone.WARN)))
+        found.append(("danger", Span(danger(server, host), Tone.BAD)))
+    found.append(("to stop", Span(f"X, until {server.name} is started")))
+    return found
+
+
+def danger(server: ServerView, host: HostView) -> str:
+    """What happens if the word is not true."""
+    return f"if {host.facts.name} still runs, a second copy of {server.name} destroys its disk"
+
+
+def read_name(host: HostView, text: str) -> tuple[str | None, str]:
+    """The name of the host that is switched off as it was typed, or None and what is wanted."""
+    name = host.facts.name
+    if text.strip() != name:
+        return None, f"Type {name} to go on; esc changes nothing."
+    return name, "Enter: a last question follows."
