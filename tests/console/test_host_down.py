@@ -390,7 +390,7 @@ async def test_what_a_word_leads_to_depends_on_policy_and_guard(client):
         assert not isinstance(act, str)
         return dict(act.facts)["then"].text
 
-    assert "start elsewhere at once" in follows(store, host)
+    assert "start elsewhere, once its lease has run out" in follows(store, host)
     assert "auto-migrate of kvm-04 is off" in follows(store, changed(host, policy=HostPolicy()))
     guard = RescueGuard(armed=False, reason="x")
     store.status = changed(store.status, rescue_guard=guard)
