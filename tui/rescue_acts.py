@@ -143,7 +143,10 @@ def _what_follows(store: Store, host: HostView) -> str:
         )
     if not store.guard.armed:
         return "nothing starts by itself until rescues are armed; M rescues a server"
-    return f"the servers that ran on {name} and whose disks are all shared start elsewhere at once"
+    return (
+        f"the servers that ran on {name} and whose disks are all shared start elsewhere, once its "
+        "lease has run out too"
+    )
 
 
 def guard(store: Store) -> Wanted:

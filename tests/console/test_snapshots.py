@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.console import host_down
 from tests.console.scenes import SCENES
 from wire.console import Role
 
@@ -23,6 +24,17 @@ VIEWS = {
     "servers_of_a_host": ["enter"],
     "help": ["2", "question_mark"],
     "help_migration": ["3", "enter", "question_mark"],
+}
+
+HOST_DOWN = {
+    "health": ("rescuing", ["4"]),
+    "health_disarmed": ("storm", ["4", "enter"]),
+    "incidents": ("storm", ["5"]),
+    "incident": ("rescuing", ["5", "enter", "j"]),
+    "report": ("rescuing", ["5", "v"]),
+    "policy": ("rescuing", ["j", "j", "H"]),
+    "declare_off": ("proving", ["4", "F", *"kvm"]),
+    "rescue": ("proving", ["5", "enter", "M", "enter", *"kvm", "minus", *"04", "enter"]),
 }
 
 
@@ -80,6 +92,15 @@ def test_scene(open_console, matches, client, scene, size):
 def test_settling(open_console, matches, client, size):
     SCENES["doubt"](client)
     assert matches(open_console(), size, ["2", "S"])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("view", HOST_DOWN)
+def test_host_down(open_console, matches, client, monkeypatch, view, size):
+    monkeypatch.setattr("tui.desk.time.time", lambda: host_down.NOON_MS / 1000)
+    scene, keys = HOST_DOWN[view]
+    host_down.SCENES[scene](client)
+    assert matches(open_console(), size, keys)
 
 
 def test_widest(open_console, matches, client):

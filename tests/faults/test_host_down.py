@@ -57,7 +57,7 @@ CASES = [
     Case(faults.AGENT_STOPPED, UNTIL_RESCUED, rescued=True),
     Case(faults.FENCE_STOPPED, UNTIL_RESCUED, rescued=True),
     Case(faults.AGENT_KILLED, 2),
-    Case(faults.FENCE_KILLED, 2, untouched=True),
+    Case(faults.FENCE_KILLED, 2),
     Case(faults.LIBVIRTD_KILLED, 2, untouched=True),
     Case(faults.BACKEND_CUT_OFF, 2 * TTL_S, untouched=True),
     Case(faults.BACKEND_KILLED, 2, untouched=True),

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from lab.server import ServerSpec
 from lab.state import CONTROLLER, CONTROLLER_NUMBER
 from wire.agent import AGENT_EVENTS, AgentSnapshot, GuestTruth, Job, JobDetail, JobState
 from wire.config import EtcdConfig, TlsFiles, read_secret
+from wire.errors import GodwitError
 from wire.etcd import Etcd
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
 from wire.http import raise_for_error
@@ -98,6 +99,18 @@ class AgentCaller:
 
     def truth(self, server_id: str) -> GuestTruth:
         return self.get(f"/v1/servers/{server_id}", GuestTruth)
+
+    def truth_at_last(self, server_id: str) -> GuestTruth:
+        """The same, also where libvirtd has only just been started again."""
+        found: list[GuestTruth] = []
+
+        def told() -> bool:
+            with suppress(GodwitError, httpx.HTTPError):
+                found.append(self.truth(server_id))
+            return bool(found)
+
+        eventually(told, f"libvirt tells of {server_id}")
+        return found[0]
 
     def detail(self, migration_id: str) -> JobDetail:
         return self.get(f"/v1/migrations/{migration_id}", JobDetail)
@@ -223,7 +236,7 @@ def new_server(
     settled = {"phase": OwnerPhase.SETTLED, "target_host_id": "", "migration_id": ""}
     for server_id, host in itertools.product(made, lab.state.hosts):
         agent = agents(host.name)
-        if agent.truth(server_id).state is not PowerState.ABSENT:
+        if agent.truth_at_last(server_id).state is not PowerState.ABSENT:
             hold(server_id, host_id=agent.snapshot().facts.host_id, **settled)
 
 
