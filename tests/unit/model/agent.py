@@ -122,6 +122,8 @@ class Agent:
         self.ready = False
         sent_s = self.host.clock()
         lease = yield from self.etcd(lambda: store.grant(TTL_S))
+        if not self.world.holds("put_first"):
+            self._say(t_ok_s=sent_s)
         life = yield from self.etcd(lambda: store.get(keys.LIVES + name))
         if self.world.holds("kill"):
             yield from self._kill_lost()
