@@ -17,6 +17,7 @@ from wire.console import BackendStatus
 from wire.errors import ErrorBody
 from wire.fleet import HostStatus, HostView, ServerStatus, ServerView
 from wire.migration import Migration, MigrationDetail, MigrationState
+from wire.rescue import Incident
 from wire.tls import client_context
 
 WAIT_S = 90.0
@@ -67,6 +68,20 @@ class Api:
         answer = self.ask(path, **options)
         assert answer.is_client_error or answer.is_server_error, answer.text
         return msgspec.json.decode(answer.content, type=ErrorBody)
+
+    def stalled(self, migration_id: str) -> str:
+        """Why nothing is heard of a migration."""
+        return self.detail(migration_id).migration.stalled_reason
+
+    def declare_off(self, host: str) -> Incident:
+        answer = self.ask(f"/v1/hosts/{host}/declare-off", host_name=host)
+        assert answer.status_code == httpx.codes.OK, answer.text
+        return msgspec.json.decode(answer.content, type=Incident)
+
+    def incident(self, host: str) -> Incident | None:
+        """The newest incident of a host."""
+        found = self.get("/v1/incidents", list[Incident])
+        return next((one for one in found if one.host_name == host), None)
 
     def until(self, what: str, holds: Callable[[], Any]) -> Any:
         """Repeat a question until its answer is true; a backend that is away is asked again."""

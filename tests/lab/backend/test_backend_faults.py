@@ -106,6 +106,9 @@ def test_a_source_without_power_ends_the_migration_and_nothing_runs_on_the_targe
     asked = api.move(spec.name)
     api.until_copying(asked.migration_id)
     lab.power_cut("kvm-01")
+    api.until("missing", lambda: "declare-off kvm-01" in api.stalled(asked.migration_id))
+    assert not api.detail(asked.migration_id).migration.state.ended
+    api.declare_off("kvm-01")
     ended = api.until_ended(asked.migration_id)
     assert (ended.state, ended.outcome) == (
         MigrationState.FAILED,

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from backend.config import BackendConfig
+from backend.config import BackendConfig, NotifyConfig
 from backend.main import run
 from wire import keys
 from wire.console import BackendStatus, FleetSnapshot, Role
@@ -26,7 +26,7 @@ from wire.fleet import (
     ServerView,
 )
 from wire.migration import Migration, MigrationDetail, MigrationState
-from wire.rescue import HealthReport
+from wire.rescue import HealthReport, RescueGuard
 from wire.tls import client_context
 
 OPERATOR = {"Authorization": "Bearer op"}
@@ -65,6 +65,7 @@ def config(server, tls, tmp_path, port) -> BackendConfig:
         tokens_file=secret("tokens.toml", "".join(entries)),
         tls=tls,
         etcd=server.config,
+        notify=NotifyConfig(command=("tee", "-a", str(tmp_path / "notices"))),
     )
 
 
@@ -407,3 +408,19 @@ async def test_the_health_report_is_for_everybody(api, server):
         (server.endpoint, "", True)
     ]
     assert report.guard.armed
+
+
+async def test_who_disarms_rescues_is_told_to_everybody(api, etcd, tmp_path):
+    body = {"reason": "works on the switch"}
+    answer = await api.post("/v1/rescue/disarm", headers=OPERATOR, json=body)
+    guard = msgspec.json.decode(answer.content, type=RescueGuard)
+    assert (guard.armed, guard.by, guard.reason) == (False, "alice", "works on the switch")
+    item = etcd.get(keys.RESCUE_GUARD)
+    assert item is not None
+    assert msgspec.json.decode(item.value, type=RescueGuard) == guard
+    status = (await api.get("/v1/status", headers=VIEWER)).content
+    assert msgspec.json.decode(status, type=BackendStatus).rescue_guard == guard
+    notices = tmp_path / "notices"
+    while not notices.exists() or b"rescues_disarmed" not in notices.read_bytes():
+        await asyncio.sleep(0.05)
+    assert b"alice has disarmed rescues: works on the switch" in notices.read_bytes()

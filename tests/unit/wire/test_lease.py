@@ -1,7 +1,10 @@
 import signal
 import threading
+import time
 
-from wire.etcd import Etcd, Lease
+import msgspec
+
+from wire.etcd import Answer, Etcd, Lease
 from wire.lease import HeldKey
 
 
@@ -122,4 +125,59 @@ def test_a_frozen_etcd_loses_the_key_after_its_ttl(server, etcd: Etcd):
     assert turns.lost.wait(15)
     server.send(signal.SIGCONT)
     assert turns.held.wait(15)
+    key.stop(revoke=True)
+
+
+def test_a_refresh_that_a_deposed_leader_answered_does_not_count(etcd: Etcd, monkeypatch):
+    turns, refresh = Turns(), etcd.refresh_in_term
+    told: list[float] = []
+
+    def of_an_older_term(lease_id: int) -> Answer:
+        answer = refresh(lease_id)
+        return msgspec.structs.replace(answer, raft_term=answer.raft_term - 1)
+
+    def put(lease: Lease, _sent_s: float) -> bool:
+        etcd.put("/held", b"v", lease_id=lease.lease_id)
+        return True
+
+    key = HeldKey(
+        etcd,
+        "/held",
+        ttl_s=2,
+        put=put,
+        on_refreshed=lambda sent_s, _ttl_s: told.append(sent_s),
+        on_held=turns.held.set,
+        on_lost=turns.lost.set,
+    )
+    # etcd itself keeps the lease, as the deposed leader would; nothing else makes one in a test
+    monkeypatch.setattr(etcd, "refresh_in_term", of_an_older_term)
+    key.start()
+    assert turns.held.wait(10)
+    assert turns.lost.wait(10)
+    assert len(told) == 1  # of the grant
+    monkeypatch.undo()
+    turns.held.clear()
+    assert turns.held.wait(10)
+    key.stop(revoke=True)
+
+
+def test_a_key_is_put_anew_under_the_lease_that_lives(etcd: Etcd):
+    turns, values = Turns(), [b"second", b"first"]
+
+    def put(lease: Lease, _sent_s: float) -> bool:
+        etcd.put("/held", values.pop(), lease_id=lease.lease_id)
+        return True
+
+    key = HeldKey(etcd, "/held", ttl_s=5, put=put, on_held=turns.held.set)
+    key.start()
+    assert turns.held.wait(10)
+    first = etcd.get("/held")
+    key.renew()
+    deadline = time.monotonic() + 10
+    while (found := etcd.get("/held")) is not None and found.value == b"first":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert first is not None
+    assert found is not None
+    assert (found.value, found.lease_id) == (b"second", first.lease_id)
     key.stop(revoke=True)

@@ -1,0 +1,137 @@
+"""Servers of a host that is dead, started on another one: by hand, and without being asked."""
+
+import pytest
+
+from wire.errors import ErrorCode
+from wire.fleet import Fence, HostStatus, ServerStatus
+from wire.migration import MigrationState
+from wire.rescue import IncidentState, RescueState
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
+
+
+@pytest.fixture
+def rescue(api):
+    """Ask for a rescue by hand, and wait for its end."""
+
+    def ask(server: str, **options: object):
+        answer = api.ask(f"/v1/servers/{server}/rescue", **options)
+        assert answer.status_code == 202, answer.text
+        return api.until_ended(answer.json()["migration_id"])
+
+    return ask
+
+
+@pytest.fixture
+def cut(lab, api):
+    """Cut a host's power, and wait until the backend has opened an incident about it."""
+
+    def power_cut(host):
+        lab.power_cut(host)
+        api.until("offline", lambda: api.host(host).status is HostStatus.OFFLINE)
+
+        def lost():
+            incident = api.incident(host)
+            return incident if incident is not None and incident.open else None
+
+        return api.until("an incident", lost)
+
+    return power_cut
+
+
+@pytest.fixture
+def home_again(lab, api):
+    """Give a host its power back, and wait until it is whole."""
+
+    def power_on(host):
+        lab.power_on(host)
+        api.until("online", lambda: api.host(host).status is HostStatus.ONLINE)
+        api.until("ended", lambda: not api.incident(host).open)
+
+    return power_on
+
+
+def test_nothing_is_rescued_from_a_host_of_which_nobody_knows_that_it_is_dead(
+    api, cut, home_again, add_known, alive
+):
+    spec = add_known(host="kvm-01")
+    alive("kvm-01", spec.name)
+    refusal = api.refusal(f"/v1/servers/{spec.name}/rescue", auto_start=True)
+    assert refusal.code is ErrorCode.NOT_PROVEN_DEAD
+    assert "still holds its health key" in refusal.message
+    incident = cut("kvm-01")
+    assert incident.life.fence is Fence.NONE
+    refusal = api.refusal(f"/v1/servers/{spec.name}/rescue", auto_start=True)
+    assert refusal.code is ErrorCode.NOT_PROVEN_DEAD
+    assert "godwit host-declare-off kvm-01" in refusal.message
+    path = "/v1/hosts/kvm-01/declare-off"
+    assert api.refusal(path, host_name="kvm-02").code is ErrorCode.BAD_REQUEST
+    assert api.server(spec.name).status is ServerStatus.UNKNOWN
+    assert "unfenced" in api.server(spec.name).status_reason
+    home_again("kvm-01")
+    api.until("on again", lambda: api.server(spec.name).status is ServerStatus.RUNNING)
+    assert api.refusal(path, host_name="kvm-01").code is ErrorCode.NOT_PROVEN_DEAD
+
+
+def test_a_server_is_brought_elsewhere_by_hand_and_its_host_forgets_it(
+    lab, api, cut, home_again, rescue, add_known, alive, hosts_of
+):
+    started, defined = add_known(host="kvm-01"), add_known(host="kvm-01")
+    for spec in (started, defined):
+        alive("kvm-01", spec.name)
+    cut("kvm-01")
+
+    def is_off() -> bool:
+        answer = api.ask(
+            f"/v1/servers/{started.name}/rescue",
+            auto_start=True,
+            prefer_host="kvm-02",
+            host_is_off="kvm-01",
+        )
+        return answer.is_success
+
+    api.until("its lease has run out in full", is_off)
+    running = {"kvm-02": "running"}
+    api.until("it runs", lambda: hosts_of(started.name) == running)
+    ended = rescue(defined.name, prefer_host="kvm-02")
+    assert (ended.kind, ended.state) == ("rescue", MigrationState.SUCCEEDED)
+    assert hosts_of(defined.name) == {"kvm-02": "shut off"}
+    api.until("ready", lambda: api.server(defined.name).status is ServerStatus.READY)
+    incident = api.incident("kvm-01")
+    assert incident.declared_off_by
+    lines = {one.server_name: one for one in incident.servers}
+    assert lines[started.name].running_at_ms > 0
+    home_again("kvm-01")
+    assert hosts_of(started.name) == running
+    assert hosts_of(defined.name) == {"kvm-02": "shut off"}
+    report = alive("kvm-02", started.name, beats=2)
+    assert report.disk_splits == 0
+
+
+def test_a_host_that_is_dead_has_its_servers_started_elsewhere(
+    lab, api, cut, home_again, add_known, alive, hosts_of
+):
+    specs = [add_known(host="kvm-01", memory_mb=48) for _ in range(3)]
+    stopped = add_known(host="kvm-01", stopped=True)
+    for spec in specs:
+        alive("kvm-01", spec.name)
+    policy = {"auto_migrate_on_host_down": True}
+    assert api.ask("/v1/hosts/kvm-01/policy", **policy).is_success
+    api.until("fenced", lambda: api.host("kvm-01").health.fence is Fence.WATCHDOG)
+    cut("kvm-01")
+    api.until("rescued", lambda: api.incident("kvm-01").state is IncidentState.RESCUED)
+    incident = api.incident("kvm-01")
+    assert "watchdog" in incident.proof
+    lines = {one.server_name: one for one in incident.servers}
+    assert {lines[spec.name].state for spec in specs} == {RescueState.RESCUED}
+    assert lines[stopped.name].state is RescueState.SKIPPED
+    assert incident.lost_at_ms < incident.dead_at_ms < incident.first_running_at_ms
+    homes = {}
+    for spec in specs:
+        (homes[spec.name],) = hosts_of(spec.name)
+        assert hosts_of(spec.name) == {homes[spec.name]: "running"}
+    home_again("kvm-01")
+    for spec in specs:
+        assert hosts_of(spec.name) == {homes[spec.name]: "running"}
+        assert alive(homes[spec.name], spec.name, beats=2).disk_splits == 0
+    assert hosts_of(stopped.name) == {"kvm-01": "shut off"}
