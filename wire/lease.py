@@ -103,8 +103,10 @@ class HeldKey:
                 _log.warning("%s: lease not revoked: %s", self._key, error.message)
 
     def _run(self) -> None:
-        while not self._stopped:
+        while True:
             self._wake.clear()
+            if self._stopped:
+                return
             began_s = boot_clock_s()
             try:
                 counted = self._step()

@@ -111,7 +111,7 @@ def test_a_host_that_is_cut_off_kills_what_others_may_start_and_is_not_reset(
     _, local_id = new_server(storage="local")
     until(lambda: record_of(local_id).bound_by, "one is bound to the host")
     until(lambda: {shared_id, local_id} <= guests_of(), "both run")
-    epoch = health().epoch
+    epoch = health(LIVES).epoch
     # what may stay has reached the fence
     until(lambda: local_id in lab.path(HOST, "/run/godwit/fence.json").read_text(), "it may stay")
     lab.partition(HOST)
@@ -153,7 +153,7 @@ def test_an_agent_that_is_back_in_time_costs_no_guest(
     _, server_id = new_server()
     until(lambda: server_id in guests_of(), "it runs")
     before = lab.execute(HOST, "pgrep", "-f", server_id).stdout
-    epoch = health().epoch
+    epoch = health(LIVES).epoch
     lab.signal_program(HOST, "hostagent", signal.SIGKILL)
     until(lambda: epoch_of(health()) > epoch, "another life begins")
     assert health(LIVES).fence is Fence.WATCHDOG
@@ -166,7 +166,7 @@ def test_an_agent_that_stands_still_does_not_save_its_guests(
 ):
     _, server_id = new_server()
     until(lambda: server_id in guests_of(), "it runs")
-    epoch = health().epoch
+    epoch = health(LIVES).epoch
     if also == "libvirtd":
         lab.signal_program(HOST, "libvirtd", signal.SIGSTOP)
     lab.signal_program(HOST, "hostagent", signal.SIGSTOP)
@@ -191,7 +191,7 @@ def test_a_host_that_comes_back_ends_what_it_lost_and_nothing_else(
     (lost, lost_id), (_, coming_id), (_, stray_id) = new_server(), new_server(), new_server()
     all_ids = {lost_id, coming_id, stray_id}
     until(lambda: all_ids <= guests_of(), "all run")
-    epoch = health().epoch
+    epoch = health(LIVES).epoch
     lab.signal_program(HOST, "hostagent", signal.SIGSTOP)
     generation = record_of(lost_id).owner.generation
     hold(lost_id, host_id=ids[OTHER], generation=generation + 1)
@@ -232,7 +232,7 @@ def test_who_fell_is_started_and_who_was_switched_off_is_not(
     until(lambda: {fell_id, off_id, paused_id} <= guests_of(), "all run")
     lab.virsh(HOST, f"autostart {off.name}", f"suspend {paused.name}")
     until(lambda: record_of(paused_id).suspended, "one is suspended")
-    epoch = health().epoch
+    epoch = health(LIVES).epoch
     lab.signal_program(HOST, "hostagent", signal.SIGSTOP)
     lab.virsh(HOST, f"destroy {off.name}")
     for server_id in (fell_id, paused_id):
