@@ -1,5 +1,6 @@
-"""The host's agent by decision 0018: lease and epochs, arming, the return, commands."""
+"""The host's agent by decision 0018: lease and epochs, arming, the return."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hostagent.fence.deadline import fence_times
@@ -122,6 +123,8 @@ class Agent:
         self.ready = False
         sent_s = self.host.clock()
         lease = yield from self.etcd(lambda: store.grant(TTL_S))
+        if not self.world.holds("put_first"):
+            self._say(t_ok_s=sent_s)
         life = yield from self.etcd(lambda: store.get(keys.LIVES + name))
         if self.world.holds("kill"):
             yield from self._kill_lost()
@@ -238,27 +241,31 @@ class Agent:
             if item.value.owner == self.host.name
             and item.value.phase == "settled"
             and item.value.bound
+            and server_id not in self.host.unbound
         )
         self._say(may_stay=stay)
 
     def unbind(self, server_id: str) -> Steps:
         """Its disks are shared from now on: it leaves the exempt before the record says so."""
-        store = self.world.store
-        try:
-            item = yield from self.etcd(lambda: store.get(keys.SERVERS + server_id))
-            if item.value.owner != self.host.name or self.host.word is None:
-                return
-            stay = tuple(one for one in self.host.word.may_stay if one != server_id)
-            if self.world.holds("exempt_first"):
-                self._say(may_stay=stay)
-            when = {keys.SERVERS + server_id: item.revision}
-            if self.world.holds("own_key"):
-                when[keys.HEALTH + self.host.name] = self._life_revision
-            then = {keys.SERVERS + server_id: item.value._replace(bound=False)}
-            if (yield from self.etcd(lambda: store.transact(when, then))):
-                self._say(may_stay=stay)
-        except Unreachable:
+        with contextlib.suppress(Unreachable):
+            yield from self._unbind(server_id)
+
+    def _unbind(self, server_id: str) -> Steps:
+        store, key = self.world.store, keys.SERVERS + server_id
+        item = yield from self.etcd(lambda: store.get(key))
+        word = self.host.word
+        if item.value.owner != self.host.name or word is None:
             return
+        stay = tuple(one for one in word.may_stay if one != server_id)
+        if self.world.holds("exempt_first"):
+            self.host.unbound.add(server_id)
+            self._say(may_stay=stay)
+        when = {key: item.revision}
+        if self.world.holds("own_key"):
+            when[keys.HEALTH + self.host.name] = self._life_revision
+        then = {key: item.value._replace(bound=False)}
+        if (yield from self.etcd(lambda: store.transact(when, then))):
+            self._say(may_stay=stay)
 
     def _start_own(self, server_id: str) -> Steps:
         try:

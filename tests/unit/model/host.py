@@ -60,6 +60,8 @@ class Host:
         self.boots_at: int | None = None
         self.copies: dict[str, Copy] = {}
         self.defined: set[str] = set()
+        self.unbound: set[str] = set()
+        """Servers whose last disk that only this host reaches was taken away."""
         self.landing: dict[str, int] = {}
         """Server to the tick until which the last writes of a dead copy may reach its disk."""
         self.jobs: dict[str, str] = {}

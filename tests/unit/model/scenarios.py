@@ -213,6 +213,18 @@ def _deposed_leader(world: World, _: Moments) -> None:
     world.run(130)
 
 
+@scenario("put_first")
+def _stopped_before_its_key(world: World, _: Moments) -> None:
+    """The time of a new lease counts once the key is under it: until then the old one may end."""
+    known = set(world.store.leases)
+    world.hosts["kvm-0"].hang()
+    faults.kill(world, "kvm-0", "agent")
+    until(world, lambda: bool(set(world.store.leases) - known))
+    world.run(3)
+    faults.stop(world, "kvm-0", "agent")
+    world.run(120)
+
+
 @scenario("first_word")
 def _answer_is_late(world: World, moments: Moments) -> None:
     """A host that may have been told to start a server says that it does not, before another is."""
@@ -242,7 +254,9 @@ def _finish_is_late(world: World, moments: Moments) -> None:
     faults.migrate(world, "web", "kvm-1", postcopy=False)
     world.run(10 + moments[1])
     faults.set_link(world, "kvm-0", "kvm-1", "slow")
-    until(world, lambda: world.hosts["kvm-0"].executing("web"), ticks=90)
+    source = world.hosts["kvm-0"]
+    until(world, lambda: not source.executing("web"), ticks=30)
+    until(world, lambda: source.executing("web"), ticks=90)
     world.network.heal()
     world.run(20)
 
