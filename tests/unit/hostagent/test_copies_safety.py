@@ -146,6 +146,7 @@ async def test_a_start_after_the_export_was_closed_makes_the_copy_void(config):
         await exports.require_unchanged("m1")
     # another agent knows it too, and what is forgotten is not written again
     await exports.close("m1")
+    await asyncio.gather(*exports._keeping)
     later = Exports(config)
     await later.load()
     assert "was started" in later.find("m1").export.changed
