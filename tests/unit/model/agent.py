@@ -262,6 +262,8 @@ class Agent:
             self._say(may_stay=stay)
         when = {key: item.revision}
         if self.world.holds("own_key"):
+            if not self.may_begin():
+                return  # what is killed from now on may not be dead when the lease runs out
             when[keys.HEALTH + self.host.name] = self._life_revision
         then = {key: item.value._replace(bound=False)}
         if (yield from self.etcd(lambda: store.transact(when, then))):
