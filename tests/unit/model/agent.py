@@ -155,7 +155,7 @@ class Agent:
             or (item.value.phase == "migrating" and item.value.target == name)
         }
         self.world.returned(self.host)
-        self.ready = True
+        self.ready = self.host.lived = True
 
     def _write(self, life: Item | None, epoch: int, fence: Fence, lease: int) -> Steps:
         name = self.host.name
