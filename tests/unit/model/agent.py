@@ -155,7 +155,7 @@ class Agent:
             or (item.value.phase == "migrating" and item.value.target == name)
         }
         self.world.returned(self.host)
-        self.ready = True
+        self.ready = self.host.lived = True
 
     def _write(self, life: Item | None, epoch: int, fence: Fence, lease: int) -> Steps:
         name = self.host.name
@@ -262,6 +262,8 @@ class Agent:
             self._say(may_stay=stay)
         when = {key: item.revision}
         if self.world.holds("own_key"):
+            if not self.may_begin():
+                return  # what is killed from now on may not be dead when the lease runs out
             when[keys.HEALTH + self.host.name] = self._life_revision
         then = {key: item.value._replace(bound=False)}
         if (yield from self.etcd(lambda: store.transact(when, then))):

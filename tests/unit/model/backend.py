@@ -219,13 +219,14 @@ class Backend:
         target = self.choose(but=(*record.told, record.owner))
         if target is None:
             return
+        seen = self._health[target].revision
         yield  # it may stand still between the proof and the claim
         when = {keys.SERVERS + server_id: item.revision, **self.leads()}
         if self.world.holds("key_absent"):
             when[keys.HEALTH + record.owner] = 0
         if self.world.holds("life"):
             when[keys.LIVES + record.owner] = life.revision
-        when[keys.HEALTH + target] = self._health[target].revision
+        when[keys.HEALTH + target] = seen
         told = tuple(one for one in record.told if one != target)
         claimed = record._replace(
             owner=target, generation=record.generation + 1, phase="rescue", target="", told=told

@@ -60,6 +60,8 @@ class Host:
         self.boots_at: int | None = None
         self.copies: dict[str, Copy] = {}
         self.defined: set[str] = set()
+        self.lived = False
+        """A life was begun and settled in this boot: libvirt takes guests from now on."""
         self.unbound: set[str] = set()
         """Servers whose last disk that only this host reaches was taken away."""
         self.landing: dict[str, int] = {}
@@ -95,7 +97,7 @@ class Host:
 
     def power_cut(self) -> None:
         """Everything volatile goes at once."""
-        self.powered = False
+        self.powered = self.lived = False
         self.boots_at = self.world.now + _BOOT_TICKS
         for server_id in tuple(self.copies):
             self._end(server_id)

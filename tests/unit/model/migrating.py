@@ -62,8 +62,8 @@ def _ask(world: "World", source: Host, target: Host, steps: Callable[[Box], Step
 def _prepare(world: "World", source: Host, target: Host, server_id: str) -> Callable[[Box], Steps]:
     def steps(reply: Box) -> Steps:
         yield
-        if server_id in target.copies:
-            reply.put(RuntimeError("it is there already"))
+        if server_id in target.copies or (world.holds("hook") and not target.lived):
+            reply.put(Unreachable())
             return
         copy = target.appear(server_id, "incoming")
         target.libvirtd.spawn("close", _close(world, source, target, server_id, copy))

@@ -225,6 +225,16 @@ def _stopped_before_its_key(world: World, _: Moments) -> None:
     world.run(120)
 
 
+@scenario("hook")
+def _just_booted(world: World, moments: Moments) -> None:
+    """A host that has had no life since its boot takes no guest: nothing fences it."""
+    faults.power_cut(world, "kvm-1")
+    isolate(world, "kvm-1", but="kvm-0")
+    world.run(42)
+    faults.migrate(world, "web", "kvm-1", postcopy=moments[1] % 2 == 0)
+    world.run(130)
+
+
 @scenario("first_word")
 def _answer_is_late(world: World, moments: Moments) -> None:
     """A host that may have been told to start a server says that it does not, before another is."""

@@ -150,6 +150,7 @@ class World:
             host.unhang()
             for process in (host.agent, host.libvirtd, host.fence):
                 process.paused = False
+            self._recover(host)
         for backend in self.backends:
             backend.process.paused = False
             backend.process.stalled.clear()
@@ -158,6 +159,17 @@ class World:
             if not self._untrue():
                 return
         self.fail(self._untrue())
+
+    def _recover(self, source: Host) -> None:
+        """A person recovers a post-copy that broke off."""
+        for server_id, copy in tuple(source.copies.items()):
+            if copy.state != "half" or server_id in source.jobs:
+                continue
+            for target in self.hosts.values():
+                there = target.copies.get(server_id)
+                if there is not None and there.state.startswith("post-copy"):
+                    source.leave(server_id)
+                    target.execute(server_id)
 
     def _untrue(self) -> str:
         for server_id in SERVERS:
