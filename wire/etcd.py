@@ -148,6 +148,7 @@ class Etcd:
         client_context(config.tls)  # grpc names neither file nor reason of one it cannot use
         self._clients = [self._connect(endpoint) for endpoint in config.endpoints]
         self._preferred = 0
+        self._closed = False
 
     def _connect(self, endpoint: str) -> Any:
         host, _, port = endpoint.rpartition(":")
@@ -172,6 +173,10 @@ class Etcd:
             except (etcd3.Etcd3Exception, grpc.RpcError) as error:
                 reason = _reason(error)
                 self._preferred = (preferred + 1) % len(self._clients)
+            except ValueError:  # so grpc says that the channel is closed
+                if not self._closed:
+                    raise
+                reason = "this connection was closed"
         raise EtcdUnreachable(self._config.endpoints, reason)
 
     def _read(self, operation: Callable[[Any], ResultT]) -> ResultT:
@@ -308,12 +313,12 @@ class Etcd:
 
     def changes(self, prefix: str, *, since_revision: int) -> "ChangeStream":
         """Watch a prefix from a revision on. The stream is iterated in one thread."""
-        return ChangeStream(
-            self._clients[self._preferred], self._config.endpoints, prefix, since_revision
-        )
+        endpoints = self._config.endpoints
+        return self._write(lambda client: ChangeStream(client, endpoints, prefix, since_revision))
 
     def close(self) -> None:
-        """Close every connection; calls under way fail."""
+        """Close every connection; calls under way fail, and so do later ones."""
+        self._closed = True
         for client in self._clients:
             client.close()
 

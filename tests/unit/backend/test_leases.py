@@ -72,7 +72,8 @@ async def test_a_host_that_stops_refreshing_is_late_before_it_is_lost(etcd, flee
     other = await asyncio.to_thread(Host, etcd, "h2")
     await asyncio.to_thread(Host, etcd, "h1")
     keeping = asyncio.create_task(other.keep())
-    await until(lambda: "h1" not in fleet.health and "h1" in fleet.lives)
+    await until(lambda: {"h1", "h2"} <= fleet.health.keys())
+    await until(lambda: "h1" not in fleet.health)
     assert texts(fleet, "h1") == ["present", "late", "lost"]
     assert texts(fleet, "h2") == ["present"]
     assert not leases.late("h1")
@@ -140,6 +141,7 @@ async def test_who_was_lost_before_this_backend_began_is_given_a_whole_ttl(etcd,
 
 async def test_a_life_that_nobody_saw_is_given_a_whole_ttl(etcd, fleet, leases):
     first = await asyncio.to_thread(Host, etcd, "h1")
+    await until(lambda: "h1" in fleet.health)
     await until(lambda: leases.cannot_live_before("h1") is not None and "h1" not in fleet.health)
     past_s = leases.cannot_live_before("h1")
     await until(lambda: boot_clock_s() > past_s)

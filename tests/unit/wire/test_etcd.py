@@ -103,6 +103,19 @@ def test_each_member_is_told_and_a_dead_one_with_its_reason(server):
     etcd.close()
 
 
+def test_a_closed_connection_is_one_sentence(server):
+    etcd = Etcd(server.config)
+    etcd.close()
+    for call in (
+        lambda: etcd.get("/k"),
+        lambda: etcd.put("/k", b""),
+        lambda: etcd.lease_lives([1]),
+        lambda: etcd.changes("/k", since_revision=1),
+    ):
+        with pytest.raises(EtcdUnreachable, match="this connection was closed"):
+            call()
+
+
 def test_a_dead_etcd_is_one_sentence(server, etcd: Etcd):
     server.kill()
     with pytest.raises(EtcdUnreachable, match=f"etcd does not answer at {server.endpoint}"):
