@@ -12,9 +12,10 @@ class IncidentState(StrEnum):
     """How far the case of one lost host is."""
 
     PROVING = "proving"
-    """The health key is gone, and the host may still run its guests: time or a person decides."""
+    """The health key is gone, and the host may still run its guests: time will tell."""
     HELD = "held"
-    """The host is dead, and yet nothing is done by itself: ``held_reason`` says why."""
+    """Nothing is done by itself until a person acts or the host is back, whether it is dead
+    (``dead_at_ms``) or nobody knows that: ``held_reason`` says why."""
     RESCUING = "rescuing"
     """Its servers are being started elsewhere; those that fit nowhere yet are tried again."""
     RESCUED = "rescued"

@@ -6,8 +6,9 @@ import pytest
 from backend.migrations.settling import Settler
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import OwnerPhase, PowerState
+from wire.fleet import HealthValue, OwnerPhase, PowerState
 from wire.migration import MigrationState, PostcopyState
+from wire.rescue import Incident
 
 RUNNING, PAUSED, SHUT_OFF, ABSENT = (
     PowerState.RUNNING,
@@ -227,3 +228,47 @@ async def test_a_definition_that_broke_off_can_be_asked_for_again(stage, settler
     stage.there.before.clear()
     await settle(settler, "kvm-02")
     assert (stage.there.state, stage.owner.phase) == (SHUT_OFF, OwnerPhase.SETTLED)
+
+
+def die(stage, *, proven: bool) -> None:
+    """kvm-01 is away, with its key gone from etcd."""
+
+    def silent() -> None:
+        raise GodwitError(ErrorCode.AGENT_UNREACHABLE, "no answer")
+
+    stage.here.before["truth"] = silent
+    fleet = stage.two.fleet
+    fleet.put_health("host-1", None)
+    incident = Incident(
+        incident_id="i1",
+        host_id="host-1",
+        host_name="kvm-01",
+        life=HealthValue(boot_id="b", epoch=3),
+        lost_at_ms=1,
+        dead_at_ms=2 if proven else 0,
+    )
+    fleet.put_incident("i1", incident)
+
+
+async def test_a_dead_host_has_no_copy(stage, settler):
+    both(stage, RUNNING, PAUSED, "user")
+    die(stage, proven=True)
+    await settle(settler, "kvm-02")
+    assert stage.owner.host_id == "host-2"
+
+
+async def test_a_host_that_is_merely_gone_may_hold_one(stage, settler):
+    both(stage, RUNNING, PAUSED, "user")
+    die(stage, proven=False)
+    sentence = await refused(settle(settler, "kvm-02"), ErrorCode.AGENT_UNREACHABLE)
+    assert "kvm-01 may hold a copy" in sentence
+    assert stage.owner.host_id == "host-1"
+
+
+async def test_nothing_is_settled_if_the_dead_host_is_back_by_then(stage, settler):
+    both(stage, RUNNING, PAUSED, "user")
+    die(stage, proven=True)
+    life = msgspec.json.encode(HealthValue(boot_id="b", epoch=4))
+    stage.etcd.put(keys.HEALTH + "host-1", life)  # not seen by this backend yet
+    await refused(settle(settler, "kvm-02"))
+    assert stage.owner.host_id == "host-1"
