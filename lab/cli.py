@@ -17,6 +17,7 @@ from lab import network, programs
 from lab.errors import LabError
 from lab.fleet import Lab
 from lab.server import LOCAL_DISK_MB, ImageFormat, Medium, ServerSpec, Storage, Workload
+from lab.shutdown import LEAVING_S
 from lab.state import LEASE_TTL_S, LinkLimit
 from lab.status import status_table
 
@@ -138,9 +139,10 @@ def power_cut(name: str, host: str) -> None:
 @main.command()
 @lab_command
 @click.argument("host")
-def shutdown(name: str, host: str) -> None:
+@click.option("--within", default=LEAVING_S, show_default=True, help="Seconds for guests to leave.")
+def shutdown(name: str, host: str, within: int) -> None:
     """Shut a host down in order: its agent is told, its guests end, then it."""
-    Lab(name).shut_down(host)
+    Lab(name).shut_down(host, within_s=within)
 
 
 @main.command("power-on")

@@ -217,12 +217,15 @@ class Lab(LabView):
             off = replace(each, process=None, card=None, begun=False, backend_cut_off=False)
             self._replace_node(off)
 
-    def shut_down(self, name: str) -> None:
-        """End a host in order: its agent is told, its guests are shut down, then its programs."""
+    def shut_down(self, name: str, *, within_s: int = shutdown.LEAVING_S) -> None:
+        """End a host in order: its agent is told, its guests are shut down, then its programs.
+
+        Guests that its policy moves away have ``within_s`` to leave.
+        """
         with self._locked():
             self.init(name)
             each = self.state.node(name)
-            shutdown.shut_down(each, self.folders)
+            shutdown.shut_down(each, self.folders, within_s=within_s)
             self._replace_node(replace(each, process=None, card=None, begun=False))
 
     def power_on(self, name: str) -> None:

@@ -125,10 +125,10 @@ def host_programs(environment: dict[str, str]) -> dict[str, ProgramSpec]:
     }
 
 
-def shutdown_argv() -> list[str]:
-    """What a host runs before its guests are shut down with it."""
+def shutdown_argv(within_s: int) -> list[str]:
+    """What a host runs before its guests are shut down with it; they have so long to leave."""
     agent = [sys.executable, "-m", "hostagent.main", "--config", AGENT_CONFIG]
-    return [*agent, "--host-shuts-down"]
+    return [*agent, "--host-shuts-down", "--within", str(within_s)]
 
 
 def controller_programs(

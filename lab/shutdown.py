@@ -8,12 +8,13 @@ from lab.folders import LabFolders
 from lab.processes import ProcessId
 from lab.state import Node
 
-LEAVING_S = 600.0
-"""The longest that guests are given to be moved away."""
+LEAVING_S = 60
+"""The longest that guests are given to be moved away, unless told otherwise."""
+_ANSWER_S = 30.0
 _GUESTS_S = 5.0
 
 
-def shut_down(host: Node, folders: LabFolders) -> None:
+def shut_down(host: Node, folders: LabFolders, *, within_s: int) -> None:
     """Tell the agent and wait until it has done what it does then, end the guests, end the host.
 
     Raises:
@@ -22,9 +23,9 @@ def shut_down(host: Node, folders: LabFolders) -> None:
     init = node.init_process(host)
     if init is None:
         raise LabError(f"{host.name} is off already")
-    argv = node.enter_argv(init, programs.shutdown_argv())
+    argv = node.enter_argv(init, programs.shutdown_argv(within_s))
     try:
-        said = processes.run(argv, timeout_s=LEAVING_S)
+        said = processes.run(argv, timeout_s=within_s + _ANSWER_S)
     except LabError as error:
         raise LabError(f"{host.name} does not shut down: {error}") from None
     (folders.log(host.name) / "shutdown.log").write_text(said, encoding="utf-8")
