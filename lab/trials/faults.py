@@ -84,13 +84,20 @@ def _freeze(lab: Lab, hosts: Sequence[str]) -> None:
                     os.kill(int(process.name), signal.SIGSTOP)
 
 
+def switch_on(lab: Lab) -> None:
+    """Switch on every node that is off, by a fault or by its card."""
+    for each in lab.state.nodes:
+        if node.init_process(each) is None:
+            lab.power_on(each.name)
+
+
 def restore(lab: Lab) -> None:
     """Switch on, connect and let run whatever a fault has left otherwise."""
     lab.heal_backend()
+    switch_on(lab)
     for each in lab.state.nodes:
         init = node.init_process(each)
         if init is None:
-            lab.power_on(each.name)
             continue
         namespace = Path(f"/proc/{init.pid}/ns/pid").readlink()
         for process in Path("/proc").glob("[0-9]*"):

@@ -96,6 +96,8 @@ class Trial:
                 return sight, wrong
             if time.monotonic() > deadline:
                 raise LabError("; ".join(wrong))
+            # a card may still fire for a fault that has ended
+            faults.switch_on(self.witness.lab)
             time.sleep(0.25)
 
     def look(self) -> tuple[Sight | None, list[str]]:
