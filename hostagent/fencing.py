@@ -60,7 +60,15 @@ class Fencing:
         with self._lock:
             if self._word is not None and self._word.armed:
                 return
-            word = Word(self._boot_id, host_id, epoch, armed=True, t_ok_s=sent_s, ttl_s=ttl_s)
+            word = Word(
+                self._boot_id,
+                host_id,
+                epoch,
+                armed=True,
+                t_ok_s=sent_s,
+                ttl_s=ttl_s,
+                begun=self._word is not None and self._word.begun,
+            )
             if not self._told(word):
                 return
         until_s = boot_clock_s() + _ARMING_S
@@ -77,7 +85,7 @@ class Fencing:
         """Etcd has acknowledged that this host is not fenced."""
         with self._lock:
             if self._word is not None and self._word.armed:
-                self._told(self._word._replace(armed=False))
+                self._told(self._word._replace(armed=False, begun=True))
 
     def forget(self) -> None:
         """The host has another id: what was told is of nobody."""

@@ -41,6 +41,11 @@ class Host(NamedTuple):
     cached_disk: Callable[[Process], str]
     kill: Callable[[Process], None]
     is_gone: Callable[[Process], bool]
+    was_fenced: Callable[[], bool]
+    """When an earlier start of it ended."""
+    set_mark: Callable[[], None]
+    """For the next start."""
+    remove_mark: Callable[[], None]
     say: Callable[[str], None]
 
 
@@ -50,6 +55,9 @@ class Fence:
     Once it has fired, it goes on killing until the host has begun another life: a start that was
     under way may make a guest appear at any time. libvirt's daemon dies first, and with it every
     call that waits in it.
+
+    A machine that has just been started may still count as the life before, which was fenced:
+    until its agent has begun another one, whatever appears on it is killed.
     """
 
     def __init__(
@@ -77,6 +85,9 @@ class Fence:
         self._silent = False
         self._detail = ""
         self._reopen_at_s = 0.0
+        self._was_fenced = host.was_fenced()
+        self._marked = True
+        """As far as is known: what an earlier process left is removed too."""
 
     def round(self) -> Status:
         """Do what this moment asks for, and tell what is in force."""
@@ -85,8 +96,12 @@ class Fence:
         if fresh is not None and fresh.t_ok_s <= began_s:
             self._word = fresh  # else the last one holds on, and grows old
         word = self._word
-        if word is None or not word.armed:
-            self._disarm()
+        if self._was_fenced and (word is None or not word.begun):
+            self._keep_empty()
+        if word is None:
+            self._detail = ""
+        elif not word.armed:
+            self._disarm(word)
         else:
             self._hold_card(word, began_s)
             self._keep(word, began_s)
@@ -99,13 +114,34 @@ class Fence:
             fired_epoch=self._fired_epoch,
         )
 
-    def _disarm(self) -> None:
+    def _keep_empty(self) -> None:
+        """Kill every guest: the agent starts none yet, and others may start any."""
+        for guest in self._host.find_guests():
+            if guest not in self._killed and guest.server_id:
+                self._host.say(
+                    f"kills the guest {guest.server_id}, process {guest.pid}: this host was fenced "
+                    "when it was last heard of, and has begun no other life since its start"
+                )
+            self._killed.add(guest)
+            self._host.kill(guest)
+
+    def _disarm(self, word: Word) -> None:
         self._detail = ""
         self._calm()
         if self._card is not None:
             self._card.stop()
             self._card = None
             self._host.say("disarmed")
+        if self._marked and word.begun:
+            self._unmark()
+
+    def _unmark(self) -> None:
+        try:
+            self._host.remove_mark()
+        except OSError as error:
+            self._refuse(f"its mark is not removed: {error}")
+        else:
+            self._marked = False
 
     def _calm(self) -> None:
         self._firing = self._cached = False
@@ -117,6 +153,12 @@ class Fence:
         if self._card is not None or now_s < self._reopen_at_s:
             return
         self._reopen_at_s = now_s + _REOPEN_S
+        try:
+            self._host.set_mark()
+            self._marked = True
+        except OSError as error:
+            self._refuse(f"its mark is not written: {error}")
+            return
         try:
             card = self._host.open_card(wished_timeout_s(word.ttl_s))
         except CardError as error:

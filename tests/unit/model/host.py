@@ -299,6 +299,9 @@ class Host:
             cached_disk=lambda _: "",
             kill=kill,
             is_gone=is_gone,
+            was_fenced=lambda: False,  # libvirt takes no guest then: see ``lived``
+            set_mark=lambda: None,
+            remove_mark=lambda: None,
             say=lambda _: None,
         )
 
