@@ -47,6 +47,8 @@ class Fencing:
         earlier = read_word(run_dir)
         self._word = earlier if earlier and earlier.boot_id == self._boot_id else None
         self._may_stay = () if self._word is None else self._word.may_stay
+        self._withdrawn: set[str] = set()
+        """Since :meth:`keep_only` was last called."""
 
     def arm(self, host_id: str, epoch: int, *, sent_s: float, ttl_s: int) -> None:
         """Ask for the card, and wait a moment until it is open; :meth:`force` tells whether it is.
@@ -93,18 +95,34 @@ class Fencing:
             (self._folder / WORD).unlink(missing_ok=True)
             self._word = None
 
-    def let_stay(self, server_ids: Collection[str]) -> None:
-        """Name the guests that nobody can start elsewhere, and no others.
+    def keep_only(self, server_ids: Collection[str]) -> None:
+        """Take the right to stay from all others; records are read afterwards.
 
         Raises:
             GodwitError: ``INTERNAL``, the fence cannot be told, and goes by what it knew.
         """
         with self._lock:
-            before = self._may_stay
-            self._may_stay = tuple(sorted(server_ids))
-            if self._may_stay == before or self._word is None or self._told(self._word):
-                return
-            self._may_stay = before
+            self._withdrawn.clear()
+            self._tell_stay(self.may_stay & frozenset(server_ids))
+
+    def let_stay(self, server_ids: Collection[str]) -> None:
+        """Name the guests that nobody can start elsewhere, and no others.
+
+        One that was withdrawn since :meth:`keep_only` does not come back: its record may have been
+        read before that.
+
+        Raises:
+            GodwitError: as above.
+        """
+        with self._lock:
+            self._tell_stay(frozenset(server_ids) - self._withdrawn)
+
+    def _tell_stay(self, server_ids: frozenset[str]) -> None:
+        before = self._may_stay
+        self._may_stay = tuple(sorted(server_ids))
+        if self._may_stay == before or self._word is None or self._told(self._word):
+            return
+        self._may_stay = before
         raise GodwitError(
             ErrorCode.INTERNAL,
             f"the fence is not told what may stay: {self._folder} is not writable",
@@ -116,7 +134,9 @@ class Fencing:
         Raises:
             GodwitError: as above.
         """
-        self.let_stay(self.may_stay - {server_id})
+        with self._lock:
+            self._withdrawn.add(server_id)
+            self._tell_stay(self.may_stay - {server_id})
 
     @property
     def host_id(self) -> str:

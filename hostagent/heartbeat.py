@@ -89,6 +89,11 @@ class Heartbeat:
         """Whether the key is there for certain at this moment."""
         return self._key.held
 
+    @property
+    def revision(self) -> int:
+        """Of the key as this process last wrote it; 0 while it is not there for certain."""
+        return self._lives_revision if self.held else 0
+
     def policy_changed(self) -> None:
         """Somebody wrote this host's policy: the value follows it."""
         self._key.renew()

@@ -52,7 +52,8 @@ class FencedHost:
         self.card = os.open(self.card_path, os.O_RDWR | os.O_NONBLOCK)
         config = folder / "hostagent.toml"
         config.write_text(
-            f'run_dir = "{folder}"\nstate_dir = "{folder}/state"\nwatchdog_device = "{self.card_path}"\n'
+            f'run_dir = "{folder}"\nstate_dir = "{folder}/state"\n'
+            f'watchdog_device = "{self.card_path}"\n'
             "watchdog_timeout_s = 1\n[etcd]\nendpoints = []\n"
         )
         starts = [dummy(server_id) for server_id in guests]
