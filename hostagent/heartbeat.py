@@ -130,8 +130,7 @@ class Heartbeat:
         self._wanted, force = self._policy().auto_migrate_on_host_down, NOT_ASKED
         if self._wanted:
             self._armed_at_s = boot_clock_s()
-            self._fencing.arm(self._host_id, epoch, sent_s=sent_s, ttl_s=lease.ttl_s)
-            force = self._fencing.force()
+            force = self._fencing.arm(self._host_id, epoch, sent_s=sent_s, ttl_s=lease.ttl_s)
         life = HealthValue(
             boot_id=boot_id(),
             epoch=epoch,

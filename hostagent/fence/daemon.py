@@ -51,12 +51,11 @@ def main() -> None:
     config = _read_config(parser.parse_args().config)
     _stay_awake()
     # an end that is asked for is like any other: an armed card goes on counting
-    earlier = read_status(config.folder)
     fence = Fence(
         _host(config),
         pid=os.getpid(),
         etcd_timeout_s=config.etcd_timeout_s,
-        fired_epoch=0 if earlier is None else earlier.fired_epoch,
+        earlier=read_status(config.folder),
     )
     _say(f"runs with {config.device}")
     _run(fence, config.folder)

@@ -61,7 +61,7 @@ class Fence:
     """
 
     def __init__(
-        self, host: Host, *, pid: int, etcd_timeout_s: float, fired_epoch: int = 0
+        self, host: Host, *, pid: int, etcd_timeout_s: float, earlier: Status | None = None
     ) -> None:
         """Begin.
 
@@ -69,15 +69,17 @@ class Fence:
             host: what a round does.
             pid: this process's, for the status.
             etcd_timeout_s: of a call to etcd.
-            fired_epoch: what the process before this one told.
+            earlier: what the process before this one told, in this start of the machine.
         """
         self._host = host
         self._pid = pid
         self._etcd_timeout_s = etcd_timeout_s
-        self._fired_epoch = fired_epoch
+        self._fired_epoch = 0 if earlier is None else earlier.fired_epoch
         self._word: Word | None = None
         self._card: OpenCard | None = None
-        self._timeout_s = 0
+        self._timeout_s = 0 if earlier is None else earlier.watchdog_timeout_s
+        """Of the card that was opened since this host was last disarmed; 0 if none was. It counts
+        although it may be lost by now, and others go by what was said of it."""
         self._firing = False
         self._dying: set[Process] = set()
         self._killed: set[Process] = set()
@@ -104,12 +106,13 @@ class Fence:
             self._disarm(word)
         else:
             self._hold_card(word, began_s)
-            self._keep(word, began_s)
+            if self._timeout_s:
+                self._keep(word, began_s)
         return Status(
-            at_s=self._host.clock(),
+            at_s=began_s,
             pid=self._pid,
             armed=self._card is not None,
-            watchdog_timeout_s=0 if self._card is None else self._card.timeout_s,
+            watchdog_timeout_s=self._timeout_s,
             detail=self._detail,
             fired_epoch=self._fired_epoch,
         )
@@ -128,12 +131,21 @@ class Fence:
     def _disarm(self, word: Word) -> None:
         self._detail = ""
         self._calm()
+        if self._card is None and self._timeout_s:
+            self._find_again()  # it counts, and the process before this one, or a fault, left it
+        self._timeout_s = 0
         if self._card is not None:
             self._card.stop()
             self._card = None
             self._host.say("disarmed")
         if self._marked and word.begun:
             self._unmark()
+
+    def _find_again(self) -> None:
+        try:
+            self._card = self._host.open_card(self._timeout_s)
+        except CardError as error:
+            self._host.say(f"not disarmed, and perhaps counting: {error}")
 
     def _unmark(self) -> None:
         try:
@@ -180,9 +192,7 @@ class Fence:
 
     def _keep(self, word: Word, began_s: float) -> None:
         """Kill what must be dead by now; pet while that is right."""
-        # a card that was lost still counts
-        timeout_s = self._timeout_s or wished_timeout_s(word.ttl_s)
-        times = fence_times(word.ttl_s, watchdog_timeout_s=timeout_s)
+        times = fence_times(word.ttl_s, watchdog_timeout_s=self._timeout_s)
         none_left = False
         if self._host.clock() >= times.kill_from(word.t_ok_s) or word.epoch <= self._fired_epoch:
             none_left = self._fire(word, times)

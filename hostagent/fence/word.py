@@ -42,11 +42,12 @@ class Status(NamedTuple):
     """The fence's answer, written in each of its rounds."""
 
     at_s: float
-    """When, in seconds of CLOCK_BOOTTIME."""
+    """Before the word was read that this answers, in seconds of CLOCK_BOOTTIME."""
     pid: int
     armed: bool
     """The card is open, counts, and is petted by the agent's word."""
     watchdog_timeout_s: int = 0
+    """Of the card that was open since the host was last disarmed; 0 if none was."""
     detail: str = ""
     """Why it is not armed although it should be, in one clause."""
     fired_epoch: int = 0

@@ -8,7 +8,7 @@ from hostagent.fence.card import CardError
 from hostagent.fence.deadline import fence_times, refresh_every_s, refusal, wished_timeout_s
 from hostagent.fence.guests import Process
 from hostagent.fence.rounds import Fence, Host
-from hostagent.fence.word import Word
+from hostagent.fence.word import Status, Word
 
 ON_SHARED = Process(11, 1, "10000000-0000-0000-0000-000000000000")
 LIBVIRT = Process(13, 1)
@@ -56,7 +56,7 @@ class FakeHost:
         self.boot = 1
         self.start_fence()
 
-    def start_fence(self) -> None:
+    def start_fence(self, earlier: Status | None = None) -> None:
         self.fence = Fence(
             Host(
                 clock=lambda: self.now_s,
@@ -74,6 +74,7 @@ class FakeHost:
             ),
             pid=1,
             etcd_timeout_s=2.0,
+            earlier=earlier,
         )
 
     def open_card(self, timeout_s: int) -> FakeCard:
@@ -311,8 +312,8 @@ def test_what_appears_after_it_has_fired_dies_until_the_host_has_another_life():
 
 def test_the_next_process_knows_that_this_one_fired():
     host = FakeHost(ON_SHARED)
-    host.fence = Fence(host.fence._host, pid=2, etcd_timeout_s=2.0, fired_epoch=1)
     host.tell(t_ok_s=100.0, epoch=1)
+    host.start_fence(Status(100.0, 1, armed=True, watchdog_timeout_s=1, fired_epoch=1))
     assert host.at(100.1).fired_epoch == 1
     assert host.guests == set()
 
@@ -374,3 +375,41 @@ def test_without_a_mark_that_lasts_no_card_is_armed():
     status = host.at(100.1)
     assert (status.armed, host.cards) == (False, [])
     assert "read-only file system" in status.detail
+
+
+@pytest.mark.parametrize("timeout_s", [0, 4])
+def test_a_host_whose_card_could_never_be_armed_keeps_its_guests(timeout_s):
+    host = FakeHost(ON_SHARED)
+    host.libvirt = {LIBVIRT}
+    host.timeout_s = timeout_s
+    host.card_error = "" if timeout_s else "no /dev/watchdog"
+    host.tell(t_ok_s=100.0)
+    host.live(120.0)
+    assert host.guests == {ON_SHARED}
+    assert host.libvirt == {LIBVIRT}
+
+
+def test_the_next_process_kills_although_it_does_not_get_the_card():
+    host = FakeHost(ON_SHARED)
+    host.card_error = "another program holds /dev/watchdog"
+    host.start_fence(Status(100.0, 1, armed=True, watchdog_timeout_s=1))
+    host.tell(t_ok_s=100.0)
+    host.live(103.0)
+    assert host.guests == set()
+
+
+def test_a_card_that_the_process_before_left_is_stopped_when_it_is_not_wanted_any_more():
+    host = FakeHost(ON_SHARED)
+    host.start_fence(Status(100.0, 1, armed=True, watchdog_timeout_s=1))
+    host.tell(t_ok_s=100.0, armed=False)
+    assert not host.at(100.2).armed
+    assert [card.ended for card in host.cards] == ["stopped"]
+    host.live(101.0)
+    assert len(host.cards) == 1
+
+
+def test_an_answer_is_dated_before_the_word_was_read_that_it_answers():
+    host = FakeHost(ON_SHARED)
+    host.looking_takes_s = 3.0
+    host.tell(t_ok_s=100.0)
+    assert host.at(104.0).at_s == 104.0

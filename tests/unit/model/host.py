@@ -238,8 +238,9 @@ class Host:
     # the fence
 
     def start_fence(self) -> None:
-        fired = self.status.fired_epoch if self.status is not None else 0
-        fence = rounds.Fence(self._reach(), pid=1, etcd_timeout_s=ETCD_TIMEOUT_S, fired_epoch=fired)
+        fence = rounds.Fence(
+            self._reach(), pid=1, etcd_timeout_s=ETCD_TIMEOUT_S, earlier=self.status
+        )
 
         def steps() -> Steps:
             while True:
