@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from hostagent.autostart import is_wanted
-from hostagent.fence.word import STATUS, Status, write
+from hostagent.fence.word import STATUS, WORD, Status, Word, boot_id, write
 from hostagent.fencing import Fencing
 from hostagent.ownership import Ownership
 from hostagent.starting import Starts
@@ -70,9 +70,12 @@ class Scene:
         self.fencing = Fencing(folder)
         self.folder = folder
         self.ready = True
-        self.starts = Starts(
+        self.starts = self.make_starts()
+
+    def make_starts(self) -> Starts:
+        return Starts(
             Driver(self.domain),  # type: ignore[arg-type]
-            Ownership(etcd),
+            Ownership(self.etcd),
             self.fencing,
             self.require_ready,
         )
@@ -106,7 +109,10 @@ class Scene:
             fired_epoch=fired_epoch,
         )
         write(self.folder / STATUS, status)
-        self.fencing.arm("host-1", 1, sent_s=boot_clock_s() - heard_ago_s, ttl_s=10)
+        word = Word(boot_id(), "host-1", 1, armed=True, t_ok_s=status.at_s - heard_ago_s, ttl_s=10)
+        write(self.folder / WORD, word)
+        self.fencing = Fencing(self.folder)
+        self.starts = self.make_starts()
 
 
 @pytest.fixture
