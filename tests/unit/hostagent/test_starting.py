@@ -1,12 +1,14 @@
 """Who may be started, and that nothing of it outlives the right to do so; on a real etcd."""
 
 import asyncio
+import sys
 import threading
 
 import msgspec
 import pytest
 
 from hostagent.autostart import is_wanted
+from hostagent.fence.guests import find_guests
 from hostagent.fence.word import STATUS, WORD, Status, Word, boot_id, write
 from hostagent.fencing import Fencing
 from hostagent.ownership import Ownership
@@ -171,6 +173,25 @@ async def test_a_fence_that_has_time_left_is_no_hindrance(scene):
     scene.put()
     scene.armed(heard_ago_s=0.0)
     assert await scene.start()
+
+
+async def test_nothing_is_started_beside_its_own_process_that_still_dies(scene):
+    server_id = "10000000-0000-0000-0000-00000000002a"
+    record = msgspec.structs.replace(RECORD, server_id=server_id)
+    scene.etcd.put(SERVERS + server_id, msgspec.json.encode(record))
+    dummy = [sys.executable, "-c", "import time; time.sleep(600)", "-uuid", server_id]
+    process = await asyncio.create_subprocess_exec(*dummy)
+    try:
+        async with asyncio.timeout(20):
+            while server_id not in {one.server_id for one in find_guests()}:
+                await asyncio.sleep(0.02)
+        with pytest.raises(GodwitError, match=f"process {process.pid} was ended and is not gone"):
+            await scene.starts.start(server_id, host_id="host-1")
+        assert scene.domain.done == []
+    finally:
+        process.kill()
+        await process.wait()
+    assert await scene.starts.start(server_id, host_id="host-1")
 
 
 async def test_a_removal_waits_for_the_start_before_it_and_the_return_for_both(scene):
