@@ -15,7 +15,16 @@ import pytest
 from hostagent.fence.card import Card, CardError
 from hostagent.fence.deadline import boot_clock_s
 from hostagent.fence.guests import Process, cached_disk, find_guests, is_gone, kill
-from hostagent.fence.word import Word, boot_id, read_status, read_word, write
+from hostagent.fence.word import (
+    Word,
+    boot_id,
+    read_status,
+    read_word,
+    remove_mark,
+    set_mark,
+    was_fenced,
+    write,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
 
@@ -43,7 +52,8 @@ class FencedHost:
         self.card = os.open(self.card_path, os.O_RDWR | os.O_NONBLOCK)
         config = folder / "hostagent.toml"
         config.write_text(
-            f'run_dir = "{folder}"\nwatchdog_device = "{self.card_path}"\n'
+            f'run_dir = "{folder}"\nstate_dir = "{folder}/state"\n'
+            f'watchdog_device = "{self.card_path}"\n'
             "watchdog_timeout_s = 1\n[etcd]\nendpoints = []\n"
         )
         starts = [dummy(server_id) for server_id in guests]
@@ -140,6 +150,27 @@ def test_it_arms_kills_in_time_and_goes_on_petting(fenced):
     eventually(host.written, "it still pets")
 
 
+def test_what_runs_on_a_machine_that_was_fenced_dies_until_a_life_has_begun(fenced, tmp_path):
+    set_mark(tmp_path / "state", "an earlier start")
+    host = fenced(guest := str(uuid.uuid4()))
+    eventually(lambda: guest not in host.guests(), "the guest is killed")
+    host.tell(ttl_s=60, armed=False)
+    eventually(lambda: not was_fenced(tmp_path / "state", boot_id()), "it is not fenced any more")
+
+
+def test_a_mark_is_of_one_start_and_lasts(tmp_path):
+    folder = tmp_path / "state"
+    assert not was_fenced(folder, "one")
+    set_mark(folder, "one")
+    set_mark(folder, "two")
+    assert not was_fenced(folder, "one")
+    assert was_fenced(folder, "two")
+    (folder / "fenced").write_bytes(b"")  # whatever a crash made of it
+    assert was_fenced(folder, "one")
+    remove_mark(folder)
+    assert not was_fenced(folder, "two")
+
+
 def test_it_is_back_before_the_card_fires(fenced):
     host = fenced(str(uuid.uuid4()))
     host.tell(ttl_s=60)
@@ -209,7 +240,15 @@ def test_a_disk_in_the_page_cache_is_seen(tmp_path):
     for direct in (0, os.O_DIRECT):
         image = tmp_path / f"disk{direct}"
         image.write_bytes(b"0")
-        code = f"import os, time; os.open({str(image)!r}, {os.O_RDWR | direct}); time.sleep(600)"
+        link = tmp_path / f"pool{direct}"
+        link.symlink_to(image)  # what the command line says of it is no matter
+        append = tmp_path / "log"
+        append.touch()
+        code = (
+            f"import os, time; os.open({str(link)!r}, {os.O_RDWR | direct});"
+            f"os.open({str(append)!r}, {os.O_RDWR | os.O_APPEND});"
+            f"os.memfd_create('ram'); time.sleep(600)"
+        )
         process = subprocess.Popen([sys.executable, "-c", code, "-uuid", str(uuid.uuid4())])
         try:
             fds = Path(f"/proc/{process.pid}/fd")
