@@ -79,12 +79,6 @@ class Fencing:
             if self._word is not None and self._word.armed:
                 self._told(self._word._replace(armed=False))
 
-    def forget(self) -> None:
-        """The host has another id: what was told is of nobody."""
-        with self._lock:
-            (self._folder / WORD).unlink(missing_ok=True)
-            self._word = None
-
     def let_stay(self, server_ids: Collection[str]) -> None:
         """Name the guests that nobody can start elsewhere, and no others.
 

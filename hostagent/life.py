@@ -61,17 +61,7 @@ class Life:
         self._ready_epoch = 0
 
     def begin(self, host_id: str) -> None:
-        """It is known which host this is: take its key.
-
-        Raises:
-            GodwitError: ``INTERNAL``, it was another one: the agent has to be started anew.
-        """
-        if self._host_id and self._host_id != host_id:
-            self._fencing.forget()
-            raise GodwitError(
-                ErrorCode.INTERNAL,
-                f"libvirt calls this host {host_id}, and it was {self._host_id} since its start",
-            )
+        """It is known which host this is, and stays so: take its key."""
         self._host_id = host_id
         self._known.set()
 
