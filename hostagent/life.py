@@ -13,6 +13,7 @@ from hostagent.fence.deadline import refresh_timeout_s
 from hostagent.fencing import Fencing
 from hostagent.heartbeat import Heartbeat
 from hostagent.returning import Returning
+from hostagent.shutdown import mark, take_back
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
 from wire.keys import POLICIES
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 _RETRY_S = 1.0
 _POLICY_S = 5.0
 _FENCE_S = 0.5
+_SHUTDOWN_S = 1.0
 
 
 class Life:
@@ -100,6 +102,7 @@ class Life:
                 tasks.create_task(self._settle(heartbeat))
                 tasks.create_task(self._follow_policy(heartbeat))
                 tasks.create_task(self._check_fence(heartbeat))
+                tasks.create_task(self._follow_shutdown())
         finally:
             heartbeat.stop()
         raise AssertionError  # the tasks above never end
@@ -158,3 +161,24 @@ class Life:
         while True:
             await asyncio.to_thread(heartbeat.check)
             await asyncio.sleep(_FENCE_S)
+
+    async def _follow_shutdown(self) -> NoReturn:
+        """Say that the host shuts down, and take the word back when it does not any more."""
+        folder = self._config.run_dir
+        said, due = False, True
+        while True:
+            if mark(folder).exists():
+                if not said:
+                    _log.warning(
+                        "this host shuts down, and starts no server by itself; if it does not, "
+                        "remove %s",
+                        mark(folder),
+                    )
+                said = due = True
+            elif due:
+                try:
+                    await asyncio.to_thread(take_back, self._etcd, folder, self._host_id)
+                    said = due = False
+                except GodwitError as error:
+                    _log.warning("the word of the shutdown is not taken back: %s", error.message)
+            await asyncio.sleep(_SHUTDOWN_S)
