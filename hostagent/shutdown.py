@@ -12,7 +12,7 @@ from hostagent.fence.guests import find_guests
 from hostagent.fence.word import boot_id, read_word
 from hostagent.ownership import BadRecord, decode_record
 from wire.errors import GodwitError
-from wire.etcd import Condition, Etcd, Write
+from wire.etcd import Condition, Etcd, EtcdUnreachable, Write
 from wire.fleet import HostPolicy, HostShutdown, ServerRecord
 from wire.keys import POLICIES, SERVERS, SHUTDOWNS
 
@@ -77,9 +77,16 @@ def _leave(etcd: Etcd, host_id: str, *, within_s: int, say: Callable[[str], None
         say(f"this host's policy moves nothing away: {_named(here)}")
         return
     say(f"waiting at most {within_s} s for servers to leave: {_named(here)}")
+    told = ""
     while here and time.monotonic() < until_s:
         time.sleep(_POLL_S)
-        now = _running(etcd, host_id)
+        try:
+            now = _running(etcd, host_id)
+        except EtcdUnreachable as error:
+            if error.message != told:
+                say(f"the wait goes on: {error.message}")
+            told = error.message
+            continue
         for server_id in here.keys() - now.keys():
             say(f"{here[server_id]!r} has left")
         here = now
