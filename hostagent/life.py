@@ -104,7 +104,7 @@ class Life:
                 tasks.create_task(self._check_fence(heartbeat))
                 tasks.create_task(self._follow_shutdown())
         finally:
-            heartbeat.stop()
+            await asyncio.to_thread(heartbeat.stop)
         raise AssertionError  # the tasks above never end
 
     def _make_heartbeat(self) -> Heartbeat:
