@@ -98,6 +98,7 @@ class Agent:
             self.inventory,
             self.ownership,
             self._fencing,
+            key_revision=self.life.key_revision,
             host_shuts_down=self._host_shuts_down,
         )
 

@@ -16,7 +16,8 @@ from wire.fleet import Fence
 _log = logging.getLogger(__name__)
 
 _SILENT_S = 2.0
-"""After so long without a status the fence counts as gone; it writes five a second."""
+"""After so long without a status the fence counts as gone, unless its card still counts; it writes
+five a second."""
 _ARMING_S = 1.0
 _POLL_S = 0.02
 
@@ -47,9 +48,15 @@ class Fencing:
         earlier = read_word(run_dir)
         self._word = earlier if earlier and earlier.boot_id == self._boot_id else None
         self._may_stay = () if self._word is None else self._word.may_stay
+        self._turned_at_s = 0.0
+        """When the fence was last told to arm or to disarm; what it said before is of no value."""
+        self._withdrawn: set[str] = set()
+        """Since :meth:`keep_only` was last called."""
 
-    def arm(self, host_id: str, epoch: int, *, sent_s: float, ttl_s: int) -> None:
-        """Ask for the card, and wait a moment until it is open; :meth:`force` tells whether it is.
+    def arm(self, host_id: str, epoch: int, *, sent_s: float, ttl_s: int) -> Force:
+        """Ask for the card, wait a moment until it is open, and tell whether it is.
+
+        What was asked for in vain is taken back: nobody else has been told of it.
 
         Args:
             host_id: this host's.
@@ -58,14 +65,27 @@ class Fencing:
             ttl_s: of that lease.
         """
         with self._lock:
-            if self._word is not None and self._word.armed:
-                return
-            word = Word(self._boot_id, host_id, epoch, armed=True, t_ok_s=sent_s, ttl_s=ttl_s)
-            if not self._told(word):
-                return
+            anew = self._word is None or not self._word.armed
+            if anew:
+                begun = self._word is not None and self._word.begun
+                word = Word(
+                    self._boot_id,
+                    host_id,
+                    epoch,
+                    armed=True,
+                    t_ok_s=sent_s,
+                    ttl_s=ttl_s,
+                    begun=begun,
+                )
+                if not self._told(word):
+                    return Force(fence=Fence.NONE, detail=f"{self._folder} is not writable")
+                self._turned_at_s = boot_clock_s()
         until_s = boot_clock_s() + _ARMING_S
-        while self.force().fence is Fence.NONE and boot_clock_s() < until_s:
+        while (force := self.force()).fence is Fence.NONE and boot_clock_s() < until_s:
             time.sleep(_POLL_S)
+        if anew and force.fence is Fence.NONE:
+            self._turn_off()
+        return force
 
     def heard(self, host_id: str, epoch: int, *, sent_s: float, ttl_s: int) -> None:
         """A refresh counts: the key is there, and its lease lives for this TTL at least."""
@@ -75,22 +95,43 @@ class Fencing:
 
     def disarm(self) -> None:
         """Etcd has acknowledged that this host is not fenced."""
-        with self._lock:
-            if self._word is not None and self._word.armed:
-                self._told(self._word._replace(armed=False))
+        self._turn_off(begun=True)
 
-    def let_stay(self, server_ids: Collection[str]) -> None:
-        """Name the guests that nobody can start elsewhere, and no others.
+    def _turn_off(self, *, begun: bool = False) -> None:
+        with self._lock:
+            word = self._word
+            if word is not None and word.armed:
+                self._told(word._replace(armed=False, begun=begun or word.begun))
+                self._turned_at_s = boot_clock_s()
+
+    def keep_only(self, server_ids: Collection[str]) -> None:
+        """Take the right to stay from all others; records are read afterwards.
 
         Raises:
             GodwitError: ``INTERNAL``, the fence cannot be told, and goes by what it knew.
         """
         with self._lock:
-            before = self._may_stay
-            self._may_stay = tuple(sorted(server_ids))
-            if self._may_stay == before or self._word is None or self._told(self._word):
-                return
-            self._may_stay = before
+            self._withdrawn.clear()
+            self._tell_stay(self.may_stay & frozenset(server_ids))
+
+    def let_stay(self, server_ids: Collection[str]) -> None:
+        """Name the guests that nobody can start elsewhere, and no others.
+
+        One that was withdrawn since :meth:`keep_only` does not come back: its record may have been
+        read before that.
+
+        Raises:
+            GodwitError: as above.
+        """
+        with self._lock:
+            self._tell_stay(frozenset(server_ids) - self._withdrawn)
+
+    def _tell_stay(self, server_ids: frozenset[str]) -> None:
+        before = self._may_stay
+        self._may_stay = tuple(sorted(server_ids))
+        if self._may_stay == before or self._word is None or self._told(self._word):
+            return
+        self._may_stay = before
         raise GodwitError(
             ErrorCode.INTERNAL,
             f"the fence is not told what may stay: {self._folder} is not writable",
@@ -102,7 +143,9 @@ class Fencing:
         Raises:
             GodwitError: as above.
         """
-        self.let_stay(self.may_stay - {server_id})
+        with self._lock:
+            self._withdrawn.add(server_id)
+            self._tell_stay(self.may_stay - {server_id})
 
     @property
     def host_id(self) -> str:
@@ -126,6 +169,8 @@ class Fencing:
         status = self._status()
         if status is None:
             return Force(fence=Fence.NONE, detail="godwit-fence does not run")
+        if status.at_s < self._turned_at_s:
+            return Force(fence=Fence.NONE, detail="godwit-fence is not armed yet")
         if not status.armed:
             return Force(fence=Fence.NONE, detail=status.detail or "godwit-fence is not armed yet")
         return Force(fence=Fence.WATCHDOG, watchdog_timeout_s=status.watchdog_timeout_s)
@@ -158,7 +203,11 @@ class Fencing:
 
     def _status(self) -> Status | None:
         status = read_status(self._folder)
-        fresh = status is not None and 0 <= boot_clock_s() - status.at_s < _SILENT_S
+        if status is None:
+            return None
+        # a card that counts resets the host, or the fence is back before: armed until then
+        bears_s = status.watchdog_timeout_s + 1.0 if status.armed else 0.0
+        fresh = 0 <= boot_clock_s() - status.at_s < max(_SILENT_S, bears_s)
         return status if fresh else None
 
     def _told(self, word: Word) -> bool:

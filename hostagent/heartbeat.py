@@ -89,6 +89,11 @@ class Heartbeat:
         """Whether the key is there for certain at this moment."""
         return self._key.held
 
+    @property
+    def revision(self) -> int:
+        """Of the key as this process last wrote it; 0 while it is not there for certain."""
+        return self._lives_revision if self.held else 0
+
     def policy_changed(self) -> None:
         """Somebody wrote this host's policy: the value follows it."""
         self._key.renew()
@@ -125,8 +130,7 @@ class Heartbeat:
         self._wanted, force = self._policy().auto_migrate_on_host_down, NOT_ASKED
         if self._wanted:
             self._armed_at_s = boot_clock_s()
-            self._fencing.arm(self._host_id, epoch, sent_s=sent_s, ttl_s=lease.ttl_s)
-            force = self._fencing.force()
+            force = self._fencing.arm(self._host_id, epoch, sent_s=sent_s, ttl_s=lease.ttl_s)
         life = HealthValue(
             boot_id=boot_id(),
             epoch=epoch,

@@ -73,6 +73,20 @@ class Life:
         heartbeat = self._heartbeat
         return heartbeat is not None and heartbeat.held and self._ready_epoch == heartbeat.epoch
 
+    def key_revision(self) -> int:
+        """Revision of this host's health key, for transactions that need it to be there.
+
+        Raises:
+            GodwitError: ``NOT_READY``, it is not.
+        """
+        revision = 0 if self._heartbeat is None else self._heartbeat.revision
+        if revision:
+            return revision
+        raise GodwitError(
+            ErrorCode.NOT_READY,
+            "this host holds no lease at etcd: it takes no orders until it has one",
+        )
+
     def require_ready(self) -> None:
         """Refuse orders to a host that may not act.
 

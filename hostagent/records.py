@@ -96,6 +96,11 @@ def bound_by(server: ServerFacts, pools: Iterable[StoragePool]) -> str:
     return ""
 
 
+def is_rescuable(record: ServerRecord) -> bool:
+    """Whether a server is started elsewhere as soon as its host counts as dead."""
+    return record.owner.phase is OwnerPhase.SETTLED and not record.bound_by
+
+
 def _is_shared(pools: Iterable[StoragePool], path: str) -> bool:
     pool = holding_pool(pools, source=path)
     return pool is not None and pool.shared

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -12,11 +12,11 @@ from hostagent.facts import notably_different
 from hostagent.fencing import Fencing
 from hostagent.inventory import Inventory, Server
 from hostagent.ownership import BadRecord, Ownership, decode_record, read_record
-from hostagent.records import bound_by, new_record, renewed_record
+from hostagent.records import bound_by, is_rescuable, new_record, renewed_record
 from wire.errors import GodwitError
 from wire.etcd import Condition, Etcd, Write
 from wire.fleet import HostFacts, OwnerPhase, PowerState
-from wire.keys import DEFINITIONS, FACTS, SERVERS
+from wire.keys import DEFINITIONS, FACTS, HEALTH, SERVERS
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ class Register:
     A domain without a record is adopted with generation 1. Records of other owners are not
     touched. A record of ours whose domain was removed is deleted, unless a migration holds it; one
     whose domain this libvirtd never had is kept as lost: its definition may be the only one.
+
+    Records change only while this host's own health key is there: a server that can be started
+    elsewhere from now on has a whole lease before that is done.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Register:
         ownership: Ownership,
         fencing: Fencing,
         *,
+        key_revision: Callable[[], int],
         host_shuts_down: Callable[[], bool],
     ) -> None:
         self._etcd = etcd
         self._inventory = inventory
         self._ownership = ownership
         self._fencing = fencing
+        self._key_revision = key_revision
         self._host_shuts_down = host_shuts_down
         self._bound_ids: set[str] = set()
         self._wake = asyncio.Event()
@@ -134,7 +139,8 @@ class Register:
         # gets it after
         self._bound_ids.clear()
         bound = {one for one in servers if bound_by(servers[one].facts, facts.pools)}
-        self._fencing.let_stay(self._fencing.may_stay & (bound | unread_ids))
+        unknown_ids = unread_ids - servers.keys()
+        self._fencing.keep_only(bound | unknown_ids)
         for server_id in servers.keys() | (self._owned_ids - unread_ids):
             try:
                 if server_id not in servers:
@@ -144,7 +150,7 @@ class Register:
                     done &= self._write_server(facts, servers[server_id])
             except BadRecord as error:
                 _log.error("%s", error.message)
-        self._fencing.let_stay((self._fencing.may_stay & unread_ids) | self._bound_ids)
+        self._fencing.let_stay((self._fencing.may_stay & unknown_ids) | self._bound_ids)
         return done
 
     def _listed_as_ours(self, host_id: str) -> set[str]:
@@ -192,8 +198,10 @@ class Register:
             writes.append(Write(key=SERVERS + server_id, value=msgspec.json.encode(fresh)))
         if server.saved_xml != self._definition_written(server_id):
             writes.append(Write(key=DEFINITIONS + server_id, value=server.saved_xml.encode()))
-        condition = Condition(key=SERVERS + server_id, mod_revision=revision)
-        if writes and not self._etcd.transact(when=[condition], then=writes):
+        if is_rescuable(fresh) and not (record is not None and is_rescuable(record)):
+            # its guest lost the right to stay above: the fence has to be in time for it
+            self._fencing.require_time_left()
+        if writes and not self._written(host_id, server_id, revision, writes):
             return False
         self._definitions_written[server_id] = server.saved_xml
         self._owned_ids.add(server_id)
@@ -220,14 +228,23 @@ class Register:
         if removed:
             _log.info("%r is forgotten: it was removed from libvirt", record.name)
             fresh = None
-            then = [Write(key=DEFINITIONS + server_id, value=None)]
+            writes = [Write(key=DEFINITIONS + server_id, value=None)]
         else:
             _log.warning(
                 "%r is lost: its record is kept, and libvirt has no such domain", record.name
             )
             owner = msgspec.structs.replace(record.owner, phase=OwnerPhase.LOST)
             fresh = msgspec.json.encode(msgspec.structs.replace(record, owner=owner))
-            then = []
-        condition = Condition(key=SERVERS + server_id, mod_revision=revision)
-        then.append(Write(key=SERVERS + server_id, value=fresh))
-        return bool(self._etcd.transact(when=[condition], then=then))
+            writes = []
+        writes.append(Write(key=SERVERS + server_id, value=fresh))
+        return self._written(host_id, server_id, revision, writes)
+
+    def _written(
+        self, host_id: str, server_id: str, revision: int, writes: Sequence[Write]
+    ) -> bool:
+        """Write if the record is as it was read, and this host's own key is there."""
+        conditions = [
+            Condition(key=SERVERS + server_id, mod_revision=revision),
+            Condition(key=HEALTH + host_id, mod_revision=self._key_revision()),
+        ]
+        return bool(self._etcd.transact(when=conditions, then=writes))

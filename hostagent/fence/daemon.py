@@ -13,7 +13,17 @@ from hostagent.fence.card import Card
 from hostagent.fence.deadline import boot_clock_s
 from hostagent.fence.guests import cached_disk, find_guests, find_libvirt, is_gone, kill
 from hostagent.fence.rounds import Fence, Host
-from hostagent.fence.word import STATUS, Word, boot_id, read_status, read_word, write
+from hostagent.fence.word import (
+    STATUS,
+    Word,
+    boot_id,
+    read_status,
+    read_word,
+    remove_mark,
+    set_mark,
+    was_fenced,
+    write,
+)
 
 _ROUND_S = 0.2
 _LOCK_ALL = 1 | 2
@@ -28,6 +38,7 @@ class FenceConfig(NamedTuple):
     watchdog_timeout_s: int
     """0 derives it from the lease."""
     folder: Path
+    state_folder: Path
     etcd_timeout_s: float
 
 
@@ -40,12 +51,11 @@ def main() -> None:
     config = _read_config(parser.parse_args().config)
     _stay_awake()
     # an end that is asked for is like any other: an armed card goes on counting
-    earlier = read_status(config.folder)
     fence = Fence(
         _host(config),
         pid=os.getpid(),
         etcd_timeout_s=config.etcd_timeout_s,
-        fired_epoch=0 if earlier is None else earlier.fired_epoch,
+        earlier=read_status(config.folder),
     )
     _say(f"runs with {config.device}")
     _run(fence, config.folder)
@@ -85,6 +95,9 @@ def _host(config: FenceConfig) -> Host:
         cached_disk=cached_disk,
         kill=kill,
         is_gone=is_gone,
+        was_fenced=lambda: was_fenced(config.state_folder, this_boot),
+        set_mark=lambda: set_mark(config.state_folder, this_boot),
+        remove_mark=lambda: remove_mark(config.state_folder),
         say=_say,
     )
 
@@ -98,6 +111,7 @@ def _read_config(path: Path) -> FenceConfig:
             device=Path(content.get("watchdog_device", "/dev/watchdog")),
             watchdog_timeout_s=int(content.get("watchdog_timeout_s", 0)),
             folder=Path(content.get("run_dir", "/run/godwit")),
+            state_folder=Path(content.get("state_dir", "/var/lib/godwit")),
             etcd_timeout_s=float(content["etcd"].get("timeout_s", 2.0)),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

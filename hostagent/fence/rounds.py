@@ -41,6 +41,11 @@ class Host(NamedTuple):
     cached_disk: Callable[[Process], str]
     kill: Callable[[Process], None]
     is_gone: Callable[[Process], bool]
+    was_fenced: Callable[[], bool]
+    """When an earlier start of it ended."""
+    set_mark: Callable[[], None]
+    """For the next start."""
+    remove_mark: Callable[[], None]
     say: Callable[[str], None]
 
 
@@ -50,10 +55,13 @@ class Fence:
     Once it has fired, it goes on killing until the host has begun another life: a start that was
     under way may make a guest appear at any time. libvirt's daemon dies first, and with it every
     call that waits in it.
+
+    A machine that has just been started may still count as the life before, which was fenced:
+    until its agent has begun another one, whatever appears on it is killed.
     """
 
     def __init__(
-        self, host: Host, *, pid: int, etcd_timeout_s: float, fired_epoch: int = 0
+        self, host: Host, *, pid: int, etcd_timeout_s: float, earlier: Status | None = None
     ) -> None:
         """Begin.
 
@@ -61,15 +69,17 @@ class Fence:
             host: what a round does.
             pid: this process's, for the status.
             etcd_timeout_s: of a call to etcd.
-            fired_epoch: what the process before this one told.
+            earlier: what the process before this one told, in this start of the machine.
         """
         self._host = host
         self._pid = pid
         self._etcd_timeout_s = etcd_timeout_s
-        self._fired_epoch = fired_epoch
+        self._fired_epoch = 0 if earlier is None else earlier.fired_epoch
         self._word: Word | None = None
         self._card: OpenCard | None = None
-        self._timeout_s = 0
+        self._timeout_s = 0 if earlier is None else earlier.watchdog_timeout_s
+        """Of the card that was opened since this host was last disarmed; 0 if none was. It counts
+        although it may be lost by now, and others go by what was said of it."""
         self._firing = False
         self._dying: set[Process] = set()
         self._killed: set[Process] = set()
@@ -77,6 +87,9 @@ class Fence:
         self._silent = False
         self._detail = ""
         self._reopen_at_s = 0.0
+        self._was_fenced = host.was_fenced()
+        self._marked = True
+        """As far as is known: what an earlier process left is removed too."""
 
     def round(self) -> Status:
         """Do what this moment asks for, and tell what is in force."""
@@ -85,27 +98,62 @@ class Fence:
         if fresh is not None and fresh.t_ok_s <= began_s:
             self._word = fresh  # else the last one holds on, and grows old
         word = self._word
-        if word is None or not word.armed:
-            self._disarm()
+        if self._was_fenced and (word is None or not word.begun):
+            self._keep_empty()
+        if word is None:
+            self._detail = ""
+        elif not word.armed:
+            self._disarm(word)
         else:
             self._hold_card(word, began_s)
-            self._keep(word, began_s)
+            if self._timeout_s:
+                self._keep(word, began_s)
         return Status(
-            at_s=self._host.clock(),
+            at_s=began_s,
             pid=self._pid,
             armed=self._card is not None,
-            watchdog_timeout_s=0 if self._card is None else self._card.timeout_s,
+            watchdog_timeout_s=self._timeout_s,
             detail=self._detail,
             fired_epoch=self._fired_epoch,
         )
 
-    def _disarm(self) -> None:
+    def _keep_empty(self) -> None:
+        """Kill every guest: the agent starts none yet, and others may start any."""
+        for guest in self._host.find_guests():
+            if guest not in self._killed and guest.server_id:
+                self._host.say(
+                    f"kills the guest {guest.server_id}, process {guest.pid}: this host was fenced "
+                    "when it was last heard of, and has begun no other life since its start"
+                )
+            self._killed.add(guest)
+            self._host.kill(guest)
+
+    def _disarm(self, word: Word) -> None:
         self._detail = ""
         self._calm()
+        if self._card is None and self._timeout_s:
+            self._find_again()  # it counts, and the process before this one, or a fault, left it
+        self._timeout_s = 0
         if self._card is not None:
             self._card.stop()
             self._card = None
             self._host.say("disarmed")
+        if self._marked and word.begun:
+            self._unmark()
+
+    def _find_again(self) -> None:
+        try:
+            self._card = self._host.open_card(self._timeout_s)
+        except CardError as error:
+            self._host.say(f"not disarmed, and perhaps counting: {error}")
+
+    def _unmark(self) -> None:
+        try:
+            self._host.remove_mark()
+        except OSError as error:
+            self._refuse(f"its mark is not removed: {error}")
+        else:
+            self._marked = False
 
     def _calm(self) -> None:
         self._firing = self._cached = False
@@ -117,6 +165,12 @@ class Fence:
         if self._card is not None or now_s < self._reopen_at_s:
             return
         self._reopen_at_s = now_s + _REOPEN_S
+        try:
+            self._host.set_mark()
+            self._marked = True
+        except OSError as error:
+            self._refuse(f"its mark is not written: {error}")
+            return
         try:
             card = self._host.open_card(wished_timeout_s(word.ttl_s))
         except CardError as error:
@@ -138,9 +192,7 @@ class Fence:
 
     def _keep(self, word: Word, began_s: float) -> None:
         """Kill what must be dead by now; pet while that is right."""
-        # a card that was lost still counts
-        timeout_s = self._timeout_s or wished_timeout_s(word.ttl_s)
-        times = fence_times(word.ttl_s, watchdog_timeout_s=timeout_s)
+        times = fence_times(word.ttl_s, watchdog_timeout_s=self._timeout_s)
         none_left = False
         if self._host.clock() >= times.kill_from(word.t_ok_s) or word.epoch <= self._fired_epoch:
             none_left = self._fire(word, times)

@@ -1,6 +1,7 @@
 """What the agent and ``godwit-fence`` tell each other, by two files in a folder on tmpfs.
 
-Each is JSON, of mode 0600, and replaced as a whole.
+Each is JSON, of mode 0600, and replaced as a whole. A third file, the fence's mark, tells the next
+start of the machine that its last life was fenced.
 """
 
 import json
@@ -12,6 +13,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 WORD = "fence.json"
 STATUS = "fence-status.json"
+MARK = "fenced"
+"""In the agent's ``state_dir``: outlives the machine's power, unlike the two above."""
 
 
 class Word(NamedTuple):
@@ -30,17 +33,21 @@ class Word(NamedTuple):
     """Of the lease, as etcd granted it."""
     may_stay: tuple[str, ...] = ()
     """Ids of the servers that nobody can start elsewhere."""
+    begun: bool = True
+    """Etcd has acknowledged a life in this start of the machine. Until then an earlier life, which
+    this word cannot prolong, is what others go by."""
 
 
 class Status(NamedTuple):
     """The fence's answer, written in each of its rounds."""
 
     at_s: float
-    """When, in seconds of CLOCK_BOOTTIME."""
+    """Before the word was read that this answers, in seconds of CLOCK_BOOTTIME."""
     pid: int
     armed: bool
     """The card is open, counts, and is petted by the agent's word."""
     watchdog_timeout_s: int = 0
+    """Of the card that was open since the host was last disarmed; 0 if none was."""
     detail: str = ""
     """Why it is not armed although it should be, in one clause."""
     fired_epoch: int = 0
@@ -80,6 +87,7 @@ def read_word(folder: Path) -> Word | None:
             t_ok_s=float(fields["t_ok_s"]),
             ttl_s=int(fields["ttl_s"]),
             may_stay=tuple(str(server_id) for server_id in fields["may_stay"]),
+            begun=bool(fields["begun"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -91,3 +99,44 @@ def read_status(folder: Path) -> Status | None:
         return Status(**json.loads((folder / STATUS).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def was_fenced(folder: Path, this_boot: str) -> bool:
+    """Whether this host was fenced when an earlier start of it ended."""
+    try:
+        return (folder / MARK).read_text(encoding="ascii", errors="replace") != this_boot
+    except FileNotFoundError:
+        return False
+
+
+def set_mark(folder: Path, this_boot: str) -> None:
+    """Note that this host is fenced, so that a power cut does not lose it. Blocks.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if (folder / MARK).exists():
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = folder / f"{MARK}.{os.getpid()}"
+    fresh.write_text(this_boot, encoding="ascii")
+    _sync(fresh)
+    fresh.replace(folder / MARK)
+    _sync(folder)
+
+
+def remove_mark(folder: Path) -> None:
+    """Note that this host is not fenced. A mark that comes back by a power cut does no harm.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    (folder / MARK).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -258,6 +258,28 @@ def test_a_power_cut_switches_nobody_off(lab, alone, new_server, guests_of, unti
     assert record_of(server_id).wanted_on
 
 
+def test_a_host_that_was_fenced_runs_nothing_after_its_start_until_it_has_a_life(
+    lab, fenced, new_server, guests_of, until, health
+):
+    spec, server_id = new_server()
+    until(lambda: server_id in guests_of(), "it runs")
+    epoch = health(LIVES).epoch
+    lab.power_cut(HOST)
+    lab.signal_program(CONTROLLER, "etcd", signal.SIGSTOP)
+    try:
+        lab.power_on(HOST)
+
+        def started() -> bool:
+            return lab.execute(HOST, "virsh", "start", spec.name).returncode == 0
+
+        until(started, "a person starts it")
+        until(lambda: guests_of() == set(), "it is killed")
+    finally:
+        lab.signal_program(CONTROLLER, "etcd", signal.SIGCONT)
+    until(lambda: epoch_of(health()) > epoch, "it is back")
+    until(lambda: server_id in guests_of(), "it is started by its agent")
+
+
 def test_a_host_that_shuts_down_says_so_and_waits_only_for_what_leaves(
     lab, alone, new_server, guests_of, until, etcd, ids, health, record_of
 ):

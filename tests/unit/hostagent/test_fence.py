@@ -8,7 +8,7 @@ from hostagent.fence.card import CardError
 from hostagent.fence.deadline import fence_times, refresh_every_s, refusal, wished_timeout_s
 from hostagent.fence.guests import Process
 from hostagent.fence.rounds import Fence, Host
-from hostagent.fence.word import Word
+from hostagent.fence.word import Status, Word
 
 ON_SHARED = Process(11, 1, "10000000-0000-0000-0000-000000000000")
 LIBVIRT = Process(13, 1)
@@ -50,6 +50,13 @@ class FakeHost:
         self.said: list[str] = []
         self.libvirt: set[Process] = set()
         self.cached = ""
+        self.mark = ""
+        """Which start of the machine was fenced."""
+        self.mark_error = ""
+        self.boot = 1
+        self.start_fence()
+
+    def start_fence(self, earlier: Status | None = None) -> None:
         self.fence = Fence(
             Host(
                 clock=lambda: self.now_s,
@@ -60,10 +67,14 @@ class FakeHost:
                 cached_disk=lambda _: self.cached,
                 kill=self.kill,
                 is_gone=lambda guest: guest not in self.guests | self.libvirt,
+                was_fenced=lambda: self.mark not in {"", f"boot {self.boot}"},
+                set_mark=self.set_mark,
+                remove_mark=lambda: setattr(self, "mark", ""),
                 say=self.said.append,
             ),
             pid=1,
             etcd_timeout_s=2.0,
+            earlier=earlier,
         )
 
     def open_card(self, timeout_s: int) -> FakeCard:
@@ -73,6 +84,18 @@ class FakeHost:
         card.now = lambda: self.now_s
         self.cards.append(card)
         return card
+
+    def set_mark(self) -> None:
+        if self.mark_error:
+            raise OSError(self.mark_error)
+        self.mark = self.mark or f"boot {self.boot}"
+
+    def start_machine(self) -> None:
+        """After a power cut: what is on disk is all that is left."""
+        self.boot += 1
+        self.word = None
+        self.guests.clear()
+        self.start_fence()
 
     def find(self) -> tuple[Process, ...]:
         self.now_s += self.looking_takes_s
@@ -90,8 +113,9 @@ class FakeHost:
         armed: bool = True,
         may_stay: tuple[str, ...] = (),
         epoch: int = 1,
+        begun: bool = True,
     ) -> None:
-        self.word = Word("boot", "h", epoch, armed, t_ok_s, 5, may_stay)
+        self.word = Word("boot", "h", epoch, armed, t_ok_s, 5, may_stay, begun)
 
     def at(self, now_s: float):
         self.now_s = now_s
@@ -288,8 +312,8 @@ def test_what_appears_after_it_has_fired_dies_until_the_host_has_another_life():
 
 def test_the_next_process_knows_that_this_one_fired():
     host = FakeHost(ON_SHARED)
-    host.fence = Fence(host.fence._host, pid=2, etcd_timeout_s=2.0, fired_epoch=1)
     host.tell(t_ok_s=100.0, epoch=1)
+    host.start_fence(Status(100.0, 1, armed=True, watchdog_timeout_s=1, fired_epoch=1))
     assert host.at(100.1).fired_epoch == 1
     assert host.guests == set()
 
@@ -301,3 +325,91 @@ def test_a_guest_that_wrote_through_the_cache_takes_its_host_with_it():
     host.live(110.0)
     assert host.guests == set()
     assert host.cards[0].pets[-1] + 1 <= 100.0 + 5 * 0.999 - 0.5
+
+
+def test_a_machine_that_was_fenced_takes_no_guest_until_it_has_another_life():
+    host = FakeHost()
+    host.tell(t_ok_s=100.0)
+    host.at(100.1)
+    host.start_machine()
+    host.guests = {ON_SHARED, ON_LOCAL}  # by hand, or brought by a migration
+    host.at(101.0)
+    assert host.guests == set()
+    host.tell(t_ok_s=101.0, begun=False, may_stay=(ON_LOCAL.server_id,), epoch=2)
+    host.guests = {ON_SHARED, ON_LOCAL}
+    assert host.at(101.2).armed
+    assert host.guests == set()
+    host.tell(t_ok_s=101.0, epoch=2)
+    host.guests = {ON_SHARED}
+    host.at(101.4)
+    assert host.guests == {ON_SHARED}
+
+
+@pytest.mark.parametrize("armed", [True, False])
+def test_the_first_life_on_a_machine_costs_no_guest(armed):
+    host = FakeHost(ON_SHARED)
+    host.at(100.1)
+    host.tell(t_ok_s=100.0, armed=armed, begun=False)
+    host.at(100.3)
+    host.start_fence()
+    host.at(100.5)
+    assert host.guests == {ON_SHARED}
+
+
+def test_a_machine_that_was_disarmed_takes_guests_at_once():
+    host = FakeHost()
+    host.tell(t_ok_s=100.0)
+    host.at(100.1)
+    host.tell(t_ok_s=100.0, armed=False)
+    host.at(100.3)
+    host.start_machine()
+    host.guests = {ON_SHARED}
+    host.at(101.0)
+    assert host.guests == {ON_SHARED}
+
+
+def test_without_a_mark_that_lasts_no_card_is_armed():
+    host = FakeHost()
+    host.mark_error = "read-only file system"
+    host.tell(t_ok_s=100.0)
+    status = host.at(100.1)
+    assert (status.armed, host.cards) == (False, [])
+    assert "read-only file system" in status.detail
+
+
+@pytest.mark.parametrize("timeout_s", [0, 4])
+def test_a_host_whose_card_could_never_be_armed_keeps_its_guests(timeout_s):
+    host = FakeHost(ON_SHARED)
+    host.libvirt = {LIBVIRT}
+    host.timeout_s = timeout_s
+    host.card_error = "" if timeout_s else "no /dev/watchdog"
+    host.tell(t_ok_s=100.0)
+    host.live(120.0)
+    assert host.guests == {ON_SHARED}
+    assert host.libvirt == {LIBVIRT}
+
+
+def test_the_next_process_kills_although_it_does_not_get_the_card():
+    host = FakeHost(ON_SHARED)
+    host.card_error = "another program holds /dev/watchdog"
+    host.start_fence(Status(100.0, 1, armed=True, watchdog_timeout_s=1))
+    host.tell(t_ok_s=100.0)
+    host.live(103.0)
+    assert host.guests == set()
+
+
+def test_a_card_that_the_process_before_left_is_stopped_when_it_is_not_wanted_any_more():
+    host = FakeHost(ON_SHARED)
+    host.start_fence(Status(100.0, 1, armed=True, watchdog_timeout_s=1))
+    host.tell(t_ok_s=100.0, armed=False)
+    assert not host.at(100.2).armed
+    assert [card.ended for card in host.cards] == ["stopped"]
+    host.live(101.0)
+    assert len(host.cards) == 1
+
+
+def test_an_answer_is_dated_before_the_word_was_read_that_it_answers():
+    host = FakeHost(ON_SHARED)
+    host.looking_takes_s = 3.0
+    host.tell(t_ok_s=100.0)
+    assert host.at(104.0).at_s == 104.0

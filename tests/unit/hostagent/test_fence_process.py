@@ -16,7 +16,16 @@ from hostagent.fence import card
 from hostagent.fence.card import Card, CardError
 from hostagent.fence.deadline import boot_clock_s
 from hostagent.fence.guests import Process, cached_disk, find_guests, is_gone, kill
-from hostagent.fence.word import Word, boot_id, read_status, read_word, write
+from hostagent.fence.word import (
+    Word,
+    boot_id,
+    read_status,
+    read_word,
+    remove_mark,
+    set_mark,
+    was_fenced,
+    write,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
 
@@ -44,7 +53,8 @@ class FencedHost:
         self.card = os.open(self.card_path, os.O_RDWR | os.O_NONBLOCK)
         config = folder / "hostagent.toml"
         config.write_text(
-            f'run_dir = "{folder}"\nwatchdog_device = "{self.card_path}"\n'
+            f'run_dir = "{folder}"\nstate_dir = "{folder}/state"\n'
+            f'watchdog_device = "{self.card_path}"\n'
             "watchdog_timeout_s = 1\n[etcd]\nendpoints = []\n"
         )
         starts = [dummy(server_id) for server_id in guests]
@@ -139,6 +149,27 @@ def test_it_arms_kills_in_time_and_goes_on_petting(fenced):
         lambda: host.written().strip(b"\0") == b"" and host.status().fired_epoch == 1, "pets"
     )
     eventually(host.written, "it still pets")
+
+
+def test_what_runs_on_a_machine_that_was_fenced_dies_until_a_life_has_begun(fenced, tmp_path):
+    set_mark(tmp_path / "state", "an earlier start")
+    host = fenced(guest := str(uuid.uuid4()))
+    eventually(lambda: guest not in host.guests(), "the guest is killed")
+    host.tell(ttl_s=60, armed=False)
+    eventually(lambda: not was_fenced(tmp_path / "state", boot_id()), "it is not fenced any more")
+
+
+def test_a_mark_is_of_one_start_and_lasts(tmp_path):
+    folder = tmp_path / "state"
+    assert not was_fenced(folder, "one")
+    set_mark(folder, "one")
+    set_mark(folder, "two")
+    assert not was_fenced(folder, "one")
+    assert was_fenced(folder, "two")
+    (folder / "fenced").write_bytes(b"")  # whatever a crash made of it
+    assert was_fenced(folder, "one")
+    remove_mark(folder)
+    assert not was_fenced(folder, "two")
 
 
 def test_it_is_back_before_the_card_fires(fenced):

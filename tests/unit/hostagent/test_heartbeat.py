@@ -135,6 +135,17 @@ def test_a_first_life_is_fenced_from_its_first_word_on(host):
     assert host.epochs == [1]
 
 
+def test_a_life_has_begun_only_once_etcd_knows_of_it(host):
+    host.want_rescue()
+    fencing = Fencing(host.folder)
+    fencing.arm(HOST, 1, sent_s=boot_clock_s(), ttl_s=5)
+    assert not read_word(host.folder).begun
+    host.heartbeat = host.another()
+    host.heartbeat.start()
+    host.until(fence=Fence.WATCHDOG)
+    eventually(lambda: read_word(host.folder).begun, "it has begun")
+
+
 def test_a_fence_is_let_go_only_after_etcd_knows(host, server):
     host.want_rescue()
     host.heartbeat.start()
@@ -184,7 +195,7 @@ def test_guests_that_were_killed_end_the_life_although_its_lease_lives(host):
     host.until(fence=Fence.WATCHDOG, epoch=2)
     eventually(lambda: read_word(host.folder).epoch == 2, "the fence knows")
     assert host.lost_ended == 2
-    assert host.epochs == [1, 2]
+    eventually(lambda: host.epochs == [1, 2], "it is told")
 
 
 def test_the_moment_that_counts_moves_only_with_a_key_that_is_there(host, etcd):

@@ -23,7 +23,8 @@ from wire.fleet import (
     ServerFacts,
     ServerRecord,
 )
-from wire.keys import DEFINITIONS, FACTS, SERVERS
+from wire.keys import DEFINITIONS, FACTS, HEALTH, SERVERS
+from wire.lease import boot_clock_s
 
 DISK = Disk(target="vda", source="/pool/a", capacity_bytes=100, allocation_bytes=40)
 FACTS_OF_SERVER = ServerFacts(
@@ -57,13 +58,21 @@ class Scene:
         self.ownership = Ownership(etcd)
         self.fencing = Fencing(folder)
         self.host_shuts_down = False
+        self.key_revision = 0
+        self.take_key()
         self.register = Register(
             etcd,
             self.inventory,
             self.ownership,
             self.fencing,
+            key_revision=lambda: self.key_revision,
             host_shuts_down=lambda: self.host_shuts_down,
         )
+
+    def take_key(self) -> None:
+        """Write the host's health key, as its heartbeat does."""
+        self.etcd.put(HEALTH + "host-1", b"alive")
+        self.key_revision = self.etcd.get(HEALTH + "host-1").mod_revision
 
     def record(self, server_id: str = "s1") -> ServerRecord | None:
         stored = self.etcd.get(SERVERS + server_id)
@@ -122,7 +131,7 @@ async def test_before_the_first_lease_nothing_is_written(scene, etcd):
     task = asyncio.create_task(scene.register.run())
     scene.register.changed()
     await asyncio.sleep(0.2)
-    assert etcd.list("/").items == ()
+    assert etcd.list(SERVERS).items == etcd.list(FACTS).items == ()
     scene.register.begin_epoch(1)
     await scene.settled(scene.record)
     task.cancel()
@@ -339,6 +348,61 @@ async def test_who_is_bound_to_this_host_may_stay_once_its_record_says_so(scene)
         scene.register.changed()
         await scene.settled(lambda: scene.record().bound_by == "")
         assert scene.fencing.may_stay == frozenset()
+
+
+async def test_without_its_own_key_a_host_makes_nothing_rescuable(scene, etcd):
+    scene.inventory.servers["s1"] = placed(WEB, shared=False)
+    async with scene.running():
+        await scene.settled(lambda: scene.fencing.may_stay == {"s1"})
+        etcd.delete(HEALTH + "host-1")
+        scene.inventory.servers = {"s1": placed(WEB, shared=True), "s2": having(server_id="s2")}
+        await scene.settled(lambda: scene.fencing.may_stay == frozenset())
+        await asyncio.sleep(0.3)
+        assert scene.record().bound_by
+        assert scene.record("s2") is None
+        scene.inventory.servers = {"s2": having(server_id="s2")}
+        scene.register.changed()
+        await asyncio.sleep(0.3)
+        assert scene.record() is not None
+        scene.inventory.servers = {"s1": placed(WEB, shared=True), "s2": having(server_id="s2")}
+        scene.take_key()
+        await scene.settled(lambda: scene.record("s2") and not scene.record().bound_by)
+
+
+async def test_nothing_becomes_rescuable_that_the_fence_cannot_kill_in_time(scene):
+    scene.inventory.servers["s1"] = placed(WEB, shared=False)
+    async with scene.running():
+        await scene.settled(lambda: scene.fencing.may_stay == {"s1"})
+        long_ago_s = boot_clock_s() - 9
+        scene.fencing.arm("host-1", 3, sent_s=long_ago_s, ttl_s=10)
+        scene.inventory.servers["s1"] = placed(WEB, shared=True)
+        await scene.settled(lambda: scene.fencing.may_stay == frozenset())
+        await asyncio.sleep(0.3)
+        assert scene.record().bound_by
+        scene.fencing.heard("host-1", 3, sent_s=boot_clock_s(), ttl_s=10)
+        await scene.settled(lambda: not scene.record().bound_by)
+
+
+async def test_what_is_not_read_again_loses_the_right_to_stay_by_what_is_known(scene):
+    scene.inventory.servers["s1"] = placed(WEB, shared=False)
+    async with scene.running():
+        await scene.settled(lambda: scene.fencing.may_stay == {"s1"})
+        scene.inventory.unread_ids = {"s1"}
+        scene.inventory.servers["s1"] = placed(WEB, shared=True)
+        await scene.settled(lambda: not scene.record().bound_by)
+        assert scene.fencing.may_stay == frozenset()
+
+
+def test_a_right_that_is_withdrawn_during_a_pass_does_not_come_back(tmp_path):
+    fencing = Fencing(tmp_path)
+    fencing.let_stay({"s1", "s2"})
+    fencing.keep_only({"s1", "s2"})
+    fencing.withdraw("s1")
+    fencing.let_stay({"s1", "s2"})
+    assert fencing.may_stay == {"s2"}
+    fencing.keep_only({"s1", "s2"})
+    fencing.let_stay({"s1", "s2"})
+    assert fencing.may_stay == {"s1", "s2"}
 
 
 async def test_a_migration_takes_the_right_to_stay(scene):

@@ -238,8 +238,9 @@ class Host:
     # the fence
 
     def start_fence(self) -> None:
-        fired = self.status.fired_epoch if self.status is not None else 0
-        fence = rounds.Fence(self._reach(), pid=1, etcd_timeout_s=ETCD_TIMEOUT_S, fired_epoch=fired)
+        fence = rounds.Fence(
+            self._reach(), pid=1, etcd_timeout_s=ETCD_TIMEOUT_S, earlier=self.status
+        )
 
         def steps() -> Steps:
             while True:
@@ -299,6 +300,9 @@ class Host:
             cached_disk=lambda _: "",
             kill=kill,
             is_gone=is_gone,
+            was_fenced=lambda: False,  # libvirt takes no guest then: see ``lived``
+            set_mark=lambda: None,
+            remove_mark=lambda: None,
             say=lambda _: None,
         )
 
