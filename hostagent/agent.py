@@ -91,7 +91,12 @@ class Agent:
             on_ready=self._ready,
         )
         self._autostart = Autostart(
-            self.driver, self.inventory, starts, host_shuts_down=self._host_shuts_down
+            etcd,
+            self.driver,
+            self.inventory,
+            self.ownership,
+            starts,
+            host_shuts_down=self._host_shuts_down,
         )
         self._register = Register(
             etcd,

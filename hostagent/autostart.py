@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -10,14 +11,19 @@ import libvirt
 
 from hostagent.driver import LibvirtDriver
 from hostagent.inventory import Inventory
+from hostagent.ownership import BadRecord, Ownership, decode_record
 from hostagent.starting import Starts
 from wire.errors import GodwitError
+from wire.etcd import Etcd
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
+from wire.keys import SERVERS
 
 _log = logging.getLogger(__name__)
 
-_LOOKS_AFTER_S = (0.0, 1.0, 3.0, 6.0, 10.0)
-"""libvirtd takes a moment to see that a guest is dead, and a start can fail for a while."""
+_SURE_S = 10.0
+"""libvirtd takes a moment to see that a guest is dead: what is on until then is on."""
+_LOOK_SOON_S = 1.0
+_LOOK_S = 5.0
 _AUTOSTART_OFF_S = 30.0
 
 FELL = {
@@ -36,21 +42,33 @@ def is_wanted(record: ServerRecord) -> bool:
 
 
 class Autostart:
-    """libvirt's own autostart is switched off: it asks nobody whose a server is."""
+    """libvirt's own autostart is switched off: it asks nobody whose a server is.
+
+    A server that was killed while it was being moved is nobody's until that is decided: it is
+    remembered, and started once its record is settled here.
+    """
 
     def __init__(
         self,
+        etcd: Etcd,
         driver: LibvirtDriver,
         inventory: Inventory,
+        ownership: Ownership,
         starts: Starts,
         *,
         host_shuts_down: Callable[[], bool],
     ) -> None:
+        self._etcd = etcd
         self._driver = driver
         self._inventory = inventory
+        self._ownership = ownership
         self._starts = starts
         self._host_shuts_down = host_shuts_down
         self._due = asyncio.Event()
+        self._began_s = 0.0
+        self._waiting_ids: set[str] = set()
+        """Whose fate is open: a migration holds them, or they are off and wanted on."""
+        self._told: dict[str, str] = {}
 
     def begin(self) -> None:
         """The host is ready, or has its libvirtd back: look which servers fell."""
@@ -59,49 +77,77 @@ class Autostart:
     async def run(self) -> NoReturn:
         """Start what is due, for ever."""
         while True:
-            due = await self._wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s()):
+                    await self._due.wait()
             await self._keep_libvirts_off()
-            if due:
-                await self._start_what_fell()
-
-    async def _wait(self) -> bool:
-        """Whether it is due, or only time to look after libvirt's own."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_AUTOSTART_OFF_S):
-                await self._due.wait()
-        due = self._due.is_set()
-        self._due.clear()
-        return due
-
-    async def _start_what_fell(self) -> None:
-        started: set[str] = set()
-        waited_s = 0.0
-        for after_s in _LOOKS_AFTER_S:
-            await asyncio.sleep(after_s - waited_s)
-            waited_s = after_s
+            if self._due.is_set() and not await self._gather():
+                await asyncio.sleep(_LOOK_SOON_S)
             if not self._host_shuts_down():
-                await self._look(started)
+                await self._look()
 
-    async def _look(self, started: set[str]) -> None:
+    def _pause_s(self) -> float:
+        if not self._waiting_ids:
+            return _AUTOSTART_OFF_S
+        return _LOOK_S if self._is_sure() else _LOOK_SOON_S
+
+    def _is_sure(self) -> bool:
+        return time.monotonic() - self._began_s > _SURE_S
+
+    async def _gather(self) -> bool:
+        """Note every server of this host, and every one that a migration brings here."""
+        facts = self._inventory.facts
+        if facts is None:
+            return False
+        self._due.clear()
+        try:
+            listing = await asyncio.to_thread(self._etcd.list, SERVERS)
+        except GodwitError as error:
+            _log.warning("nothing is started yet: %s", error.message)
+            self._due.set()
+            return False
+        self._began_s = time.monotonic()
+        for item in listing.items:
+            with contextlib.suppress(BadRecord):
+                owner = decode_record(item.key, item.value).owner
+                if facts.host_id in {owner.host_id, owner.target_host_id}:
+                    self._waiting_ids.add(item.key.removeprefix(SERVERS))
+        return True
+
+    async def _look(self) -> None:
         facts = self._inventory.facts
         if facts is None:
             return
-        for server_id, server in tuple(self._inventory.servers.items()):
-            if server_id in started or server.facts.state is not PowerState.SHUT_OFF:
-                continue
+        for server_id in tuple(self._waiting_ids):
             try:
-                truth = await self._driver.truth(server_id)
-                if truth.state is not PowerState.SHUT_OFF or truth.state_detail not in FELL:
-                    continue
-                if await self._starts.start(server_id, host_id=facts.host_id, if_so=is_wanted):
-                    started.add(server_id)
-                    _log.info(
-                        "%r is started: it is wanted on, and %s",
-                        server.facts.name,
-                        FELL[truth.state_detail],
-                    )
+                if await self._is_over(server_id, facts.host_id):
+                    self._waiting_ids.discard(server_id)
+                    self._told.pop(server_id, None)
             except GodwitError as error:
-                _log.warning("%r is not started: %s", server.facts.name, error.message)
+                if self._told.get(server_id) != error.message:
+                    self._told[server_id] = error.message
+                    _log.warning("%s is not started: %s", server_id, error.message)
+
+    async def _is_over(self, server_id: str, host_id: str) -> bool:
+        """Start a server if that is due; whether nothing is to be done for it any more."""
+        known = self._inventory.servers.get(server_id)
+        if known and known.facts.state is not PowerState.SHUT_OFF and not self._is_sure():
+            return False
+        record = await self._ownership.record(server_id)
+        if record is None:
+            return True
+        if not is_wanted(record) or record.owner.host_id != host_id:
+            here = host_id in {record.owner.host_id, record.owner.target_host_id}
+            return record.owner.phase is OwnerPhase.SETTLED or not here
+        truth = await self._driver.truth(server_id)
+        if truth.state is not PowerState.SHUT_OFF or truth.state_detail not in FELL:
+            return truth.state is not PowerState.ABSENT and self._is_sure()
+        started = await self._starts.start(server_id, host_id=host_id, if_so=is_wanted)
+        if started:
+            _log.info(
+                "%r is started: it is wanted on, and %s", record.name, FELL[truth.state_detail]
+            )
+        return started
 
     async def _keep_libvirts_off(self) -> None:
         if not self._driver.connected:

@@ -9,9 +9,11 @@ import libvirt
 
 from hostagent.copies import domains
 from hostagent.driver import LibvirtDriver, NoSuchServer
+from hostagent.fence.guests import find_guests, is_gone
 from hostagent.fencing import Fencing
 from hostagent.guest import find_domain
 from hostagent.ownership import Ownership
+from wire.errors import ErrorCode, GodwitError
 from wire.fleet import ServerRecord
 
 _START_TIMEOUT_S = 40.0
@@ -55,14 +57,18 @@ class Starts:
             if_so: asked with the record as it is then.
 
         Raises:
-            GodwitError: ``NOT_FOUND``, ``CONFLICT`` naming the owner, ``STALE_GENERATION``,
-                ``NOT_READY``, ``ETCD_UNREACHABLE``, or ``LIBVIRT`` with its own text.
+            GodwitError: ``NOT_FOUND``, ``CONFLICT`` naming the owner or a QEMU that still dies,
+                ``STALE_GENERATION``, ``NOT_READY``, ``ETCD_UNREACHABLE``, or ``LIBVIRT`` with its
+                own text.
         """
 
         def start(handle: libvirt.virConnect) -> bool:
             with self.alone(server_id):
-                if find_domain(handle, server_id) is None:
+                domain = find_domain(handle, server_id)
+                if domain is None:
                     raise NoSuchServer(server_id)
+                if not domain.isActive():
+                    _require_dead(server_id)
                 record = self._ownership.require_owner(server_id, generation, host_id=host_id)
                 if not if_so(record):
                     return False
@@ -106,3 +112,17 @@ class Starts:
         for server_id in tuple(self._locks):
             with self.alone(server_id):
                 pass
+
+
+def _require_dead(server_id: str) -> None:
+    """Refuse while a QEMU dies that may still write: libvirt takes one that was killed for gone.
+
+    One on its way out does not tell any more whose it is.
+    """
+    for guest in find_guests():
+        if guest.server_id in {server_id, ""} and not is_gone(guest):
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"the QEMU process {guest.pid} was ended and is not gone: the server {server_id} "
+                "is not started beside it",
+            )

@@ -138,7 +138,7 @@ class HeldKey:
             return False
         sent_s = boot_clock_s()
         lease = self._etcd.grant_lease(self._ttl_s)
-        self._put_due = False
+        self._put_due = False  # before it is put: a wish that comes meanwhile is another one
         if not self._put(lease, sent_s):
             self._etcd.revoke_lease(lease.lease_id)
             return False
@@ -169,9 +169,13 @@ class HeldKey:
             return False, ""
         self._keep(sent_s, refreshed.seconds_left)
         if self._put_due:
-            if not self._put(lease, sent_s):
-                return False, "another process of this name has taken it"
             self._put_due = False
+            try:
+                if not self._put(lease, sent_s):
+                    return False, "another process of this name has taken it"
+            except BaseException:
+                self._put_due = True
+                raise
         return True, ""
 
     def _keep(self, sent_s: float, ttl_s: int) -> None:

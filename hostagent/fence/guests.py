@@ -12,6 +12,7 @@ from typing import NamedTuple
 PROC = Path("/proc")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LIBVIRT = {"libvirtd", "virtqemud"}
+_IN_MEMORY = {"tmpfs", "devtmpfs", "ramfs", "hugetlbfs"}
 _START_TICKS = 19
 """Place of ``starttime`` among the fields of ``/proc/<pid>/stat`` that follow the name."""
 
@@ -106,30 +107,40 @@ def is_gone(process: Process) -> bool:
 
 
 def cached_disk(guest: Process) -> str:
-    """A disk that the guest writes through this host's page cache; empty if there is none.
+    """A file that the guest writes through this host's page cache; empty if there is none.
 
     What is in that cache is written after the guest's death, over what another host may have
-    written by then. Disks are found among the open files by their paths on the command line.
+    written by then. Any file counts that outlives the host and is open for reading and writing, by
+    whatever path and since whenever: a disk, an overlay, UEFI variables.
     """
     folder = PROC / str(guest.pid)
     with contextlib.suppress(OSError):  # it ended meanwhile
-        command_line = (folder / "cmdline").read_bytes()
+        volatile = _volatile_devices(folder)
         for descriptor in (folder / "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                path = os.fsencode(descriptor.readlink())
-                on_line = path.startswith(b"/") and path in command_line
-                if on_line and _is_cached(folder, descriptor):
-                    return os.fsdecode(path)
+                if _is_cached(folder, descriptor, volatile):
+                    return str(descriptor.readlink())
     return ""
 
 
-def _is_cached(folder: Path, descriptor: Path) -> bool:
-    mode = descriptor.stat().st_mode
-    if not (stat_module.S_ISREG(mode) or stat_module.S_ISBLK(mode)):
+def _volatile_devices(folder: Path) -> set[str]:
+    """Device numbers of file systems in memory, as ``major:minor``."""
+    mounts = (line.split() for line in (folder / "mountinfo").read_text().splitlines())
+    return {fields[2] for fields in mounts if fields[fields.index("-") + 1] in _IN_MEMORY}
+
+
+def _is_cached(folder: Path, descriptor: Path, volatile: set[str]) -> bool:
+    stat = descriptor.stat()
+    on_disk = stat_module.S_ISREG(stat.st_mode) and not str(descriptor.readlink()).startswith(
+        "/memfd:"
+    )
+    device = f"{os.major(stat.st_dev)}:{os.minor(stat.st_dev)}"
+    if not (stat_module.S_ISBLK(stat.st_mode) or (on_disk and device not in volatile)):
         return False
     told = (folder / "fdinfo" / descriptor.name).read_text(encoding="ascii")
     flags = next(int(line.split()[1], 8) for line in told.splitlines() if line.startswith("flags:"))
-    return flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_DIRECT
+    writes = flags & os.O_ACCMODE == os.O_RDWR and not flags & os.O_APPEND
+    return writes and not flags & os.O_DIRECT
 
 
 def kill(process: Process) -> None:

@@ -83,7 +83,7 @@ class Fence:
         self._firing = False
         self._dying: set[Process] = set()
         self._killed: set[Process] = set()
-        self._cached = False
+        self._cached = earlier is not None and earlier.cached
         self._silent = False
         self._detail = ""
         self._reopen_at_s = 0.0
@@ -115,6 +115,7 @@ class Fence:
             watchdog_timeout_s=self._timeout_s,
             detail=self._detail,
             fired_epoch=self._fired_epoch,
+            cached=self._cached,
         )
 
     def _keep_empty(self) -> None:
@@ -212,6 +213,7 @@ class Fence:
         """Kill; whether nothing is left that may write."""
         if not self._firing:
             self._firing = True
+            self._cached &= word.epoch <= self._fired_epoch
             self._fired_epoch = word.epoch
             silent_s = self._host.clock() - word.t_ok_s
             self._host.say(

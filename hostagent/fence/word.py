@@ -52,6 +52,8 @@ class Status(NamedTuple):
     """Why it is not armed although it should be, in one clause."""
     fired_epoch: int = 0
     """The latest life of the host in which guests were killed; the agent ends that life."""
+    cached: bool = False
+    """One of them wrote through the host's cache: the host is left to be reset."""
 
 
 def boot_id() -> str:

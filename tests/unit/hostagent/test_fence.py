@@ -413,3 +413,11 @@ def test_an_answer_is_dated_before_the_word_was_read_that_it_answers():
     host.looking_takes_s = 3.0
     host.tell(t_ok_s=100.0)
     assert host.at(104.0).at_s == 104.0
+
+
+def test_the_next_process_knows_that_the_host_must_be_reset():
+    host = FakeHost()
+    host.start_fence(Status(100.0, 1, armed=True, watchdog_timeout_s=1, fired_epoch=1, cached=True))
+    host.tell(t_ok_s=100.0, epoch=1)
+    host.live(110.0)
+    assert host.cards[0].pets[-1] + 1 <= 100.0 + 5 * 0.999 - 0.5

@@ -241,7 +241,15 @@ def test_a_disk_in_the_page_cache_is_seen(tmp_path):
     for direct in (0, os.O_DIRECT):
         image = tmp_path / f"disk{direct}"
         image.write_bytes(b"0")
-        code = f"import os, time; os.open({str(image)!r}, {os.O_RDWR | direct}); time.sleep(600)"
+        link = tmp_path / f"pool{direct}"
+        link.symlink_to(image)  # what the command line says of it is no matter
+        append = tmp_path / "log"
+        append.touch()
+        code = (
+            f"import os, time; os.open({str(link)!r}, {os.O_RDWR | direct});"
+            f"os.open({str(append)!r}, {os.O_RDWR | os.O_APPEND});"
+            f"os.memfd_create('ram'); time.sleep(600)"
+        )
         process = subprocess.Popen([sys.executable, "-c", code, "-uuid", str(uuid.uuid4())])
         try:
             fds = Path(f"/proc/{process.pid}/fd")

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hostagent.fence.word import WORD, Word, boot_id, write
 from hostagent.fencing import Fencing
 from hostagent.inventory import Inventory, Server
 from hostagent.ownership import Ownership
@@ -369,12 +370,16 @@ async def test_without_its_own_key_a_host_makes_nothing_rescuable(scene, etcd):
         await scene.settled(lambda: scene.record("s2") and not scene.record().bound_by)
 
 
-async def test_nothing_becomes_rescuable_that_the_fence_cannot_kill_in_time(scene):
+async def test_nothing_becomes_rescuable_that_the_fence_cannot_kill_in_time(
+    etcd, make_facts, tmp_path
+):
+    long_ago_s = boot_clock_s() - 9
+    word = Word(boot_id(), "host-1", 3, armed=True, t_ok_s=long_ago_s, ttl_s=10)
+    write(tmp_path / WORD, word)
+    scene = Scene(etcd, make_facts(), tmp_path)
     scene.inventory.servers["s1"] = placed(WEB, shared=False)
     async with scene.running():
         await scene.settled(lambda: scene.fencing.may_stay == {"s1"})
-        long_ago_s = boot_clock_s() - 9
-        scene.fencing.arm("host-1", 3, sent_s=long_ago_s, ttl_s=10)
         scene.inventory.servers["s1"] = placed(WEB, shared=True)
         await scene.settled(lambda: scene.fencing.may_stay == frozenset())
         await asyncio.sleep(0.3)

@@ -1,13 +1,15 @@
 """Who may be started, and that nothing of it outlives the right to do so; on a real etcd."""
 
 import asyncio
+import sys
 import threading
 
 import msgspec
 import pytest
 
 from hostagent.autostart import is_wanted
-from hostagent.fence.word import STATUS, Status, write
+from hostagent.fence.guests import find_guests
+from hostagent.fence.word import STATUS, WORD, Status, Word, boot_id, write
 from hostagent.fencing import Fencing
 from hostagent.ownership import Ownership
 from hostagent.starting import Starts
@@ -70,9 +72,12 @@ class Scene:
         self.fencing = Fencing(folder)
         self.folder = folder
         self.ready = True
-        self.starts = Starts(
+        self.starts = self.make_starts()
+
+    def make_starts(self) -> Starts:
+        return Starts(
             Driver(self.domain),  # type: ignore[arg-type]
-            Ownership(etcd),
+            Ownership(self.etcd),
             self.fencing,
             self.require_ready,
         )
@@ -106,7 +111,10 @@ class Scene:
             fired_epoch=fired_epoch,
         )
         write(self.folder / STATUS, status)
-        self.fencing.arm("host-1", 1, sent_s=boot_clock_s() - heard_ago_s, ttl_s=10)
+        word = Word(boot_id(), "host-1", 1, armed=True, t_ok_s=status.at_s - heard_ago_s, ttl_s=10)
+        write(self.folder / WORD, word)
+        self.fencing = Fencing(self.folder)
+        self.starts = self.make_starts()
 
 
 @pytest.fixture
@@ -165,6 +173,25 @@ async def test_a_fence_that_has_time_left_is_no_hindrance(scene):
     scene.put()
     scene.armed(heard_ago_s=0.0)
     assert await scene.start()
+
+
+async def test_nothing_is_started_beside_its_own_process_that_still_dies(scene):
+    server_id = "10000000-0000-0000-0000-00000000002a"
+    record = msgspec.structs.replace(RECORD, server_id=server_id)
+    scene.etcd.put(SERVERS + server_id, msgspec.json.encode(record))
+    dummy = [sys.executable, "-c", "import time; time.sleep(600)", "-uuid", server_id]
+    process = await asyncio.create_subprocess_exec(*dummy)
+    try:
+        async with asyncio.timeout(20):
+            while server_id not in {one.server_id for one in find_guests()}:
+                await asyncio.sleep(0.02)
+        with pytest.raises(GodwitError, match=f"process {process.pid} was ended and is not gone"):
+            await scene.starts.start(server_id, host_id="host-1")
+        assert scene.domain.done == []
+    finally:
+        process.kill()
+        await process.wait()
+    assert await scene.starts.start(server_id, host_id="host-1")
 
 
 async def test_a_removal_waits_for_the_start_before_it_and_the_return_for_both(scene):

@@ -196,3 +196,34 @@ def test_a_fault_of_our_own_does_not_end_the_holding(etcd: Etcd):
     key.start()
     assert held.wait(10)
     key.stop(revoke=True)
+
+
+def test_a_wish_that_comes_while_the_value_is_put_is_not_lost(etcd):
+    putting, go_on = threading.Event(), threading.Event()
+    values: list[bytes] = []
+
+    def put(lease: Lease, _sent_s: float) -> bool:
+        values.append(b"%d" % len(values))
+        etcd.put("/held", values[-1], lease_id=lease.lease_id)
+        if len(values) == 2:
+            putting.set()
+            assert go_on.wait(10)
+        return True
+
+    key = HeldKey(etcd, "/held", ttl_s=30, put=put, refresh_s=0.1)
+    key.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not key.held:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        key.renew()
+        assert putting.wait(10)
+        key.renew()
+        go_on.set()
+        while len(values) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        go_on.set()
+        key.stop(revoke=True)
