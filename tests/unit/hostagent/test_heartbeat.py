@@ -132,6 +132,7 @@ def test_a_first_life_is_fenced_from_its_first_word_on(host):
     host.want_rescue()
     host.heartbeat.start()
     host.until(fence=Fence.WATCHDOG, epoch=1)
+    eventually(lambda: host.epochs, "it is told of")  # after etcd has it
     assert host.epochs == [1]
 
 
