@@ -22,6 +22,7 @@ from hostagent.events import (
     PoolsChanged,
 )
 from hostagent.fencing import Fencing
+from hostagent.identity import Identity
 from hostagent.inventory import Inventory
 from hostagent.jobs import Jobs
 from hostagent.journal import Journal
@@ -130,6 +131,7 @@ class Agent:
         await self.jobs.load()
         await self.copies.load()
         if self._fencing.host_id:
+            await asyncio.to_thread(Identity(self._config.state_dir).require, self._fencing.host_id)
             # the key has to be there again in time; libvirtd takes its own to answer
             self.life.begin(self._fencing.host_id)
 

@@ -18,6 +18,7 @@ from hostagent.domain import State, describe_state
 from hostagent.events import LibvirtEvent
 from hostagent.facts import read_facts
 from hostagent.guest import Guest, find_domain, read_disks, read_guest, read_truth
+from hostagent.identity import Identity
 from hostagent.meters import CpuTimes, read_meters
 from hostagent.mirrors import limit_mirror, read_mirrors
 from hostagent.statistics import job_runs
@@ -56,6 +57,7 @@ class LibvirtDriver:
     def __init__(self, config: AgentConfig, on_event: Callable[[LibvirtEvent], None]) -> None:
         self._config = config
         self._connection = Connection(config.libvirt_uri, on_event)
+        self._identity = Identity(config.state_dir)
         self._cpu_times: CpuTimes | None = None
 
     async def run(self) -> NoReturn:
@@ -68,11 +70,15 @@ class LibvirtDriver:
         return self._connection.connected
 
     async def facts(self) -> HostFacts:
-        """What this host is."""
+        """What this host is; refused if libvirt takes it for another one (:class:`Identity`)."""
+
+        def read(handle: libvirt.virConnect) -> HostFacts:
+            facts = read_facts(handle, self._config)
+            self._identity.require(facts.host_id)
+            return facts
+
         return await self._connection.call(
-            "tell what this host is",
-            lambda handle: read_facts(handle, self._config),
-            timeout_s=_FACTS_TIMEOUT_S,
+            "tell what this host is", read, timeout_s=_FACTS_TIMEOUT_S
         )
 
     async def meters(self) -> HostMeters:

@@ -104,12 +104,6 @@ class Fencing:
                 self._told(word._replace(armed=False, begun=begun or word.begun))
                 self._turned_at_s = boot_clock_s()
 
-    def forget(self) -> None:
-        """The host has another id: what was told is of nobody."""
-        with self._lock:
-            (self._folder / WORD).unlink(missing_ok=True)
-            self._word = None
-
     def keep_only(self, server_ids: Collection[str]) -> None:
         """Take the right to stay from all others; records are read afterwards.
 

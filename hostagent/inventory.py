@@ -56,6 +56,10 @@ class Inventory:
         self.facts: HostFacts | None = None
         """None until libvirtd answered for the first time."""
         self.servers: dict[str, Server] = {}
+        self._doubted_ids: set[str] = set()
+        self.removed_ids: set[str] = set()
+        """Servers that went away under a libvirtd that had told of them. One that a libvirtd never
+        had may have lost its definition."""
         self.unread_ids: set[str] = set()
         """Servers that libvirt has, as far as is known, and does not describe."""
         self.listed = False
@@ -74,6 +78,7 @@ class Inventory:
 
     def everything_changed(self) -> None:
         """Have all read again: a new connection, after which old events are lost."""
+        self._doubted_ids |= self.servers.keys()
         self._facts_changed = self._list_changed = True
         self._wake.set()
 
@@ -142,9 +147,13 @@ class Inventory:
             if known is not None:
                 _log.info("%r is gone", known.facts.name)
                 del self.servers[server_id]
+                if server_id not in self._doubted_ids:
+                    self.removed_ids.add(server_id)
                 self._publish(ServerGone(server_id=server_id))
                 self._on_change()
             return
+        self._doubted_ids.discard(server_id)
+        self.removed_ids.discard(server_id)
         disks = await self._disks(guest, known, fresh_sizes=fresh_sizes)
         facts = server_facts(
             guest.definition,

@@ -13,6 +13,7 @@ from hostagent.fence.deadline import refresh_timeout_s
 from hostagent.fencing import Fencing
 from hostagent.heartbeat import Heartbeat
 from hostagent.returning import Returning
+from hostagent.shutdown import mark, take_back
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
 from wire.keys import POLICIES
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 _RETRY_S = 1.0
 _POLICY_S = 5.0
 _FENCE_S = 0.5
+_SHUTDOWN_S = 1.0
 
 
 class Life:
@@ -61,17 +63,7 @@ class Life:
         self._ready_epoch = 0
 
     def begin(self, host_id: str) -> None:
-        """It is known which host this is: take its key.
-
-        Raises:
-            GodwitError: ``INTERNAL``, it was another one: the agent has to be started anew.
-        """
-        if self._host_id and self._host_id != host_id:
-            self._fencing.forget()
-            raise GodwitError(
-                ErrorCode.INTERNAL,
-                f"libvirt calls this host {host_id}, and it was {self._host_id} since its start",
-            )
+        """It is known which host this is, and stays so: take its key."""
         self._host_id = host_id
         self._known.set()
 
@@ -124,8 +116,9 @@ class Life:
                 tasks.create_task(self._settle(heartbeat))
                 tasks.create_task(self._follow_policy(heartbeat))
                 tasks.create_task(self._check_fence(heartbeat))
+                tasks.create_task(self._follow_shutdown())
         finally:
-            heartbeat.stop()
+            await asyncio.to_thread(heartbeat.stop)
         raise AssertionError  # the tasks above never end
 
     def _make_heartbeat(self) -> Heartbeat:
@@ -182,3 +175,24 @@ class Life:
         while True:
             await asyncio.to_thread(heartbeat.check)
             await asyncio.sleep(_FENCE_S)
+
+    async def _follow_shutdown(self) -> NoReturn:
+        """Say that the host shuts down, and take the word back when it does not any more."""
+        folder = self._config.run_dir
+        said, due = False, True
+        while True:
+            if mark(folder).exists():
+                if not said:
+                    _log.warning(
+                        "this host shuts down, and starts no server by itself; if it does not, "
+                        "remove %s",
+                        mark(folder),
+                    )
+                said = due = True
+            elif due:
+                try:
+                    await asyncio.to_thread(take_back, self._etcd, folder, self._host_id)
+                    said = due = False
+                except GodwitError as error:
+                    _log.warning("the word of the shutdown is not taken back: %s", error.message)
+            await asyncio.sleep(_SHUTDOWN_S)

@@ -33,7 +33,8 @@ class Register:
     """Writes what this host may write, and only on change.
 
     A domain without a record is adopted with generation 1. Records of other owners are not
-    touched. A record of ours whose domain is gone is deleted, unless a migration holds it.
+    touched. A record of ours whose domain was removed is deleted, unless a migration holds it; one
+    whose domain this libvirtd never had is kept as lost: its definition may be the only one.
 
     Records change only while this host's own health key is there: a server that can be started
     elsewhere from now on has a whole lease before that is done.
@@ -100,8 +101,12 @@ class Register:
             if facts is None or not self._inventory.listed or not self._epoch:
                 continue
             servers, unread_ids = dict(self._inventory.servers), set(self._inventory.unread_ids)
+            removed_ids = frozenset(self._inventory.removed_ids)
             try:
-                if not await asyncio.to_thread(self._write_all, facts, servers, unread_ids):
+                writing = asyncio.to_thread(
+                    self._write_all, facts, servers, unread_ids, removed_ids
+                )
+                if not await writing:
                     self._wake.set()
                 told = ""
             except GodwitError as error:
@@ -112,7 +117,11 @@ class Register:
                 self._wake.set()
 
     def _write_all(
-        self, facts: HostFacts, servers: dict[str, Server], unread_ids: set[str]
+        self,
+        facts: HostFacts,
+        servers: dict[str, Server],
+        unread_ids: set[str],
+        removed_ids: frozenset[str],
     ) -> bool:
         """Write what differs; False if a record changed under our hands."""
         epoch = self._epoch
@@ -135,7 +144,8 @@ class Register:
         for server_id in servers.keys() | (self._owned_ids - unread_ids):
             try:
                 if server_id not in servers:
-                    done &= self._forget(facts.host_id, server_id)
+                    removed = server_id in removed_ids
+                    done &= self._forget(facts.host_id, server_id, removed=removed)
                 elif not servers[server_id].facts.incoming:
                     done &= self._write_server(facts, servers[server_id])
             except BadRecord as error:
@@ -207,24 +217,27 @@ class Register:
             return None if stored is None else stored.value.decode()
         return self._definitions_written[server_id]
 
-    def _forget(self, host_id: str, server_id: str) -> bool:
-        """Delete the record of a domain that libvirt no longer has, unless a migration holds it."""
+    def _forget(self, host_id: str, server_id: str, *, removed: bool) -> bool:
+        """Delete the record of a removed domain, or keep it as lost; not if a migration has it."""
         record, revision = read_record(self._etcd, server_id)
         if record is None or record.owner.host_id != host_id:
             self._owned_ids.discard(server_id)
             return True
         if record.owner.phase is not OwnerPhase.SETTLED:
             return True
-        _log.info("%r is forgotten: libvirt no longer has it", record.name)
-        return self._written(
-            host_id,
-            server_id,
-            revision,
-            [
-                Write(key=SERVERS + server_id, value=None),
-                Write(key=DEFINITIONS + server_id, value=None),
-            ],
-        )
+        if removed:
+            _log.info("%r is forgotten: it was removed from libvirt", record.name)
+            fresh = None
+            writes = [Write(key=DEFINITIONS + server_id, value=None)]
+        else:
+            _log.warning(
+                "%r is lost: its record is kept, and libvirt has no such domain", record.name
+            )
+            owner = msgspec.structs.replace(record.owner, phase=OwnerPhase.LOST)
+            fresh = msgspec.json.encode(msgspec.structs.replace(record, owner=owner))
+            writes = []
+        writes.append(Write(key=SERVERS + server_id, value=fresh))
+        return self._written(host_id, server_id, revision, writes)
 
     def _written(
         self, host_id: str, server_id: str, revision: int, writes: Sequence[Write]

@@ -1,5 +1,6 @@
 """A host that is shut down in order: it says so, and waits until its servers have left."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from hostagent.fence.guests import find_guests
 from hostagent.fence.word import boot_id, read_word
 from hostagent.ownership import BadRecord, decode_record
 from wire.errors import GodwitError
-from wire.etcd import Etcd
+from wire.etcd import Condition, Etcd, EtcdUnreachable, Write
 from wire.fleet import HostPolicy, HostShutdown, ServerRecord
 from wire.keys import POLICIES, SERVERS, SHUTDOWNS
 
@@ -23,6 +24,23 @@ _MARK = "shutting-down"
 def mark(run_dir: Path) -> Path:
     """There while the host shuts down: guests that end now are still wanted on."""
     return run_dir / _MARK
+
+
+def take_back(etcd: Etcd, run_dir: Path, host_id: str) -> None:
+    """Delete the word of a shutdown that does not come: its mark is gone, and the host lives on.
+
+    Raises:
+        EtcdUnreachable: it may still be there.
+    """
+    stored = etcd.get(SHUTDOWNS + host_id)
+    # the mark is always there before its word is: one that is missing now was taken away after
+    if stored is None or mark(run_dir).exists():
+        return
+    with contextlib.suppress(msgspec.DecodeError):
+        if msgspec.json.decode(stored.value, type=HostShutdown).boot_id != boot_id():
+            return
+    gone = Write(key=stored.key, value=None)
+    etcd.transact(when=[Condition(key=stored.key, mod_revision=stored.mod_revision)], then=[gone])
 
 
 def shut_down_host(
@@ -59,9 +77,16 @@ def _leave(etcd: Etcd, host_id: str, *, within_s: int, say: Callable[[str], None
         say(f"this host's policy moves nothing away: {_named(here)}")
         return
     say(f"waiting at most {within_s} s for servers to leave: {_named(here)}")
+    told = ""
     while here and time.monotonic() < until_s:
         time.sleep(_POLL_S)
-        now = _running(etcd, host_id)
+        try:
+            now = _running(etcd, host_id)
+        except EtcdUnreachable as error:
+            if error.message != told:
+                say(f"the wait goes on: {error.message}")
+            told = error.message
+            continue
         for server_id in here.keys() - now.keys():
             say(f"{here[server_id]!r} has left")
         here = now

@@ -14,6 +14,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from hostagent.fence.guests import find_guests
+
 _PIDFD_GETFD = 438
 """The same number on every architecture (Linux 5.6)."""
 _MIGRATION_PORTS = range(49152, 49216)
@@ -34,7 +36,7 @@ def cut_stream(server_id: str, source_address: str) -> int:
     """
     peers = _addresses(source_address)
     cut = 0
-    for pid in _processes(server_id):
+    for pid in [guest.pid for guest in find_guests() if guest.server_id == server_id]:
         for stream in _sockets(pid):
             with stream:
                 if _is_stream_from(stream, peers):
@@ -52,15 +54,6 @@ def _plain(address: str) -> str:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return str(mapped or parsed)
-
-
-def _processes(server_id: str) -> Iterator[int]:
-    """The processes that libvirt started for a domain: it always gives QEMU the UUID."""
-    wanted = b"-uuid\0" + server_id.encode() + b"\0"
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            if wanted in path.read_bytes():
-                yield int(path.parent.name)
 
 
 def _sockets(pid: int) -> Iterator[socket.socket]:

@@ -258,12 +258,11 @@ class Etcd:
         lease = self._write(lambda client: client.lease(ttl_s))
         return Lease(lease_id=lease.id, ttl_s=lease.ttl)
 
-    def refresh_lease(self, lease_id: int) -> int:
-        """Keep a lease alive; seconds left, or 0 when etcd no longer knows it."""
-        return self.refresh_in_term(lease_id).seconds_left
-
     def refresh_in_term(self, lease_id: int) -> Answer:
-        """Keep a lease alive, and tell in which term that was answered."""
+        """Keep a lease alive, and tell in which term that was answered.
+
+        No seconds are left when etcd no longer knows it.
+        """
         answers = self._write(lambda client: list(client.refresh_lease(lease_id)))
         return Answer(
             raft_term=max((int(answer.header.raft_term) for answer in answers), default=0),

@@ -216,8 +216,8 @@ class OwnerPhase(StrEnum):
     SETTLED = "settled"
     MIGRATING = "migrating"
     LOST = "lost"
-    """A migration ended with the guest on neither host: its record and definition are kept until
-    the owner's libvirt has the domain again."""
+    """A migration ended with the guest on neither host, or the owner's libvirt has come back
+    without the domain: its record and definition are kept until it has the domain again."""
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):

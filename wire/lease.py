@@ -113,6 +113,9 @@ class HeldKey:
             except GodwitError as error:
                 _log.warning("%s: %s", self._key, error.message)
                 counted = False
+            except Exception:  # noqa: BLE001 - told; the thread must not end by it
+                _log.exception("%s: not refreshed", self._key)
+                counted = False
             if self._held and boot_clock_s() >= self._good_until_s:
                 self._lose("no refresh reached etcd in time")
             pause_s = self._refresh_s - (boot_clock_s() - began_s) if counted else self._retry_s()

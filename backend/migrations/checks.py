@@ -96,7 +96,7 @@ def check_movable(fleet: Fleet, record: ServerRecord, kind: Literal["live", "col
     if record.owner.phase is OwnerPhase.LOST:
         raise GodwitError(
             ErrorCode.CONFLICT,
-            f"{record.name} was lost by a migration: no host has it, so it cannot move; "
+            f"{record.name} is lost: no host has it, so it cannot move; "
             f"godwit server-settle --keep-host HOST {record.name} defines it again",
         )
     now = standing(fleet, record)

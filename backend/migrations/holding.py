@@ -14,7 +14,7 @@ def check_settled(record: ServerRecord, migration: Migration) -> None:
     if record.owner.phase is OwnerPhase.LOST:
         raise GodwitError(
             ErrorCode.CONFLICT,
-            f"{record.name} was lost by a migration: no host has it, so it cannot move; "
+            f"{record.name} is lost: no host has it, so it cannot move; "
             f"godwit server-settle --keep-host HOST {record.name} defines it again",
         )
     if record.owner.phase is not OwnerPhase.SETTLED:

@@ -17,8 +17,7 @@ def obstacle(record: ServerRecord, definition: str | None, host_name: str) -> st
     name = record.name
     if record.owner.phase is OwnerPhase.LOST:
         return (
-            f"{name} was lost by a migration: godwit server-settle --keep-host HOST {name} "
-            "defines it again"
+            f"{name} was lost before: godwit server-settle --keep-host HOST {name} defines it again"
         )
     if record.bound_by:
         return f"{record.bound_by}, which is {host_name}"

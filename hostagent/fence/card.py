@@ -11,6 +11,9 @@ _INT = struct.Struct("i")
 _READ, _WRITE = 2, 1
 _MAGIC_CLOSE = b"V"
 _PET = b"\0"
+_DEVICES = Path("/sys/class/watchdog")
+_FIRST = "10:130"
+"""Numbers of ``/dev/watchdog``."""
 
 
 def _ioctl_number(direction: int, number: int) -> int:
@@ -39,9 +42,14 @@ class Card:
                 time-outs.
 
         Raises:
-            CardError: it cannot be opened, or nobody can say when it fires.
+            CardError: it cannot be opened, cannot be stopped again, or nobody can say when it
+                fires.
         """
         self._path = path
+        if _nowayout(path):
+            raise CardError(
+                f"{path} cannot be stopped once it counts: load its module with nowayout=0"
+            )
         try:
             # without a wait: a device is never waited for, and a pipe that nobody reads is refused
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -86,6 +94,24 @@ class Card:
     def leave(self) -> None:
         """Close it while it counts: the host is reset unless it is opened again in time."""
         os.close(self._descriptor)
+
+
+def _nowayout(path: Path) -> bool:
+    """Whether the driver keeps on counting for ever; False if it does not say.
+
+    ``/dev/watchdog`` is another name of the first device (``Documentation/ABI/testing/
+    sysfs-class-watchdog``).
+    """
+    try:
+        found = path.stat()
+        number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+        for device in _DEVICES.iterdir():
+            first = number == _FIRST and device.name == "watchdog0"
+            if first or (device / "dev").read_text(encoding="ascii").strip() == number:
+                return (device / "nowayout").read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        pass
+    return False
 
 
 def _why(path: Path, error: OSError) -> str:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import pairwise
@@ -304,3 +305,28 @@ def test_a_host_that_shuts_down_says_so_and_waits_only_for_what_leaves(
     lab.power_on(HOST)
     until(lambda: server_id in guests_of(), "it is started again with its host")
     assert record_of(server_id).wanted_on
+
+
+def test_a_host_that_libvirt_takes_for_another_one_keeps_its_servers(
+    lab, alone, new_server, guests_of, until, ids, health, record_of
+):
+    spec, server_id = new_server()
+    until(lambda: server_id in guests_of(), "it runs")
+    settings = lab.folders.etc(HOST) / "libvirt" / "libvirtd.conf"
+    before, epoch, record = settings.read_text(), health(LIVES).epoch, record_of(server_id)
+    log = lab.folders.log(HOST) / "hostagent.log"
+    refused = f"libvirt calls this host {uuid.uuid4()}, and it is {ids[HOST]}"
+    settings.write_text(before.replace(ids[HOST], refused.split()[4].rstrip(",")))
+    try:
+        lab.signal_program(HOST, "libvirtd", signal.SIGKILL)
+        until(lambda: refused in log.read_text(), "the running agent refuses it")
+        log.write_text("")
+        lab.signal_program(HOST, "hostagent", signal.SIGKILL)
+        until(lambda: epoch_of(health()) > epoch, "another agent is what the host was before")
+        until(lambda: refused in log.read_text(), "and refuses it too")
+        assert server_id in guests_of()
+        assert spec.name in lab.virsh(HOST, "list --name").split()
+        assert record_of(server_id) == record
+    finally:
+        settings.write_text(before)
+        lab.signal_program(HOST, "libvirtd", signal.SIGKILL)

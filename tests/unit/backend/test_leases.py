@@ -34,7 +34,7 @@ class Host:
         etcd.put(keys.HEALTH + host_id, value, lease_id=self.lease.lease_id)
 
     async def refresh(self) -> None:
-        await asyncio.to_thread(self._etcd.refresh_lease, self.lease.lease_id)
+        await asyncio.to_thread(self._etcd.refresh_in_term, self.lease.lease_id)
 
     async def keep(self) -> None:
         while True:

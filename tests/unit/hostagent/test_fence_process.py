@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hostagent.fence import card
 from hostagent.fence.card import Card, CardError
 from hostagent.fence.deadline import boot_clock_s
 from hostagent.fence.guests import Process, cached_disk, find_guests, is_gone, kill
@@ -269,3 +270,18 @@ def test_the_word_is_for_its_owner_alone(tmp_path):
     assert read_word(tmp_path / "run") == Word("b", "h", 3, armed=True, t_ok_s=1.5, ttl_s=5)
     (tmp_path / "run" / "fence.json").write_text('{"armed": tr')
     assert read_word(tmp_path / "run") is None
+
+
+@pytest.mark.parametrize(("told", "refused"), [("1\n", True), ("0\n", False)])
+def test_a_card_that_cannot_be_stopped_again_is_never_started(tmp_path, monkeypatch, told, refused):
+    # /dev/null stands in for a device that must not even be opened
+    folder = tmp_path / "watchdog1"
+    folder.mkdir()
+    (folder / "dev").write_text("1:3\n")
+    (folder / "nowayout").write_text(told)
+    monkeypatch.setattr(card, "_DEVICES", tmp_path)
+    if refused:
+        with pytest.raises(CardError, match="nowayout=0"):
+            Card(Path("/dev/null"), timeout_s=1, configured=True)
+    else:
+        Card(Path("/dev/null"), timeout_s=1, configured=True).leave()

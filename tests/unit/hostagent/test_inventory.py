@@ -116,3 +116,22 @@ async def test_only_differences_are_told(scene):
     ]
     states = [event.state for event in told if isinstance(event, ServerFacts)]
     assert states == [PowerState.PAUSED]
+
+
+async def test_what_a_new_libvirtd_does_not_have_was_not_removed(scene):
+    driver, inventory, _ = scene
+    driver.guests = {"lost": guest("lost"), "removed": guest("removed")}
+    inventory.everything_changed()
+    await until(lambda: inventory.listed)
+    del driver.guests["lost"]
+    inventory.everything_changed()
+    await until(lambda: set(inventory.servers) == {"removed"})
+    await until(lambda: not inventory._doubted_ids & {"removed"})
+    del driver.guests["removed"]
+    inventory.server_changed("removed")
+    await until(lambda: not inventory.servers)
+    assert inventory.removed_ids == {"removed"}
+    driver.guests = {"removed": guest("removed")}
+    inventory.everything_changed()
+    await until(lambda: inventory.servers)
+    assert inventory.removed_ids == set()

@@ -193,6 +193,7 @@ async def test_a_domain_that_is_gone_is_forgotten_unless_a_migration_holds_it(sc
         owner = msgspec.structs.replace(record.owner, phase=OwnerPhase.MIGRATING, migration_id="m")
         scene.put(msgspec.structs.replace(record, owner=owner))
         scene.inventory.servers = {}
+        scene.inventory.removed_ids = {"s1", "s2"}
         await scene.settled(lambda: scene.record("s1") is None)
         assert etcd.get(DEFINITIONS + "s1") is None
         assert scene.record("s2").owner == owner
@@ -204,7 +205,7 @@ async def test_a_domain_that_is_gone_is_forgotten_unless_a_migration_holds_it(sc
                 record, owner=Owner(host_id="host-1", epoch=1, generation=8), server_id="s2"
             )
         )
-        scene.inventory.servers = {"s2": held}
+        scene.inventory.servers, scene.inventory.removed_ids = {"s2": held}, set()
         await scene.settled(lambda: scene.record("s2").owner.epoch == 1)
         await scene.ownership.require_generation("s2", 8)
         etcd.delete(SERVERS + "s2")
@@ -219,7 +220,7 @@ async def test_a_lost_server_keeps_its_definition_until_it_is_found_again(scene,
         await scene.settled(lambda: scene.record("s1") and scene.record("s2"))
         record = scene.record("s1")
         lost = msgspec.structs.replace(record.owner, phase=OwnerPhase.LOST)
-        scene.inventory.servers = {}
+        scene.inventory.servers, scene.inventory.removed_ids = {}, {"s1", "s2"}
         scene.put(msgspec.structs.replace(record, owner=lost))
         await scene.settled(lambda: scene.record("s2") is None)
         assert scene.record("s1").owner == lost
@@ -228,7 +229,7 @@ async def test_a_lost_server_keeps_its_definition_until_it_is_found_again(scene,
         await scene.settled(lambda: scene.record("s1").owner.phase is OwnerPhase.SETTLED)
 
 
-async def test_records_of_domains_that_went_while_nobody_watched(scene, etcd):
+async def test_what_libvirt_never_had_is_kept_as_lost(scene, etcd):
     record = ServerRecord(
         server_id="old",
         name="old",
@@ -242,8 +243,10 @@ async def test_records_of_domains_that_went_while_nobody_watched(scene, etcd):
     other = msgspec.structs.replace(record.owner, host_id="host-2")
     scene.put(msgspec.structs.replace(record, server_id="others", owner=other))
     etcd.put(SERVERS + "broken", b"no json")
+    etcd.put(DEFINITIONS + "old", b"<domain/>")
     async with scene.running():
-        await scene.settled(lambda: scene.record("old") is None)
+        await scene.settled(lambda: scene.record("old").owner.phase is OwnerPhase.LOST)
+        assert etcd.get(DEFINITIONS + "old").value == b"<domain/>"
         assert scene.record("others") is not None
         assert etcd.get(SERVERS + "broken").value == b"no json"
 

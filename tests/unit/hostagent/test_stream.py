@@ -9,7 +9,7 @@ import pytest
 
 from hostagent.stream import cut_stream
 
-SERVER_ID = "1f0e3dad-99908345-f743-9f8b-8f2c3d4e5f60"
+SERVER_ID = "1f0e3dad-9990-8345-f743-9f8b8f2c3d4e"
 HOLDER = """
 import socket, sys
 listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)

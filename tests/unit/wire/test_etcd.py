@@ -66,10 +66,10 @@ def test_a_lease_takes_its_key_along(etcd: Etcd):
     held = etcd.get("/held")
     assert held is not None
     assert held.lease_id == lease.lease_id
-    assert etcd.refresh_lease(lease.lease_id) == lease.ttl_s
+    assert etcd.refresh_in_term(lease.lease_id).seconds_left == lease.ttl_s
     etcd.revoke_lease(lease.lease_id)
     assert etcd.get("/held") is None
-    assert etcd.refresh_lease(lease.lease_id) == 0
+    assert etcd.refresh_in_term(lease.lease_id).seconds_left == 0
 
 
 def test_lives_of_leases_are_told_in_the_order_asked(etcd: Etcd):

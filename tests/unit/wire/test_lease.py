@@ -183,6 +183,21 @@ def test_a_key_is_put_anew_under_the_lease_that_lives(etcd: Etcd):
     key.stop(revoke=True)
 
 
+def test_a_fault_of_our_own_does_not_end_the_holding(etcd: Etcd):
+    held, faults = threading.Event(), [ValueError("unforeseen")]
+
+    def put(lease: Lease, _sent_s: float) -> bool:
+        if faults:
+            raise faults.pop()
+        etcd.put("/held", b"v", lease_id=lease.lease_id)
+        return True
+
+    key = HeldKey(etcd, "/held", ttl_s=2, put=put, on_held=held.set)
+    key.start()
+    assert held.wait(10)
+    key.stop(revoke=True)
+
+
 def test_a_wish_that_comes_while_the_value_is_put_is_not_lost(etcd):
     putting, go_on = threading.Event(), threading.Event()
     values: list[bytes] = []
