@@ -70,6 +70,8 @@ class Fleet:
         self.server_policies: dict[str, ServerPolicy] = {}
         self.records: dict[str, ServerRecord] = {}
         self.migrations: dict[str, Migration] = {}
+        self.waiting: dict[str, str] = {}
+        """migration_id → what its end waits for, of those that this backend drives."""
         self.incidents: dict[str, Incident] = {}
         self.guard = RescueGuard()
         self.incidents_changed = asyncio.Event()
@@ -226,6 +228,15 @@ class Fleet:
         self.changes.placement = True
         if (told := migration or known) is not None:
             self._server_changed(told.server_id)
+
+    def put_waiting(self, migration_id: str, reason: str) -> None:
+        """Note what the end of a migration under way waits for; empty for nothing."""
+        if reason != self.waiting.pop(migration_id, ""):
+            self.changes.migrations.add(migration_id)
+            self.changes.servers.add(self.migrations[migration_id].server_id)
+            self.changes.wake.set()
+        if reason:
+            self.waiting[migration_id] = reason
 
     def put_snapshot(self, host_id: str, snapshot: AgentSnapshot) -> None:
         """Replace all that a host said of its servers."""
