@@ -260,7 +260,7 @@ class HostStatus(StrEnum):
     OFFLINE = "offline"
     """Health key absent, seen in a linearizable read."""
     UNKNOWN = "unknown"
-    """etcd does not answer, so nobody can say."""
+    """etcd does not answer, or its health key cannot be read, so nobody can say."""
 
 
 class ServerStatus(StrEnum):

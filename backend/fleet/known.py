@@ -1,4 +1,4 @@
-"""All that the backend knows: facts, health, policies and records of etcd, reports of the agents.
+"""All that the backend knows: what etcd holds, and what agents report.
 
 Everything here changes in the event loop's thread only. A change marks the views that it may touch;
 :mod:`backend.publish` makes those anew.
@@ -22,6 +22,9 @@ from wire.fleet import (
 )
 from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
+
+UNREADABLE_HEALTH = HealthValue(boot_id="", epoch=0, fence_detail="its health key is unreadable")
+"""Stands for a health key whose value cannot be read: no life has an empty boot id."""
 
 
 class AgentLink:
@@ -78,13 +81,13 @@ class Fleet:
         """Set whenever an incident or the guard has changed."""
         self.links: dict[str, AgentLink] = {}
         self.reports: dict[str, dict[str, ServerFacts]] = {}
-        """host_id → server_id → what that host says of it."""
+        """By host id and server id: what that host says of it."""
         self.owned: dict[str, set[str]] = {}
         """host_id → ids of the servers whose records name it as owner."""
         self.written: dict[str, int] = {}
-        """etcd key → revision at which this backend wrote it: what a watch still shows of an
-        older revision is behind what is known."""
+        """etcd key → revision at which this backend wrote it: a watch's older one is behind."""
         self.leader_name = ""
+        """Of the backend that leads; empty for none."""
         self.changes = Changes()
 
     @property
@@ -108,10 +111,6 @@ class Fleet:
             self.changes.servers.update(self.records)
             self.changes.placement = self.changes.status = True
             self.changes.wake.set()
-
-    def put_leader(self, name: str) -> None:
-        """Note which backend leads; empty for none."""
-        self.leader_name = name
 
     def put_facts(self, host_id: str, facts: HostFacts | None) -> None:
         """Note a host's facts, or with None that the host was removed."""

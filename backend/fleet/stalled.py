@@ -14,7 +14,8 @@ _MINUTES_FROM_S = 120
 def stalled_reason(fleet: Fleet, migration: Migration) -> str:
     """Say that a host which has to work on a migration under way does not answer, since when.
 
-    Also what its end waits for. Empty for nothing, and when the migration has ended. The answer changes as time passes.
+    Also what its end waits for. Empty for nothing, and when the migration has ended. The answer
+    changes as time passes.
     """
     if migration.state.ended:
         return ""

@@ -81,7 +81,7 @@ class Decision:
             _log.warning("%s: %s not resumed: %s", self._id, migration.server_name, error.message)
 
     async def _remove_copy(self, migration: Migration) -> None:
-        """Have the target end what it holds of the guest; what it says next shows whether it did."""
+        """Have the target end what it holds of the guest; its next truth shows whether it did."""
         command = ServerCommand(generation=migration.generation)
         try:
             await self._drive.target(migration).remove(migration.server_id, command)

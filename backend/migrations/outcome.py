@@ -123,10 +123,9 @@ def judge(
     if source in {Side.RUNNING, Side.SUSPENDED}:
         return _stayed(target, patient=patient)
     if source in {Side.HALTED, Side.INCOMING}:
-        if target is Side.SUSPENDED:
-            # it has run there: paused by an I/O error, or by a person
-            return Judgement(verdict=Verdict.MOVED, leftover=True)
-        return Judgement(verdict=Verdict.RESUME, leftover=target in _COPY)
+        # a guest that an I/O error or a person paused has run
+        verdict = Verdict.MOVED if target is Side.SUSPENDED else Verdict.RESUME
+        return Judgement(verdict=verdict, leftover=target in _COPY)
     return _source_without_guest(source, target, patient=patient)
 
 

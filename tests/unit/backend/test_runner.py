@@ -468,7 +468,7 @@ async def test_a_server_that_died_with_its_target_is_started_until_it_runs(scene
     waits_for = (
         "web-1 died with kvm-02 and is to be started again on kvm-01: kvm-01 is not ready yet"
     )
-    assert [note.text for note in final.notes][0] == waits_for
+    assert final.notes[0].text == waits_for
     assert "kvm-02 is offline" in tries[-1]
     assert waits_for in tries[-1]
 
