@@ -112,7 +112,7 @@ class Rescuer:
         return life is not None and life.epoch > incident.life.epoch
 
     async def _open(self, host_id: str) -> None:
-        life, _ = await self._claims.life(host_id)
+        life, _ = await self._drive.journal.life(host_id)
         facts, word = self._fleet.facts.get(host_id), self._fleet.shutdowns.get(host_id)
         shut_down = word is not None and word.boot_id == life.boot_id
         name = facts.name if facts else host_id
