@@ -11,6 +11,7 @@ from backend.fleet.known import Fleet
 from backend.leader_writes import LeaderWrites, persist, unchanged
 from backend.migrations.holding import locked
 from backend.migrations.journal import Journal
+from backend.rescue.sorting import unwanted
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Condition, KeyValue, Write
@@ -45,6 +46,9 @@ class Claims:
             raise _conflict(f"{name} does not belong to {host} any more")
         if record.owner.phase is not OwnerPhase.SETTLED:
             raise _conflict(f"{name} is held by migration {record.owner.migration_id}")
+        unfit = record.bound_by or ("" if migration.requested_by else unwanted(record))
+        if unfit:
+            raise _conflict(f"{name} is not started elsewhere any more: {unfit}")
         life, life_revision = await self._journal.life(incident.host_id)
         if life != incident.life:
             raise _conflict(f"{host} has been back since it was lost")
