@@ -152,6 +152,7 @@ class Rescuer:
             one
             for one in fleet.incidents.values()
             if one.open
+            and not one.shut_down
             and not _armed_again(one)
             and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
         ]
