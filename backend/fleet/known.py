@@ -232,8 +232,8 @@ class Fleet:
         """Note what the end of a migration under way waits for; empty for nothing."""
         if reason != self.waiting.pop(migration_id, ""):
             self.changes.migrations.add(migration_id)
-            self.changes.servers.add(self.migrations[migration_id].server_id)
-            self.changes.wake.set()
+            if (known := self.migrations.get(migration_id)) is not None:
+                self._server_changed(known.server_id)
         if reason:
             self.waiting[migration_id] = reason
 

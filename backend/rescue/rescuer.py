@@ -214,6 +214,7 @@ class Rescuer:
                 records=self._owned(incident),
                 rescues=rescues_of(self._fleet, incident),
                 policies=self._fleet.server_policies,
+                stalls=self._fleet.waiting,
                 skips=lambda record: self._skips(record, incident.host_name),
                 waits=lambda record: (
                     incident.held_reason or self._starting.no_room.get(record.server_id, "")
