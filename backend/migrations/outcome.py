@@ -31,7 +31,7 @@ class Side(StrEnum):
     GONE = "gone"
     """The host does not answer and holds no health key: it may run the guest all the same."""
     DEAD = "dead"
-    """The host is gone, and proven or declared to run nothing any more."""
+    """The host is gone, and proven or declared to run nothing that could start elsewhere."""
     SILENT = "silent"
     """The host does not answer, yet its health key is there."""
 
