@@ -103,7 +103,7 @@ def declare_off(store: Store, host: HostView | None) -> Wanted:
         return "this host is not known any more"
     name = host.facts.name
     if host.status is HostStatus.UNKNOWN:
-        return f"etcd does not answer: nobody can say whether {name} is lost"
+        return f"{host.status_reason}: nobody can say whether {name} is lost"
     if host.status is not HostStatus.OFFLINE:
         return f"{name} is {host.status}: only a host that is lost can be declared off"
     incident = store.open_incident(host.facts.host_id)

@@ -260,7 +260,7 @@ class HostStatus(StrEnum):
     OFFLINE = "offline"
     """Health key absent, seen in a linearizable read."""
     UNKNOWN = "unknown"
-    """etcd does not answer, so nobody can say."""
+    """etcd does not answer, or its health key cannot be read, so nobody can say."""
 
 
 class ServerStatus(StrEnum):
@@ -323,6 +323,8 @@ class ServerView(msgspec.Struct, frozen=True, kw_only=True):
     """The migration under way; empty if none."""
     generation: int = 0
     rescue_priority: RescuePriority = RescuePriority.MEDIUM
+    wanted_on: bool = False
+    """It runs, or ran when its host was lost: :attr:`ServerRecord.wanted_on`."""
 
 
 class FilterVerdict(msgspec.Struct, frozen=True, kw_only=True):

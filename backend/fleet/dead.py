@@ -1,4 +1,4 @@
-"""Which hosts are dead: offline, and proven or declared to run nothing any more."""
+"""Which hosts are dead: offline, and proven or declared dead."""
 
 from backend.fleet.known import Fleet
 

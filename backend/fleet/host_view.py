@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from backend.fleet.dead import is_dead
-from backend.fleet.known import Fleet
+from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from wire.fleet import HostFacts, HostPolicy, HostStatus, HostView, ServerStatus, ServerView
 
 _ON = {ServerStatus.RUNNING, ServerStatus.START_MIGRATE, ServerStatus.LIVE_MIGRATING}
@@ -18,6 +18,8 @@ def host_status(fleet: Fleet, facts: HostFacts) -> tuple[HostStatus, str]:
         return HostStatus.UNKNOWN, fleet.etcd_error
     if facts.host_id not in fleet.health:
         return HostStatus.OFFLINE, f"{facts.name} holds no health key in etcd"
+    if fleet.health[facts.host_id] == UNREADABLE_HEALTH:
+        return HostStatus.UNKNOWN, f"what etcd holds as {facts.name}'s health key cannot be read"
     link = fleet.link(facts.host_id)
     if not link.connected:
         return HostStatus.UNREACHABLE, link.reason

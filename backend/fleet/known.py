@@ -1,4 +1,4 @@
-"""All that the backend knows: facts, health, policies and records of etcd, reports of the agents.
+"""All that the backend knows: what etcd holds, and what agents report.
 
 Everything here changes in the event loop's thread only. A change marks the views that it may touch;
 :mod:`backend.publish` makes those anew.
@@ -22,6 +22,9 @@ from wire.fleet import (
 )
 from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
+
+UNREADABLE_HEALTH = HealthValue(boot_id="", epoch=0, fence_detail="its health key is unreadable")
+"""Stands for a health key whose value cannot be read: no life has an empty boot id."""
 
 
 class AgentLink:
@@ -70,19 +73,21 @@ class Fleet:
         self.server_policies: dict[str, ServerPolicy] = {}
         self.records: dict[str, ServerRecord] = {}
         self.migrations: dict[str, Migration] = {}
+        self.waiting: dict[str, str] = {}
+        """migration_id → what its end waits for, of those that this backend drives."""
         self.incidents: dict[str, Incident] = {}
         self.guard = RescueGuard()
         self.incidents_changed = asyncio.Event()
         """Set whenever an incident or the guard has changed."""
         self.links: dict[str, AgentLink] = {}
         self.reports: dict[str, dict[str, ServerFacts]] = {}
-        """host_id → server_id → what that host says of it."""
+        """By host id and server id: what that host says of it."""
         self.owned: dict[str, set[str]] = {}
         """host_id → ids of the servers whose records name it as owner."""
         self.written: dict[str, int] = {}
-        """etcd key → revision at which this backend wrote it: what a watch still shows of an
-        older revision is behind what is known."""
+        """etcd key → revision at which this backend wrote it: a watch's older one is behind."""
         self.leader_name = ""
+        """Of the backend that leads; empty for none."""
         self.changes = Changes()
 
     @property
@@ -106,10 +111,6 @@ class Fleet:
             self.changes.servers.update(self.records)
             self.changes.placement = self.changes.status = True
             self.changes.wake.set()
-
-    def put_leader(self, name: str) -> None:
-        """Note which backend leads; empty for none."""
-        self.leader_name = name
 
     def put_facts(self, host_id: str, facts: HostFacts | None) -> None:
         """Note a host's facts, or with None that the host was removed."""
@@ -226,6 +227,15 @@ class Fleet:
         self.changes.placement = True
         if (told := migration or known) is not None:
             self._server_changed(told.server_id)
+
+    def put_waiting(self, migration_id: str, reason: str) -> None:
+        """Note what the end of a migration under way waits for; empty for nothing."""
+        if reason != self.waiting.pop(migration_id, ""):
+            self.changes.migrations.add(migration_id)
+            if (known := self.migrations.get(migration_id)) is not None:
+                self._server_changed(known.server_id)
+        if reason:
+            self.waiting[migration_id] = reason
 
     def put_snapshot(self, host_id: str, snapshot: AgentSnapshot) -> None:
         """Replace all that a host said of its servers."""

@@ -80,6 +80,7 @@ def server_view(fleet: Fleet, record: ServerRecord, targets: tuple[str, ...]) ->
         migration_id=record.owner.migration_id,
         generation=record.owner.generation,
         rescue_priority=fleet.server_policies.get(record.server_id, ServerPolicy()).rescue_priority,
+        wanted_on=record.wanted_on,
     )
 
 

@@ -1,4 +1,4 @@
-"""Why nothing is heard of a migration under way: a host of it does not answer."""
+"""Why a migration under way does not go on: a host of it does not answer, or refuses an act."""
 
 import time
 
@@ -14,7 +14,8 @@ _MINUTES_FROM_S = 120
 def stalled_reason(fleet: Fleet, migration: Migration) -> str:
     """Say that a host which has to work on a migration under way does not answer, since when.
 
-    Empty when both do, or when the migration has ended. The answer changes as time passes.
+    Also what its end waits for. Empty for nothing, and when the migration has ended. The answer
+    changes as time passes.
     """
     if migration.state.ended:
         return ""
@@ -23,7 +24,8 @@ def stalled_reason(fleet: Fleet, migration: Migration) -> str:
         reason = ""
     if migration.target_host_id:
         there = _silence(fleet, migration.target_host_id, migration.target_host_name)
-        reason = "; ".join(part for part in (reason, there) if part)
+        waits_for = fleet.waiting.get(migration.migration_id, "")
+        reason = "; ".join(part for part in (reason, there, waits_for) if part)
     return reason
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from backend.fleet.known import Fleet
+from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from wire import keys
 from wire.etcd import Etcd, KeyValue, Listing
 from wire.fleet import (
@@ -96,7 +96,7 @@ class Follower:
                 case Changed(key=key, revision=revision, item=item):
                     if revision < self._fleet.written.get(key, 0):
                         continue
-                    value = None if item is None else decoded(item, kind)
+                    value = None if item is None else _taken(item, kind)
                     if value is not None or item is None:
                         put(key.removeprefix(prefix), value)
                 case Listed(listing=listing):
@@ -124,7 +124,7 @@ class Follower:
             if listing.revision >= written.get(prefix + key, 0):
                 put(key, None)
         for key, item in fresh.items():
-            value = decoded(item, kind)
+            value = _taken(item, kind)
             if value is not None and known.get(key) != value:
                 put(key, value)
 
@@ -151,11 +151,19 @@ class Follower:
                 case Lost(reason=reason):
                     self._fleet.put_etcd_error(keys.LEADER, reason)
                 case Changed(item=item):
-                    self._fleet.put_leader(item.text if item else "")
+                    self._fleet.leader_name = item.text if item else ""
                 case Listed(listing=listing):
                     names = [item.text for item in listing.items]
-                    self._fleet.put_leader(names[0] if names else "")
+                    self._fleet.leader_name = names[0] if names else ""
                     self._fleet.put_etcd_error(keys.LEADER, "")
+
+
+def _taken(item: KeyValue, kind: type[ValueT]) -> ValueT | None:
+    """What is believed of a value: a health key that nobody can read is there all the same."""
+    value = decoded(item, kind)
+    if value is None and isinstance(UNREADABLE_HEALTH, kind):
+        return UNREADABLE_HEALTH
+    return value
 
 
 def decoded(item: KeyValue, kind: type[ValueT]) -> ValueT | None:

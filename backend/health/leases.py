@@ -12,10 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
+import msgspec
+
 from backend.fleet.known import Fleet
 from backend.health.sightings import UNKNOWN_TTL_S, Sighting, Sightings
 from wire import keys
-from wire.etcd import Etcd, EtcdUnreachable, LeaseLife
+from wire.etcd import Etcd, EtcdUnreachable, KeyValue, LeaseLife
+from wire.fleet import HealthValue
 from wire.lease import boot_clock_s
 
 _log = logging.getLogger(__name__)
@@ -89,15 +92,18 @@ class Leases:
         listing = await _in(thread, self._etcd.list, keys.HEALTH)
         present = {item.key.removeprefix(keys.HEALTH): item for item in listing.items}
         leases = {host_id: item.lease_id for host_id, item in present.items() if item.lease_id}
+        lives = {host_id: _epoch_told(item) for host_id, item in present.items()}
         self._note_absent(present)
         for batch in _batches(self._sightings.due(leases, boot_clock_s())):
             asked_s = boot_clock_s()
-            lives, answered_s = await _in(thread, self._ask, tuple(batch.values()))
-            for host_id, life in zip(batch, lives, strict=True):
+            seen, answered_s = await _in(thread, self._ask, tuple(batch.values()))
+            for host_id, life in zip(batch, seen, strict=True):
                 # overdue and not dropped yet: a new leader of etcd may still give it a whole TTL
                 overdue = life.gone and host_id in leases
                 if not overdue:
                     self._take(host_id, life, asked_s=asked_s, answered_s=answered_s)
+                    if host_id in lives and not life.gone:
+                        self._counted[host_id] = lives[host_id]
 
     def _ask(self, lease_ids: tuple[int, ...]) -> tuple[tuple[LeaseLife, ...], float]:
         return self._etcd.lease_lives(lease_ids), boot_clock_s()
@@ -114,7 +120,6 @@ class Leases:
         self._sightings.take(host_id, seen)
         if seen.gone:
             return
-        self._counted[host_id] = self._epoch(host_id)
         late = f"{seen.left_s} s left of {granted_s}" if seen.late else None
         self._fleet.put_late(host_id, late)
 
@@ -142,6 +147,14 @@ class Leases:
         if reason and reason != self._failing:
             _log.warning("leases of health keys cannot be read: %s", reason)
         self._failing = reason
+
+
+def _epoch_told(item: KeyValue) -> int:
+    """The epoch that a health key tells itself: what is known of lives may be ahead of it."""
+    try:
+        return msgspec.json.decode(item.value, type=HealthValue).epoch
+    except msgspec.DecodeError:
+        return -1
 
 
 def _thread() -> ThreadPoolExecutor:

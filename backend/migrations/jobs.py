@@ -55,6 +55,11 @@ class Jobs:
         """What an agent last said of a job."""
         return self._jobs.get(migration_id)
 
+    def ended(self, migration_id: str) -> bool:
+        """Whether an agent said that a job has ended."""
+        job = self._jobs.get(migration_id)
+        return job is not None and job.state is JobState.ENDED
+
     def put(self, job: Job) -> None:
         """Note a job's present state; passes that an agent forgot over a restart stay."""
         known = self._jobs.get(job.migration_id)

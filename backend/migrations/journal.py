@@ -6,7 +6,7 @@ person who asked is told instead.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -18,8 +18,11 @@ from backend.migrations.notes import merged
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
-from wire.fleet import Owner, OwnerPhase, ServerRecord
+from wire.fleet import HealthValue, Owner, OwnerPhase, ServerRecord
 from wire.migration import Migration
+
+NO_LIFE = HealthValue(boot_id="", epoch=0)
+"""Of a host that has never told one."""
 
 _DOUBT_S = 5.0
 """How long a beginning whose answer was lost is looked for."""
@@ -150,7 +153,7 @@ class Journal:
         owner: Owner,
         migration: Migration | None,
         *,
-        away: Iterable[str] = (),
+        away: Mapping[str, int] | None = None,
     ) -> None:
         """Change a server's owner outside of any migration, and the record that tells of it.
 
@@ -159,7 +162,8 @@ class Journal:
             seen: the owner that the decision was made on.
             owner: the new one.
             migration: the record of its last migration with a note of this; None if there is none.
-            away: ids of hosts that must hold no health key for this to be right.
+            away: hosts that must hold no health key for this to be right, by id, each with the
+                revision of the life that it has to be (:meth:`life`).
 
         Raises:
             GodwitError: CONFLICT, the owner is another one by now; NOT_LEADING; ETCD_UNREACHABLE.
@@ -172,10 +176,10 @@ class Journal:
                     f"the server {server_id} has just changed hands; look again, then ask again",
                 )
             then = [_put_owner(item, record, owner), *([_put(migration)] if migration else ())]
-            when = [
-                unchanged(item),
-                *(Condition(key=keys.HEALTH + one, mod_revision=0) for one in away),
-            ]
+            when = [unchanged(item)]
+            for host_id, revision in (away or {}).items():
+                when.append(Condition(key=keys.HEALTH + host_id, mod_revision=0))
+                when.append(Condition(key=keys.LIVES + host_id, mod_revision=revision))
             done = await self._etcd.transact(when, then)
             if done:
                 self.tell(migration, record, owner, revision=done)
@@ -184,6 +188,20 @@ class Journal:
         raise GodwitError(
             ErrorCode.CONFLICT, f"the server {server_id} keeps changing in etcd; try again"
         )
+
+    async def life(self, host_id: str) -> tuple[HealthValue, int]:
+        """The last life that a host wrote, and the revision of that.
+
+        Raises:
+            EtcdUnreachable: nobody answers.
+        """
+        item = await self._etcd.get(keys.LIVES + host_id)
+        if item is None:
+            return NO_LIFE, 0
+        try:
+            return msgspec.json.decode(item.value, type=HealthValue), item.mod_revision
+        except msgspec.DecodeError:
+            return NO_LIFE, item.mod_revision
 
     async def definition(self, server_id: str) -> str:
         """Read the definition that etcd keeps of a server; empty if it keeps none."""

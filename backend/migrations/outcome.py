@@ -31,7 +31,7 @@ class Side(StrEnum):
     GONE = "gone"
     """The host does not answer and holds no health key: it may run the guest all the same."""
     DEAD = "dead"
-    """The host is gone, and proven or declared to run nothing any more."""
+    """The host is gone, and proven or declared to run nothing that could start elsewhere."""
     SILENT = "silent"
     """The host does not answer, yet its health key is there."""
 
@@ -123,7 +123,9 @@ def judge(
     if source in {Side.RUNNING, Side.SUSPENDED}:
         return _stayed(target, patient=patient)
     if source in {Side.HALTED, Side.INCOMING}:
-        return Judgement(verdict=Verdict.RESUME, leftover=target in _COPY)
+        # a guest that an I/O error or a person paused has run
+        verdict = Verdict.MOVED if target is Side.SUSPENDED else Verdict.RESUME
+        return Judgement(verdict=verdict, leftover=target in _COPY)
     return _source_without_guest(source, target, patient=patient)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -16,12 +15,13 @@ from backend.migrations.clearing import (
     end_half,
     release_source,
 )
-from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun, Occupied
-from backend.migrations.guests import ask, is_offline, side_on
+from backend.migrations.deciding import Decision
+from backend.migrations.drive import Drive, NotBegun, Occupied
+from backend.migrations.guests import is_offline, side_on
 from backend.migrations.notes import merged, noted
 from backend.migrations.outcome import HALVES, Side, Verdict, has_no_half
 from backend.migrations.recovery import Recovery
-from wire.agent import Job, JobCommand, JobState, ServerCommand
+from wire.agent import Job, JobCommand, JobState
 from wire.errors import GodwitError
 from wire.fleet import Owner, OwnerPhase
 from wire.migration import Migration, MigrationState, PostcopyState
@@ -31,9 +31,6 @@ _log = logging.getLogger(__name__)
 _TICK_S = 1.0
 _QUIET_S = 3.0
 """A job that said nothing for so long is asked for."""
-_PATIENCE_S = 60.0
-"""libvirt removes a leftover on the target itself, at the latest when its keepalive (30 s) ends."""
-
 
 _OF_JOB = {
     JobState.COPYING_DISKS: MigrationState.COPYING_DISKS,
@@ -42,9 +39,7 @@ _OF_JOB = {
     JobState.ENDED: MigrationState.COMPLETING,
 }
 
-_WHOLE = {Side.RUNNING, Side.SUSPENDED}
-"""The source has the guest with all its memory, so that nothing on the target is needed."""
-_KEEPS = {*_WHOLE, Side.DEAD}
+_KEEPS = {Side.RUNNING, Side.SUSPENDED, Side.DEAD}
 """The server stays the source's, so that nothing of its migration is needed on the target."""
 
 
@@ -56,6 +51,7 @@ class Runner:
         self._jobs = drive.jobs
         self._id = migration_id
         self._recovery = Recovery(drive)
+        self._decision = Decision(drive, migration_id)
 
     async def run(self) -> None:
         """Carry the migration to its end.
@@ -76,7 +72,7 @@ class Runner:
             if (await self._reread()).state.ended:
                 self._jobs.forget(self._id)  # a person settled it
                 return
-            finding = await self._find()
+            finding = await self._decision.find()
             if finding is not None:
                 break
         await self._settle(finding)
@@ -168,10 +164,8 @@ class Runner:
         migration = await self._reread()
         if migration.state.ended:
             return
-        if finding.source_truth is not None and not self._job_ended():
+        if finding.source_truth is not None and not self._jobs.ended(self._id):
             await self._known(migration)
-        finding = await self._without_leftover(migration, finding)
-        finding = await self._started_again(migration, finding)
         job, samples = self._jobs.latest(self._id), self._jobs.samples(self._id)
         if job is not None:
             migration = _with_news(migration, job)
@@ -189,45 +183,6 @@ class Runner:
         if judgement.verdict is Verdict.STAYED and finding.source in _KEEPS:
             final = await self._cleared(final)
         await self._finish(final, own)
-
-    async def _without_leftover(
-        self, migration: Migration, finding: ending.Finding
-    ) -> ending.Finding:
-        """End a paused copy on the target while the guest is whole on its source."""
-        stayed = finding.judgement.verdict is Verdict.STAYED and finding.source in _WHOLE
-        if not (stayed and finding.judgement.leftover):
-            return finding
-        if not await self._remove_copy(migration):
-            return finding
-        judgement = msgspec.structs.replace(finding.judgement, leftover=False)
-        return msgspec.structs.replace(finding, target=Side.ABSENT, judgement=judgement)
-
-    async def _remove_copy(self, migration: Migration) -> bool:
-        """Have the target end what it holds of the guest; whether it did."""
-        command = ServerCommand(generation=migration.generation)
-        try:
-            await self._drive.target(migration).remove(migration.server_id, command)
-        except GodwitError as error:
-            _log.warning("%s: copy not removed: %s", self._id, error.message)
-            return False
-        return True
-
-    async def _started_again(self, migration: Migration, finding: ending.Finding) -> ending.Finding:
-        """Start a guest anew on its source that died with its target after it had switched over.
-
-        Not one whose disks were copied: the newest writes are on the target's.
-        """
-        record = self._drive.fleet.records.get(migration.server_id)
-        died = finding.source is Side.SHUT_OFF and finding.target is Side.DEAD
-        if not died or migration.source_paths or record is None or not record.wanted_on:
-            return finding
-        command = ServerCommand(generation=migration.generation)
-        try:
-            await self._drive.source(migration).start(migration.server_id, command)
-        except GodwitError as error:
-            _log.warning("%s: not started again: %s", self._id, error.message)
-            return finding
-        return msgspec.structs.replace(finding, source=Side.RUNNING)
 
     async def _moved(
         self, migration: Migration, finding: ending.Finding, own: Callable[[Owner], Owner]
@@ -261,51 +216,10 @@ class Runner:
             finding = msgspec.structs.replace(finding, source=Side.ABSENT, judgement=judgement)
         return migration, finding
 
-    async def _find(self) -> ending.Finding | None:
-        """Ask both hosts until what they say decides; None if the job turns out to go on."""
-        migration = await self._reread()
-        patience_ends_s = time.monotonic() + _PATIENCE_S
-        told, before, was_dead = "", Verdict.WAIT, False
-        while not (await self._reread()).state.ended:
-            patient = time.monotonic() < patience_ends_s
-            finding = await ask(self._drive.agents, self._drive.fleet, migration, patient=patient)
-            verdict = finding.judgement.verdict
-            pair = f"source {finding.source}, target {finding.target}: {verdict}"
-            if pair != told:
-                _log.info("%s: %s", self._id, pair)
-                told = pair
-            if verdict is Verdict.RESUME and patient:
-                # a switch-over may have been in flight when the target was asked, before the source
-                if before is Verdict.RESUME:
-                    await self._resume(migration)
-            elif finding.source is Side.DEAD and finding.judgement.leftover:
-                # whoever claims the server starts it: nothing of it may be left that could run
-                await self._remove_copy(migration)
-            elif verdict is not Verdict.WAIT and was_dead is (finding.source is Side.DEAD):
-                return finding
-            # the target's word counts only if it was given after the source's death was proven
-            before, was_dead = verdict, finding.source is Side.DEAD
-            await asyncio.sleep(ASK_AGAIN_S)
-            if finding.job_active and not finding.alone and not self._job_ended():
-                return None
-        return None
-
-    async def _resume(self, migration: Migration) -> None:
-        """Let the guest run again on the source, which the failed migration left paused."""
-        command = ServerCommand(generation=migration.generation)
-        try:
-            await self._drive.source(migration).resume(migration.server_id, command)
-        except GodwitError as error:
-            _log.warning("%s: %s not resumed: %s", self._id, migration.server_name, error.message)
-
     async def _finish(self, final: Migration, own: Callable[[Owner], Owner]) -> None:
         final = await self._drive.journal.advance_with_owner(final, own)
         self._jobs.forget(self._id)
         _log.info("%s: %s: %s %s", self._id, final.state, final.outcome, final.error)
-
-    def _job_ended(self) -> bool:
-        job = self._jobs.latest(self._id)
-        return job is not None and job.state is JobState.ENDED
 
     async def _reread(self) -> Migration:
         return await self._drive.reread(self._id)

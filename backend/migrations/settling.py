@@ -42,8 +42,9 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     sides: dict[str, Side]
     """Host id to what it says."""
     last: Migration | None
-    dead: tuple[str, ...] = ()
-    """Hosts that count as having no copy because they are dead."""
+    dead: dict[str, int]
+    """Hosts that count as having no copy because they are dead, each with the revision of the life
+    that is over."""
 
     @property
     def whole(self) -> set[str]:
@@ -146,23 +147,50 @@ class Settler:
             hosts |= {last.source_host_id, last.target_host_id} - {""}
         hosts |= {one for one, has in self._fleet.reports.items() if record.server_id in has}
         ordered = sorted(hosts, key=self._name)
-        truths = await asyncio.gather(*(self._truth(one, record) for one in ordered))
+        dead: dict[str, int] = {}
+        truths = await asyncio.gather(*(self._truth(one, record, dead) for one in ordered))
         sides = {one: side_of(truth) for one, truth in zip(ordered, truths, strict=True)}
-        dead = tuple(one for one in ordered if is_dead(self._fleet, one))
         return _Case(record=record, keep=keep, sides=sides, last=last, dead=dead)
 
-    async def _truth(self, host_id: str, record: ServerRecord) -> GuestTruth:
+    async def _truth(self, host_id: str, record: ServerRecord, dead: dict[str, int]) -> GuestTruth:
+        """Ask a host; one that is counted as dead instead is put into ``dead``."""
         name = self._name(host_id)
         try:
             return await self._drive.agents.of(host_id, name).truth(record.server_id)
         except GodwitError as error:
-            if is_dead(self._fleet, host_id):
+            revision = await self._over(host_id)
+            spared = self._spared(host_id, record) if revision is not None else ""
+            if revision is not None and not spared:
+                dead[host_id] = revision
                 return GuestTruth(server_id=record.server_id, state=PowerState.ABSENT)
             raise GodwitError(
                 ErrorCode.AGENT_UNREACHABLE,
                 f"{name} may hold a copy of {record.name} and does not answer, so nothing was "
-                f"changed: {error.message}",
+                f"changed: {spared or error.message}",
             ) from None
+
+    async def _over(self, host_id: str) -> int | None:
+        """The revision of the life of a dead host that is over; None if it is not dead."""
+        life, revision = await self._drive.journal.life(host_id)
+        incident = self._fleet.open_incident(host_id)
+        over = incident is not None and incident.life == life and is_dead(self._fleet, host_id)
+        return revision if over else None
+
+    def _spared(self, host_id: str, record: ServerRecord) -> str:
+        """Why a dead host may run a server all the same; empty if it does not.
+
+        A fence leaves a guest alive that no other host could start.
+        """
+        incident = self._fleet.open_incident(host_id)
+        if not record.bound_by or record.owner.host_id != host_id:
+            return ""
+        if incident is not None and incident.declared_off_by:
+            return ""
+        name = self._name(host_id)
+        return (
+            f"{record.bound_by}, so that the fence of {name} leaves {record.name} alive; switch "
+            f"{name} off, and say so with godwit host-declare-off {name}"
+        )
 
     def _check(self, case: _Case) -> None:
         record, keep = case.record, case.keep

@@ -24,6 +24,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     """Why a server is not started elsewhere by itself; empty if it is."""
     waits: Callable[[ServerRecord], str]
     """Why one that is to be started elsewhere has not been yet; empty if its turn comes."""
+    stalls: Mapping[str, str]
+    """migration_id → what a rescue under way waits for."""
 
 
 def account(incident: Incident, given: Given) -> tuple[IncidentServer, ...]:
@@ -40,7 +42,7 @@ def account(incident: Incident, given: Given) -> tuple[IncidentServer, ...]:
     for server_id in lines.keys() | owned.keys() | latest.keys():
         line, rescue = lines.get(server_id), latest.get(server_id)
         if rescue is not None:
-            lines[server_id] = _of_rescue(rescue, count[server_id])
+            lines[server_id] = _of_rescue(rescue, count[server_id], given)
         elif server_id in owned and incident.open:
             lines[server_id] = _of_record(owned[server_id], given)
         elif line is not None and line.state in _OPEN:
@@ -79,9 +81,11 @@ def _of_record(record: ServerRecord, given: Given) -> IncidentServer:
     )
 
 
-def _of_rescue(rescue: Migration, tries: int) -> IncidentServer:
+def _of_rescue(rescue: Migration, tries: int, given: Given) -> IncidentServer:
     target, name = rescue.target_host_name, rescue.server_name
-    state, reason, running_at_ms = RescueState.STARTING, f"is being started on {target}", 0
+    waits_for = given.stalls.get(rescue.migration_id, "")
+    reason = "; ".join(one for one in (f"is being started on {target}", waits_for) if one)
+    state, running_at_ms = RescueState.STARTING, 0
     if rescue.state is MigrationState.SUCCEEDED:
         runs = rescue.options.auto_start
         state = RescueState.RESCUED

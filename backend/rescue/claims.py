@@ -11,15 +11,13 @@ from backend.fleet.known import Fleet
 from backend.leader_writes import LeaderWrites, persist, unchanged
 from backend.migrations.holding import locked
 from backend.migrations.journal import Journal
+from backend.rescue.sorting import unwanted
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Condition, KeyValue, Write
-from wire.fleet import HealthValue, Owner, OwnerPhase, ServerRecord
+from wire.fleet import Owner, OwnerPhase, ServerRecord
 from wire.migration import Migration
 from wire.rescue import Incident
-
-NO_LIFE = HealthValue(boot_id="", epoch=0)
-"""Of a host that has never told one."""
 
 
 class Claims:
@@ -29,20 +27,6 @@ class Claims:
         self._etcd = etcd
         self._journal = journal
         self._fleet = fleet
-
-    async def life(self, host_id: str) -> tuple[HealthValue, int]:
-        """The last life that a host wrote, and the revision of that.
-
-        Raises:
-            EtcdUnreachable: nobody answers.
-        """
-        item = await self._etcd.get(keys.LIVES + host_id)
-        if item is None:
-            return NO_LIFE, 0
-        try:
-            return msgspec.json.decode(item.value, type=HealthValue), item.mod_revision
-        except msgspec.DecodeError:
-            return NO_LIFE, item.mod_revision
 
     async def claim(self, incident: Incident, migration: Migration) -> Migration:
         """Take a server over from its dead host for a rescue whose target is chosen.
@@ -62,7 +46,10 @@ class Claims:
             raise _conflict(f"{name} does not belong to {host} any more")
         if record.owner.phase is not OwnerPhase.SETTLED:
             raise _conflict(f"{name} is held by migration {record.owner.migration_id}")
-        life, life_revision = await self.life(incident.host_id)
+        unfit = record.bound_by or ("" if migration.requested_by else unwanted(record))
+        if unfit:
+            raise _conflict(f"{name} is not started elsewhere any more: {unfit}")
+        life, life_revision = await self._journal.life(incident.host_id)
         if life != incident.life:
             raise _conflict(f"{host} has been back since it was lost")
         alive = await self._etcd.get(keys.HEALTH + migration.target_host_id)

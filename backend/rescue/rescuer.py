@@ -112,7 +112,7 @@ class Rescuer:
         return life is not None and life.epoch > incident.life.epoch
 
     async def _open(self, host_id: str) -> None:
-        life, _ = await self._claims.life(host_id)
+        life, _ = await self._drive.journal.life(host_id)
         facts, word = self._fleet.facts.get(host_id), self._fleet.shutdowns.get(host_id)
         shut_down = word is not None and word.boot_id == life.boot_id
         name = facts.name if facts else host_id
@@ -152,6 +152,7 @@ class Rescuer:
             one
             for one in fleet.incidents.values()
             if one.open
+            and not one.shut_down
             and not _armed_again(one)
             and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
         ]
@@ -213,6 +214,7 @@ class Rescuer:
                 records=self._owned(incident),
                 rescues=rescues_of(self._fleet, incident),
                 policies=self._fleet.server_policies,
+                stalls=self._fleet.waiting,
                 skips=lambda record: self._skips(record, incident.host_name),
                 waits=lambda record: (
                     incident.held_reason or self._starting.no_room.get(record.server_id, "")

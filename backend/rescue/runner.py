@@ -35,8 +35,19 @@ _PATIENCE_S = 5.0
 """An agent that restarts, or a host that still puts itself in order, answers within that."""
 
 
+_AGAIN_S = 3.0
+"""A server that no host can take now is tried again so often."""
+_PASSES = (MAY_PASS | {ErrorCode.ETCD_UNREACHABLE}) - {ErrorCode.LIBVIRT}
+"""An agent that cannot read who owns the server has not refused to start it."""
+
+
 class _Failed(Exception):
     """The target positively does not run the server, with the text that says why."""
+
+    def __init__(self, text: str, *, passes: bool = False) -> None:
+        super().__init__(text)
+        self.passes = passes
+        """Whether the same host may start it later."""
 
 
 class _TargetDied(Exception):
@@ -61,6 +72,16 @@ class RescueRunner:
         if migration is None or migration.state.ended:
             return
         try:
+            while True:
+                if await self._try(migration):
+                    return
+                await asyncio.sleep(_AGAIN_S)
+        finally:
+            self._drive.fleet.put_waiting(self._id, "")
+
+    async def _try(self, migration: Migration) -> bool:
+        """Whether the try has come to its end; else it is to be made again."""
+        try:
             if migration.state is not MigrationState.SWITCHING_OVER:
                 await self._end_last_try(migration)
                 await self._define(migration)
@@ -68,11 +89,12 @@ class RescueRunner:
             if migration.options.auto_start:
                 await self._start(migration)
         except _Failed as failure:
-            await self._fail(await self._drive.reread(self._id), str(failure))
+            return await self._fail(await self._drive.reread(self._id), failure)
         except _TargetDied:
             await self._bury(migration)
         else:
             await self._succeed(migration)
+        return True
 
     async def _end_last_try(self, migration: Migration) -> None:
         """Make sure that the host of the try before does not run the server, nor ever will."""
@@ -83,7 +105,7 @@ class RescueRunner:
                 await self._drive.source(migration).remove(migration.server_id, command)
                 return
             except GodwitError as error:
-                _log.warning("%s: copy on %s not ended yet: %s", self._id, name, error.message)
+                self._wait_for(f"{name} has to end its copy first: {error.message}")
             await asyncio.sleep(ASK_AGAIN_S)
 
     def _is_second_try(self, migration: Migration) -> bool:
@@ -119,9 +141,9 @@ class RescueRunner:
                 return
             except GodwitError as error:
                 away = is_offline(self._drive.fleet, migration.target_host_id)
-                passes = error.code in MAY_PASS and error.code is not ErrorCode.LIBVIRT
+                passes = error.code in _PASSES
                 if away or not passes or time.monotonic() > deadline_s:
-                    raise _Failed(error.message) from None
+                    raise _Failed(error.message, passes=passes) from None
             await asyncio.sleep(ASK_AGAIN_S)
 
     async def _start(self, migration: Migration) -> None:
@@ -135,12 +157,12 @@ class RescueRunner:
                 await self._drive.target(migration).start(migration.server_id, command)
                 return
             except GodwitError as error:
-                if error.code not in MAY_PASS or error.code is ErrorCode.LIBVIRT:
+                if error.code not in _PASSES:
                     # asked once more: libvirtd may have been just restarting
                     refused += 1
                     if refused > 1 or error.code is not ErrorCode.LIBVIRT:
                         raise _Failed(error.message) from None
-                _log.warning("%s: not started yet: %s", self._id, error.message)
+                self._wait_for(f"{migration.target_host_name} has not said yes: {error.message}")
             await asyncio.sleep(ASK_AGAIN_S)
 
     async def _succeed(self, migration: Migration) -> None:
@@ -158,16 +180,32 @@ class RescueRunner:
             # the target finds out by itself that the server is its own now
             _log.info("%s: %s not told of the end: %s", self._id, target, error.message)
 
-    async def _fail(self, migration: Migration, error: str) -> None:
-        """Go on with the next host, or give up where the tries or the hosts are at their end."""
+    def _wait_for(self, text: str) -> None:
+        _log.warning("%s: %s", self._id, text)
+        self._drive.fleet.put_waiting(self._id, text)
+
+    async def _fail(self, migration: Migration, failure: _Failed) -> bool:
+        """Go on with the next host, or give up where the tries or the hosts are at their end.
+
+        False where the same host may still take the server, which was never told to start it.
+        """
+        error, options = str(failure), migration.options
         tried = tries(self._drive, migration)
+        hosts = {one.target_host_id for one in tried}
+        waits = failure.passes and options.auto_start and not options.prefer_host
+        away = is_offline(self._drive.fleet, migration.target_host_id)
         candidate = None
-        if len(tried) < TRIES and not migration.options.prefer_host:
-            hosts = {one.target_host_id for one in tried}
+        if (len(tried) < TRIES or (waits and away)) and not options.prefer_host:
             candidate = await next_target(self._drive, migration, apart_from=hosts)
+            if candidate is None and waits and away:
+                here = {migration.target_host_id}
+                candidate = await next_target(self._drive, migration, apart_from=here)
+        if candidate is None and waits:
+            self._wait_for(f"no other host fits, and {migration.target_host_name} says: {error}")
+            return False
         if candidate is None:
             await self._give_up(migration, error)
-            return
+            return True
         started = migration.state is MigrationState.SWITCHING_OVER
         name, target = migration.server_name, migration.target_host_name
         final = msgspec.structs.replace(
@@ -179,6 +217,7 @@ class RescueRunner:
         again = next_try(migration, candidate, after_start=started)
         if await self._claims.pass_on(final, again) is not None:
             _log.warning("%s: %s; %s goes on", self._id, error, again.migration_id)
+        return True
 
     async def _give_up(self, migration: Migration, error: str) -> None:
         name, target = migration.server_name, migration.target_host_name

@@ -203,6 +203,7 @@ def _put(client: Any, incident: Incident, *, guard: RescueGuard, dead: bool) -> 
             server_id=each.server_id,
             name=each.server_name,
             rescue_priority=each.priority,
+            wanted_on=each.state is not RescueState.SKIPPED,
             status_reason="kvm-04 is down",
         )
         for each in incident.servers
@@ -210,7 +211,7 @@ def _put(client: Any, incident: Incident, *, guard: RescueGuard, dead: bool) -> 
     )
     client.fleet = changed(
         client.fleet,
-        servers=(*client.fleet.servers, *servers),
+        servers=(*(changed(one, wanted_on=True) for one in client.fleet.servers), *servers),
         status=status,
         hosts=hosts,
         incidents=(incident, earlier),

@@ -451,7 +451,7 @@ async def test_a_server_of_a_dead_host_is_rescued_with_its_proof(at, client, set
         assert isinstance(pilot.app.screen, Question)
         assert "Rescue mail-10 from kvm-04 to kvm-05?" in told(pilot)
         assert PROOF in told(pilot)
-        assert "it is started on kvm-05 from its disks" in told(pilot)
+        assert "it ran, and is started on kvm-05 from its disks" in told(pilot)
         assert acts(client) == []
         await pilot.press("y")
         await settled(pilot)

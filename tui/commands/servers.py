@@ -73,6 +73,7 @@ def server_show(*, as_json: bool, server: str) -> None:
         ("migration", found.migration_id),
         ("generation", str(found.generation)),
         ("rescue priority", found.rescue_priority),
+        ("wanted", "on" if found.wanted_on else "off"),
     ]
     print_record([(name, value) for name, value in told if value])
 

@@ -20,8 +20,11 @@ def facts(
     stay = f"; {disks} on shared storage stays" if disks else ""
     found = [("copies", Span(f"the definition only{stay}"))]
     if options.auto_start:
-        found.append(("then", Span(f"it is started on {place(target)} from its disks")))
-        found.append(("lost", Span("what it had only in memory")))
+        before = "ran" if server.wanted_on else "was stopped"
+        then = f"it {before}, and is started on {place(target)} from its disks"
+        found.append(("then", Span(then)))
+        if server.wanted_on:
+            found.append(("lost", Span("what it had only in memory")))
     else:
         found.append(
             ("then", Span(f"it is stopped on {place(target)}; nothing starts it", Tone.WARN))

@@ -1,11 +1,13 @@
 """Speaking to the agents of a lab as the backend does: with certificate and token."""
 
+import gc
 import hashlib
 import itertools
 import json
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -117,10 +119,14 @@ class AgentCaller:
 
     def answers(self) -> bool:
         """Whether the agent is up and has read its host."""
-        try:
-            self.snapshot()
-        except Exception:  # noqa: BLE001 - refused, broken, not ready: all the same here
-            return False
+        with warnings.catch_warnings():
+            # Python's ssl leaves a socket open that is reset before its handshake
+            warnings.simplefilter("ignore", ResourceWarning)
+            try:
+                self.snapshot()
+            except Exception:  # noqa: BLE001 - refused, broken, not ready: all the same here
+                gc.collect()
+                return False
         return True
 
 

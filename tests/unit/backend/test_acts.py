@@ -252,6 +252,6 @@ async def test_what_could_not_be_removed_is_still_kept(stage, acts):
 async def test_another_backend_than_the_leader_acts_on_nothing(stage, acts, monkeypatch):
     stage.put_migration(COPYING)
     monkeypatch.setattr(stage.leadership, "leading", False)
-    stage.two.fleet.put_leader("backend-2")
+    stage.two.fleet.leader_name = "backend-2"
     sentence = await refused(acts.cancel("m1", requested_by="alice"), ErrorCode.NOT_LEADING)
     assert sentence == "backend-1 does not lead; ask backend-2, which does"

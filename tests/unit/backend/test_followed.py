@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from backend.fleet.dead import is_dead
+from backend.fleet.host_view import host_status
 from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from wire import keys
 from wire.etcd import Etcd
-from wire.fleet import Fence, HealthValue, HostShutdown, RescuePriority, ServerPolicy
+from wire.fleet import Fence, HealthValue, HostShutdown, HostStatus, RescuePriority, ServerPolicy
 from wire.rescue import Incident, IncidentState, RescueGuard
 
 LIFE = HealthValue(boot_id="b", epoch=7, fence=Fence.WATCHDOG, ttl_s=10)
@@ -55,6 +57,29 @@ async def test_each_prefix_is_listed_and_then_watched(etcd: Etcd, fleet: Fleet):
     for key in (keys.LIVES + "h1", keys.SHUTDOWNS + "h1", keys.INCIDENTS + "i1"):
         await asyncio.to_thread(etcd.delete, key)
     await until(lambda: not (fleet.lives or fleet.shutdowns or fleet.incidents))
+
+
+async def test_a_health_key_that_cannot_be_read_is_there_all_the_same(etcd: Etcd, two):
+    two.fleet.health.clear()
+    await asyncio.to_thread(etcd.put, keys.HEALTH + "host-1", b"?")
+    await put(etcd, keys.HEALTH + "host-2", LIFE)
+    dead = msgspec.structs.replace(INCIDENT, host_id="host-1", dead_at_ms=1)
+    await put(etcd, keys.INCIDENTS + "i1", dead)
+    for host in two.hosts:
+        await put(etcd, keys.FACTS + host.host_id, host)
+    task = asyncio.create_task(Follower(etcd, two.fleet).run())
+    sentence = "what etcd holds as kvm-01's health key cannot be read"
+    await until(lambda: not two.fleet.etcd_error)
+    assert host_status(two.fleet, two.hosts[0]) == (HostStatus.UNKNOWN, sentence)
+    assert not is_dead(two.fleet, "host-1")
+    await put(etcd, keys.HEALTH + "host-1", LIFE)
+    await until(lambda: two.fleet.health["host-1"] == LIFE)
+    await asyncio.to_thread(etcd.put, keys.HEALTH + "host-1", b"")
+    await until(lambda: host_status(two.fleet, two.hosts[0])[0] is HostStatus.UNKNOWN)
+    await asyncio.to_thread(etcd.delete, keys.HEALTH + "host-1")
+    await until(lambda: host_status(two.fleet, two.hosts[0])[0] is HostStatus.OFFLINE)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_the_guard_is_armed_unless_etcd_says_otherwise(etcd: Etcd, fleet: Fleet):

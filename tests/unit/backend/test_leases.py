@@ -52,6 +52,19 @@ async def fleet(etcd: Etcd) -> AsyncIterator[Fleet]:
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_life_that_was_not_seen_is_not_counted_by_the_lease_of_the_one_before(
+    etcd: Etcd, fleet: Fleet, leases: Leases
+):
+    Host(etcd, "h1", epoch=1)
+    unseen = msgspec.json.encode(HealthValue(boot_id="b", epoch=2, ttl_s=TTL_S))
+    etcd.put(keys.LIVES + "h1", unseen)
+    await until(lambda: "h1" in fleet.lives and "h1" in fleet.late)
+    await until(lambda: "h1" not in fleet.health)
+    gone_s = boot_clock_s()
+    await until(lambda: leases.cannot_live_before("h1") is not None)
+    assert leases.cannot_live_before("h1") > gone_s + TTL_S - 1
+
+
 @pytest.fixture
 async def leases(etcd: Etcd, fleet: Fleet) -> AsyncIterator[Leases]:
     leases = Leases(etcd, fleet)

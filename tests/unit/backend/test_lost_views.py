@@ -131,6 +131,15 @@ async def test_the_guard_is_told_as_a_status(two, publisher, listener):
     assert await told(publisher, listener) == []
 
 
+@pytest.mark.parametrize("wanted_on", [True, False])
+async def test_a_server_of_a_lost_host_tells_whether_it_is_wanted_on(two, publisher, wanted_on):
+    record = two.fleet.records["id-web-1"]
+    two.fleet.put_record("id-web-1", msgspec.structs.replace(record, wanted_on=wanted_on))
+    two.fleet.put_health(record.owner.host_id, None)
+    publisher.flush()
+    assert publisher.servers["id-web-1"].wanted_on is wanted_on
+
+
 async def test_a_priority_is_shown_and_told(two, publisher, listener):
     two.fleet.put_server_policy("id-web-1", ServerPolicy(rescue_priority=RescuePriority.LOW))
     assert await told(publisher, listener) == ["server"]

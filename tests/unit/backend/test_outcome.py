@@ -29,8 +29,8 @@ TARGETS = (
 TABLE: dict[Side, tuple[Verdict, ...]] = {
     Side.RUNNING: (DOUBLE, WAIT, WAIT, WAIT, STAYED, STAYED, STAYED, STAYED, WAIT, WAIT, WAIT),
     Side.SUSPENDED: (MOVED, WAIT, WAIT, WAIT, STAYED, STAYED, STAYED, STAYED, WAIT, WAIT, WAIT),
-    Side.HALTED: (MOVED, RESUME, RESUME, RESUME, RESUME, RESUME, WAIT, RESUME, WAIT, WAIT, WAIT),
-    Side.INCOMING: (MOVED, RESUME, RESUME, RESUME, RESUME, RESUME, WAIT, RESUME, WAIT, WAIT, WAIT),
+    Side.HALTED: (MOVED, RESUME, MOVED, RESUME, RESUME, RESUME, WAIT, RESUME, WAIT, WAIT, WAIT),
+    Side.INCOMING: (MOVED, RESUME, MOVED, RESUME, RESUME, RESUME, WAIT, RESUME, WAIT, WAIT, WAIT),
     Side.SHUT_OFF: (MOVED, MOVED, MOVED, WAIT, STAYED, STAYED, WAIT, STAYED, WAIT, WAIT, WAIT),
     Side.ABSENT: (MOVED, MOVED, MOVED, WAIT, MOVED, LOST, MOVED, MOVED, WAIT, WAIT, WAIT),
     Side.GONE: (MOVED, *(WAIT,) * 10),
@@ -154,6 +154,11 @@ def test_what_a_dead_source_left_unfinished_on_its_target_is_removed_at_once(tar
 def test_a_paused_source_beside_a_running_target_is_a_leftover():
     assert judge(Side.HALTED, Side.RUNNING, job_active=False).leftover
     assert not judge(Side.ABSENT, Side.RUNNING, job_active=False).leftover
+
+
+def test_a_guest_that_was_paused_on_its_target_has_run_there_and_never_runs_on_its_source():
+    found = judge(Side.HALTED, Side.SUSPENDED, job_active=False)
+    assert (found.verdict, found.leftover) == (MOVED, True)
 
 
 def test_a_copy_that_stays_on_the_target_is_told_after_patience():

@@ -12,6 +12,7 @@ import pytest
 
 from backend.agents import Agents
 from backend.fleet.cpus import Comparisons
+from backend.fleet.server_view import standing
 from backend.leader import Leadership
 from backend.migrations.drive import Drive
 from backend.migrations.jobs import Jobs
@@ -384,6 +385,29 @@ async def test_a_paused_source_is_not_resumed_while_the_target_is_silent(scene):
     assert "resume" not in scene.source.calls
 
 
+@pytest.mark.parametrize("source", [PAUSED, RUNNING])
+async def test_nothing_is_settled_before_the_target_says_that_its_copy_is_gone(
+    scene, monkeypatch, source
+):
+    monkeypatch.setattr("backend.migrations.deciding._PATIENCE_S", 60 if source is PAUSED else 0)
+    scene.put_begun(MigrationState.SWITCHING_OVER)
+    scene.source.known_job = job(JobState.ENDED, "lost the link")
+    scene.source.truths, scene.target.truths = [source], [INCOMING]
+    scene.target.refusal = GodwitError(ErrorCode.LIBVIRT, "libvirtd hangs")
+    running = asyncio.create_task(scene.run())
+    await until(lambda: scene.target.calls.count("remove") >= 2)
+    assert (scene.source.calls, scene.record.owner.phase) == ([], OwnerPhase.MIGRATING)
+    waits_for = "kvm-02 still holds a copy of web-1, which has to be gone first: libvirtd hangs"
+    known = scene.two.fleet.migrations["m1"]
+    assert [note.text for note in known.notes] == [waits_for]
+    assert waits_for in standing(scene.two.fleet, scene.record).reason
+    scene.target.refusal = None
+    final = await running
+    assert (final.outcome, final.error) == ("web-1 runs on kvm-01", "lost the link")
+    assert scene.source.calls == (["resume"] if source is PAUSED else [])
+    assert scene.two.fleet.waiting == {}
+
+
 async def test_a_paused_source_waits_until_its_target_is_dead_and_runs_again(scene):
     scene.put_begun(MigrationState.SWITCHING_OVER)
     scene.source.known_job = job(JobState.ENDED)
@@ -421,6 +445,32 @@ async def test_a_server_that_died_with_its_target_starts_again_on_its_source(sce
     final = await scene.run()
     assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 runs on kvm-01")
     assert "start" in scene.source.calls
+
+
+async def test_a_server_that_died_with_its_target_is_started_until_it_runs(scene, monkeypatch):
+    monkeypatch.setattr("backend.migrations.deciding._START_AGAIN_S", 0)
+    scene.put_begun(MigrationState.SWITCHING_OVER)
+    scene.source.known_job = job(JobState.ENDED)
+    scene.source.truths, scene.target.truths = [PowerState.SHUT_OFF], [SILENT]
+    scene.lose("host-2")
+    scene.prove("host-2")
+    start, tries = scene.source.start, []
+
+    async def refuse_twice(server_id: str, command: ServerCommand) -> GuestTruth:
+        tries.append(standing(scene.two.fleet, scene.record).reason)
+        if len(tries) < 3:
+            raise GodwitError(ErrorCode.NOT_READY, "kvm-01 is not ready yet")
+        return await start(server_id, command)
+
+    scene.source.start = refuse_twice
+    final = await scene.run()
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 runs on kvm-01")
+    waits_for = (
+        "web-1 died with kvm-02 and is to be started again on kvm-01: kvm-01 is not ready yet"
+    )
+    assert final.notes[0].text == waits_for
+    assert "kvm-02 is offline" in tries[-1]
+    assert waits_for in tries[-1]
 
 
 async def test_a_job_that_goes_on_although_its_host_was_away_is_followed_again(scene):
@@ -686,7 +736,7 @@ async def test_what_a_failure_leaves_is_kept_if_that_was_asked_for(scene):
 async def test_a_paused_copy_on_the_target_ends_while_the_guest_runs_on_its_source(
     scene, monkeypatch
 ):
-    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    monkeypatch.setattr("backend.migrations.deciding._PATIENCE_S", 0)
     scene.put_begun(MigrationState.COPYING_MEMORY)
     scene.source.known_job = job(JobState.ENDED, "lost the link")
     scene.target.truths = [INCOMING]
@@ -773,7 +823,7 @@ async def test_post_copy_and_the_agents_notes_reach_the_record_while_it_runs(sce
 
 
 async def test_two_halves_are_waited_for_until_they_are_one(scene, monkeypatch):
-    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    monkeypatch.setattr("backend.migrations.deciding._PATIENCE_S", 0)
     scene.put_begun(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.PAUSED)
     scene.source.known_job = postcopy_job(PostcopyState.PAUSED, JobState.ENDED, "paused")
     scene.source.truths = scene.target.truths = [HALF]
@@ -786,7 +836,7 @@ async def test_two_halves_are_waited_for_until_they_are_one(scene, monkeypatch):
 
 
 async def test_a_half_whose_other_half_is_gone_is_lost_whatever_its_job_says(scene, monkeypatch):
-    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    monkeypatch.setattr("backend.migrations.deciding._PATIENCE_S", 0)
     scene.put_begun(MigrationState.SWITCHING_OVER, postcopy=PostcopyState.PAUSED)
     scene.source.known_job = postcopy_job(PostcopyState.PAUSED, JobState.COPYING_MEMORY, "paused")
     scene.source.truths = [msgspec.structs.replace(HALF, job_active=True)]
@@ -827,7 +877,7 @@ async def test_half_of_a_guest_whose_source_is_dead_is_ended_and_the_server_give
 
 def cut_off(scene: Scene, monkeypatch: pytest.MonkeyPatch, target: GuestTruth) -> None:
     """A post-copy that broke off, whose source keeps its half with a job for ever."""
-    monkeypatch.setattr("backend.migrations.runner._PATIENCE_S", 0)
+    monkeypatch.setattr("backend.migrations.deciding._PATIENCE_S", 0)
     monkeypatch.setattr("backend.migrations.recovery._AGAIN_S", 0.1)
     monkeypatch.setattr("backend.migrations.recovery._NOTICED_S", 0)
     scene.put_begun(MigrationState.COPYING_MEMORY, postcopy=PostcopyState.PAUSED)

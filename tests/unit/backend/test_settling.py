@@ -239,11 +239,13 @@ def die(stage, *, proven: bool) -> None:
     stage.here.before["truth"] = silent
     fleet = stage.two.fleet
     fleet.put_health("host-1", None)
+    life = HealthValue(boot_id="b", epoch=3)
+    stage.etcd.put(keys.LIVES + "host-1", msgspec.json.encode(life))
     incident = Incident(
         incident_id="i1",
         host_id="host-1",
         host_name="kvm-01",
-        life=HealthValue(boot_id="b", epoch=3),
+        life=life,
         lost_at_ms=1,
         dead_at_ms=2 if proven else 0,
     )
@@ -262,6 +264,48 @@ async def test_a_host_that_is_merely_gone_may_hold_one(stage, settler):
     die(stage, proven=False)
     sentence = await refused(settle(settler, "kvm-02"), ErrorCode.AGENT_UNREACHABLE)
     assert "kvm-01 may hold a copy" in sentence
+    assert stage.owner.host_id == "host-1"
+
+
+@pytest.mark.parametrize("declared_off_by", ["", "alice"])
+async def test_a_guest_that_its_fence_leaves_alive_is_settled_only_on_somebodys_word(
+    stage, settler, declared_off_by
+):
+    both(stage, RUNNING, PAUSED, "user")
+    die(stage, proven=True)
+    fleet = stage.two.fleet
+    record = msgspec.structs.replace(fleet.records["id-web-1"], bound_by="vda is on a local disk")
+    stage.etcd.put(keys.SERVERS + "id-web-1", msgspec.json.encode(record))
+    fleet.put_record("id-web-1", record)
+    incident = msgspec.structs.replace(fleet.incidents["i1"], declared_off_by=declared_off_by)
+    fleet.put_incident("i1", incident)
+    if declared_off_by:
+        await settle(settler, "kvm-02")
+        assert stage.owner.host_id == "host-2"
+        return
+    sentence = await refused(settle(settler, "kvm-02"), ErrorCode.AGENT_UNREACHABLE)
+    assert "vda is on a local disk, so that the fence of kvm-01 leaves web-1 alive" in sentence
+    assert "host-declare-off kvm-01" in sentence
+    assert stage.owner.host_id == "host-1"
+
+
+async def test_nothing_is_settled_if_the_dead_host_has_lived_again_meanwhile(stage, settler):
+    both(stage, RUNNING, PAUSED, "user")
+    die(stage, proven=True)
+
+    def live() -> None:  # its key is gone again; this backend has seen neither
+        life = HealthValue(boot_id="b", epoch=4)
+        stage.etcd.put(keys.LIVES + "host-1", msgspec.json.encode(life))
+        stage.two.fleet.put_incident("i1", None)
+
+    transact = stage.drive.journal._etcd.transact
+
+    async def late(when, then):
+        live()
+        return await transact(when, then)
+
+    stage.drive.journal._etcd.transact = late
+    await refused(settle(settler, "kvm-02"))
     assert stage.owner.host_id == "host-1"
 
 

@@ -336,7 +336,9 @@ def test_hosts_tell_what_threatens_them(fleet, capsys):
 
 def test_a_server_shows_its_priority(capsys):
     assert run(["server-show", "web-1"]) == 0
-    assert re.search(r"rescue priority +medium", capsys.readouterr().out)
+    shown = capsys.readouterr().out
+    assert re.search(r"rescue priority +medium", shown)
+    assert re.search(r"wanted +off", shown)
 
 
 # Incidents

@@ -176,6 +176,16 @@ async def test_half_of_the_hosts_gone_together_disarms(scene):
     assert scene.record("web-1").owner.generation == 1
 
 
+async def test_hosts_that_are_shut_down_in_order_are_no_storm(scene):
+    for host_id in ("host-1", "host-2"):
+        word = HostShutdown(boot_id="b", asked_at_ms=1, within_s=60)
+        scene.fleet.put_shutdown(host_id, word)
+    scene.cut("kvm-01", "kvm-02")
+    await scene.pass_(12.0)
+    assert [one.shut_down for one in scene.fleet.incidents.values()] == [True, True]
+    assert scene.fleet.guard.armed
+
+
 async def test_a_late_host_counts_beside_a_lost_one(scene):
     scene.add("web-1")
     await scene.look()

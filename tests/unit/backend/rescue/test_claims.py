@@ -115,6 +115,26 @@ async def test_a_claim_fails_on_what_changes_while_it_is_made(scene, monkeypatch
     assert scene.migrations() == []
 
 
+@pytest.mark.parametrize(
+    ("by", "fields", "words"),
+    [
+        ("alice", {"bound_by": "vda is on a local disk"}, "vda is on a local disk"),
+        ("", {"wanted_on": False}, "stopped, stays stopped"),
+        ("", {"suspended": True}, "it was paused by a person"),
+    ],
+)
+async def test_a_claim_fails_on_what_its_record_says_by_then(scene, by, fields, words):
+    target = await proven(scene)
+    stale = scene.record("web-1")
+    changed = msgspec.structs.replace(stale, **fields)
+    scene.etcd.put(keys.SERVERS + "id-web-1", msgspec.json.encode(changed))
+    options = MigrationOptions(auto_start=True)
+    with pytest.raises(GodwitError, match=words) as refused:
+        await scene.starting.claim(scene.incident(), stale, target, options, by=by)
+    assert refused.value.code is ErrorCode.CONFLICT
+    assert scene.migrations() == []
+
+
 async def test_of_two_claims_one_holds(scene):
     target = await proven(scene)
     done = await asyncio.gather(claim(scene, target), claim(scene, target), return_exceptions=True)

@@ -1,5 +1,7 @@
 """A host that cannot start a server is left for the next one, and never runs it afterwards."""
 
+import asyncio
+
 import pytest
 
 from backend.rescue import runner
@@ -16,6 +18,7 @@ FULL = GodwitError(ErrorCode.CONFLICT, "kvm has another server named 'web-1'")
 def quick(monkeypatch):
     monkeypatch.setattr(runner, "ASK_AGAIN_S", 0.01)
     monkeypatch.setattr(runner, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(runner, "_AGAIN_S", 0.01)
 
 
 def first_target(scene):
@@ -123,6 +126,43 @@ async def test_a_host_that_is_silent_before_the_start_is_passed_by(scene):
     await scene.settle()
     assert len(scene.migrations()) == 2
     assert scene.line("web-1").state is RescueState.RESCUED
+
+
+@pytest.mark.parametrize("call", ["define", "start"])
+async def test_a_host_whose_agent_does_not_reach_etcd_has_not_refused(scene, call):
+    first = await claimed(scene)
+    no_etcd = GodwitError(ErrorCode.ETCD_UNREACHABLE, "etcd does not answer")
+    first.refuses[call] = no_etcd
+    first.before[call] = lambda: unrefuse(first, call)
+    (migration_id,) = scene.under_way()
+    await runner.RescueRunner(scene.drive, scene.claims, migration_id).run()
+    assert scene.running("web-1") == [first.facts.name]
+    assert len(scene.migrations()) == 1
+
+
+def unrefuse(agent, call: str) -> None:
+    if agent.names().count(call) == 2:
+        agent.refuses.pop(call, None)
+
+
+async def test_a_server_that_no_host_can_take_now_is_not_lost_and_says_what_it_waits_for(scene):
+    first = await claimed(scene)
+    for agent in scene.agents.values():
+        agent.away = True
+    running = asyncio.create_task(scene.settle())
+    while not any("no other host fits" in text for text in scene.fleet.waiting.values()):
+        await asyncio.sleep(0.01)
+    line = scene.rescuer._account(scene.incident())[0]
+    assert line.state is RescueState.STARTING
+    assert "no other host fits" in line.reason
+    assert "does not answer" in line.reason
+    for agent in scene.agents.values():
+        agent.away = agent.facts.name == "kvm-01"
+    await running
+    assert len(scene.running("web-1")) == 1
+    assert scene.line("web-1").state is RescueState.RESCUED
+    assert scene.fleet.waiting == {}
+    assert first.facts.name != "kvm-01"
 
 
 async def test_a_server_that_was_defined_nowhere_keeps_its_record_and_definition(scene):
