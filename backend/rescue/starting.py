@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from backend.fleet.host_view import host_status
 from backend.fleet.names import find_host
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
@@ -15,7 +16,7 @@ from backend.rescue.account import turn
 from backend.rescue.claims import Claims
 from backend.rescue.placing import best, judged, summary
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, OwnerPhase, ServerRecord
+from wire.fleet import Candidate, HostStatus, OwnerPhase, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration, MigrationOptions, MigrationState
 from wire.rescue import Incident, RescueState
@@ -23,7 +24,8 @@ from wire.rescue import Incident, RescueState
 _log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""Servers that are being started at one moment, in the whole fleet."""
+"""Servers that are being started at one moment, in the whole fleet. One whose new host does not
+answer does not count: it may stay like that until a person comes, and loads nothing meanwhile."""
 AT_ONCE_ON_A_TARGET = 4
 _AGAIN_S = 3.0
 """A server that fits nowhere is tried again so often: room may have been made."""
@@ -75,7 +77,7 @@ class Starting:
         under_way = [
             one
             for one in self._fleet.migrations.values()
-            if one.kind == "rescue" and not one.state.ended
+            if one.kind == "rescue" and not one.state.ended and self._goes_on(one)
         ]
         slots = AT_ONCE - len(under_way)
         busy = Counter(one.target_host_id for one in under_way)
@@ -152,6 +154,18 @@ class Starting:
             source,
             definition=definition,
             auto_start=auto_start,
+        )
+
+    def _goes_on(self, rescue: Migration) -> bool:
+        """Whether a try waits for no host that does not answer: its own, or the one before."""
+        at_work = {rescue.target_host_id}
+        incident = self._fleet.incidents.get(rescue.incident_id)
+        if incident is not None and rescue.source_host_id != incident.host_id:
+            at_work.add(rescue.source_host_id)
+        known = [self._fleet.facts.get(one) for one in at_work]
+        return all(
+            one is not None and host_status(self._fleet, one)[0] is HostStatus.ONLINE
+            for one in known
         )
 
     def _in_turn(self, incidents: Iterable[Incident]) -> list[_Waiting]:

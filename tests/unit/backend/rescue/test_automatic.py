@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backend.rescue import incidents
+from backend.rescue import incidents, starting
 from wire.fleet import Fence, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
 from wire.rescue import DeclareOff, IncidentState, RescueState
 
@@ -279,6 +279,32 @@ async def test_eight_are_started_at_once_and_four_on_one_host(scene):
     await scene.settle()
     assert len({one.server_id for one in scene.migrations()}) == 12
     assert scene.incident().state is IncidentState.RESCUED
+
+
+@pytest.mark.parametrize("second_try", [False, True])
+async def test_starts_that_wait_for_a_lost_host_keep_no_other_from_its_turn(
+    scene, second_try, monkeypatch
+):
+    monkeypatch.setattr(starting, "AT_ONCE", 1)
+    scene.add("a-1")
+    scene.add("b-1")
+    scene.report(scene.hosts[2], used_bytes=16 * GIB)
+    scene.cut("kvm-01")
+    await scene.pass_(12.0)
+    (stuck,) = scene.migrations()
+    assert (stuck.server_name, stuck.target_host_name) == ("a-1", "kvm-02")
+    scene.put_life("kvm-02", fence=Fence.NONE)
+    scene.cut("kvm-02")
+    scene.report(scene.hosts[2])
+    if second_try:
+        # kvm-02 may have started it, and has to end that before kvm-03 may
+        hosts = {"source_host_id": "host-2", "target_host_id": "host-3"}
+        scene.fleet.put_migration(stuck.migration_id, msgspec.structs.replace(stuck, **hosts))
+    await scene.look()
+    await scene.desk.arm(requested_by="ann")
+    await scene.pass_(12.0)
+    assert stuck.migration_id in scene.under_way()
+    assert scene.record("b-1").owner.host_id == "host-3"
 
 
 async def test_priority_comes_before_size_and_size_before_name(scene):
