@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 
 import msgspec
 
@@ -120,7 +119,7 @@ class Rescuer:
         if shut_down:
             text += ", after the host said that it was being shut down in order"
         incident = Incident(
-            incident_id=secrets.token_hex(6),
+            incident_id="",
             host_id=host_id,
             host_name=name,
             life=life,

@@ -245,6 +245,29 @@ async def test_a_life_that_nobody_saw_begins_a_new_incident(scene):
     assert (second.life.epoch, second.dead_at_ms) == (4, 0)
 
 
+async def test_a_loss_that_was_written_and_not_told_yet_gets_no_second_incident(scene):
+    scene.cut("kvm-01")
+    await scene.look()
+    written = scene.incident()
+    scene.fleet.put_incident(written.incident_id, None)  # the watch is behind
+    await scene.look()
+    assert [one.incident_id for one in scene.fleet.incidents.values()] == [written.incident_id]
+    scene.sync()
+    assert len(scene.fleet.incidents) == 1
+
+
+async def test_a_life_that_is_lost_twice_has_two_incidents(scene):
+    for _ in range(2):
+        scene.cut("kvm-01")
+        await scene.look()
+        scene.put_life("kvm-01")
+        scene.sync()
+        await scene.look()
+    scene.sync()
+    assert [one.life.epoch for one in scene.fleet.incidents.values()] == [3, 3]
+    assert not any(one.open for one in scene.fleet.incidents.values())
+
+
 async def test_a_server_that_fits_nowhere_waits_and_is_tried_again(scene):
     scene.add("big-1", memory_bytes=15 * GIB + 1)
     scene.cut("kvm-01")
