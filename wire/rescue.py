@@ -21,7 +21,7 @@ class IncidentState(StrEnum):
     RESCUED = "rescued"
     """Nothing more is to be done; the host is still away."""
     ENDED = "ended"
-    """The host is back."""
+    """The host is back, or was removed, as ``held_reason`` says then."""
 
 
 class RescueState(StrEnum):

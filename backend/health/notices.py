@@ -69,7 +69,9 @@ def of_incident(before: Incident | None, now: Incident) -> list[Notice]:
         tell(NoticeEvent.RESCUE_BEGAN, f"{_servers(waiting)} of {name} begin to start elsewhere")
     if turned(IncidentState.RESCUED):
         tell(NoticeEvent.RESCUE_ENDED, summary(now))
-    if turned(IncidentState.ENDED):
+    if turned(IncidentState.ENDED) and now.held_reason:
+        tell(NoticeEvent.RESCUE_HELD, f"nothing of {name} is started elsewhere: {now.held_reason}")
+    elif turned(IncidentState.ENDED):
         tell(NoticeEvent.HOST_BACK, f"{name} is back; {summary(now)}", now.ended_at_ms)
     return told
 

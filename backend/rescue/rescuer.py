@@ -79,7 +79,9 @@ class Rescuer:
         if fleet.etcd_error:
             return
         for incident in tuple(fleet.incidents.values()):
-            if incident.open and self._is_back(incident):
+            if incident.open and incident.host_id not in fleet.facts:
+                await self._end(incident, f"etcd keeps no facts of {incident.host_name} any more")
+            elif incident.open and self._is_back(incident):
                 await self._end(incident)
         for host_id in self._sight.absent:
             if fleet.open_incident(host_id) is None:
@@ -129,17 +131,23 @@ class Rescuer:
         await self._incidents.open(noted(incident, text))
         _log.warning("%s is lost (epoch %d, fence %s)", name, life.epoch, life.fence)
 
-    async def _end(self, incident: Incident) -> None:
+    async def _end(self, incident: Incident, removed: str = "") -> None:
+        """End a case as the host is back, or for the reason that it was removed."""
+        text = removed or f"{incident.host_name} is back"
+
         def end(known: Incident) -> Incident:
             ended = msgspec.structs.replace(
-                known, state=IncidentState.ENDED, ended_at_ms=now_ms(), held_reason=""
+                known,
+                state=IncidentState.ENDED,
+                ended_at_ms=now_ms(),
+                held_reason=removed,
+                servers=_left(known, removed) if removed else known.servers,
             )
-            accounted = msgspec.structs.replace(ended, servers=self._account(ended))
-            return noted(accounted, f"{known.host_name} is back")
+            return noted(msgspec.structs.replace(ended, servers=self._account(ended)), text)
 
         await self._incidents.change(incident.incident_id, end)
         self._starting.forget(self._owned(incident))
-        _log.info("%s is back", incident.host_name)
+        _log.info("%s", text)
 
     async def _mind_the_storm(self) -> None:
         """Disarm when too much is lost together; only a person arms again."""
@@ -170,10 +178,8 @@ class Rescuer:
 
     async def _advance(self, incident: Incident) -> None:
         """Write what has become of an incident, if anything has."""
-        facts = self._fleet.facts.get(incident.host_id)
-        if facts is None:
-            return
-        await self._starting.read_definitions(self._owned(incident))
+        if incident.open:
+            await self._starting.read_definitions(self._owned(incident))
         proof = self.proof(incident)
 
         def change(known: Incident) -> Incident:
@@ -254,6 +260,16 @@ def _with_proof(incident: Incident, proof: Proof) -> Incident:
         return incident
     dead = msgspec.structs.replace(incident, dead_at_ms=now_ms(), proof=proof.reason)
     return noted(dead, f"counts as dead: {proof.reason}")
+
+
+def _left(incident: Incident, reason: str) -> tuple[IncidentServer, ...]:
+    """The servers of a host that was removed: those in their turn stay where they are."""
+    return tuple(
+        msgspec.structs.replace(one, state=RescueState.SKIPPED, reason=reason)
+        if one.state is RescueState.WAITING
+        else one
+        for one in incident.servers
+    )
 
 
 def _missing(incident: Incident, proof: Proof) -> str:

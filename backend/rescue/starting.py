@@ -175,6 +175,7 @@ class Starting:
                 record = self._fleet.records.get(line.server_id)
                 if (
                     line.state is RescueState.WAITING
+                    and incident.host_id in self._fleet.facts
                     and record is not None
                     and record.owner.host_id == incident.host_id
                     and record.owner.phase is OwnerPhase.SETTLED

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from backend.rescue import incidents, starting
+from wire import keys
 from wire.fleet import Fence, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
 from wire.rescue import DeclareOff, IncidentState, RescueState
 
@@ -266,6 +267,26 @@ async def test_a_life_that_is_lost_twice_has_two_incidents(scene):
     scene.sync()
     assert [one.life.epoch for one in scene.fleet.incidents.values()] == [3, 3]
     assert not any(one.open for one in scene.fleet.incidents.values())
+
+
+async def test_a_host_that_was_removed_stops_no_rescue(scene, monkeypatch):
+    scene.add("web-1")
+    monkeypatch.setattr(starting, "AT_ONCE", 0)
+    scene.cut("kvm-01")
+    await scene.pass_(12.0)
+    rescuing = scene.incident()
+    assert rescuing.state is IncidentState.RESCUING
+    monkeypatch.setattr(starting, "AT_ONCE", 8)
+    scene.etcd.delete(keys.FACTS + "host-1")
+    scene.sync()
+    await scene.starting.start([rescuing])
+    assert scene.migrations() == []
+    await scene.look()
+    ended = scene.incident()
+    assert not ended.open
+    assert "no facts of kvm-01" in ended.held_reason
+    line = scene.line("web-1")
+    assert (line.state, line.reason) == (RescueState.SKIPPED, ended.held_reason)
 
 
 async def test_a_server_that_fits_nowhere_waits_and_is_tried_again(scene):
