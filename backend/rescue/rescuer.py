@@ -16,7 +16,7 @@ from backend.rescue.proof import Proof, prove
 from backend.rescue.sight import Sight
 from backend.rescue.sorting import obstacle, unwanted
 from backend.rescue.starting import Starting
-from backend.rescue.storm import TOGETHER_S, cut_off, storm
+from backend.rescue.storm import TOGETHER_S, CutOff, storm
 from wire.errors import GodwitError
 from wire.fleet import HostPolicy, ServerRecord
 from wire.lease import boot_clock_s
@@ -47,12 +47,14 @@ class Rescuer:
         self._claims = claims
         self._sight = sight
         self._starting = starting
+        self._cut_off = CutOff()
         self.lock = asyncio.Lock()
         """Held while an incident is looked at, or changed by a person."""
 
     async def lead(self) -> None:
         """Look for ever."""
         self._sight.begin(boot_clock_s())
+        self._cut_off = CutOff()
         told, looks = "", 0
         while True:
             try:
@@ -86,6 +88,8 @@ class Rescuer:
         for host_id in self._sight.absent:
             if fleet.open_incident(host_id) is None:
                 await self._open(host_id)
+        reached = sum(1 for host_id in fleet.health if not fleet.link(host_id).silent)
+        self._cut_off.look(reached=reached, present=len(fleet.health), now_s=boot_clock_s())
         await self._mind_the_storm()
         for incident in tuple(fleet.incidents.values()):
             if incident.open or any(one.state in _UNDER_WAY for one in incident.servers):
@@ -155,6 +159,11 @@ class Rescuer:
         if not fleet.guard.armed:
             return
         since_ms = now_ms() - int(TOGETHER_S * 1000)
+        undone = [
+            one
+            for one in fleet.incidents.values()
+            if one.open and one.state is not IncidentState.RESCUED and not _armed_again(one)
+        ]
         recent = [
             one
             for one in fleet.incidents.values()
@@ -167,6 +176,8 @@ class Rescuer:
             late={self._name(one) for one in fleet.late},
             present={self._name(one) for one in fleet.health},
         )
+        if not reason and undone and self._cut_off.for_long(boot_clock_s()):
+            reason, recent = self._cut_off.reason, undone
         if not reason:
             return
         await self._incidents.put_guard(RescueGuard(armed=False, reason=reason, at_ms=now_ms()))
@@ -203,12 +214,11 @@ class Rescuer:
 
     def _held(self, incident: Incident) -> str:
         fleet = self._fleet
-        reached = sum(1 for host_id in fleet.health if not fleet.link(host_id).silent)
         return held_reason(
             incident,
             policy=fleet.policies.get(incident.host_id, HostPolicy()),
             guard=fleet.guard,
-            cut_off=cut_off(reached=reached, present=len(fleet.health)),
+            cut_off=self._cut_off.reason,
         )
 
     def _account(self, incident: Incident) -> tuple[IncidentServer, ...]:

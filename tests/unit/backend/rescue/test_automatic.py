@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from backend.rescue import incidents, starting
+from backend.rescue.storm import CUT_OFF_S
 from wire import keys
 from wire.fleet import Fence, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
 from wire.rescue import DeclareOff, IncidentState, RescueState
@@ -193,13 +194,42 @@ async def test_a_backend_that_reaches_no_agents_rescues_nothing(scene):
     for host_id in ("host-2", "host-3"):
         scene.fleet.agent_lost(host_id, "no route", silent=True)
     await scene.settle()
-    assert scene.incident().state is IncidentState.HELD
-    assert "0 of 2 hosts" in scene.incident().held_reason
-    assert scene.fleet.guard.armed
+    assert not scene.fleet.guard.armed
+    assert "0 of 2 hosts" in scene.fleet.guard.reason
     for host in scene.hosts[1:]:
         scene.report(host)
     await scene.settle()
+    assert scene.incident().state is IncidentState.HELD
+    assert scene.record("web-1").owner.generation == 1
+    await scene.desk.arm(requested_by="ann")
+    await scene.settle()
     assert scene.line("web-1").state is RescueState.RESCUED
+
+
+async def test_streams_that_break_for_a_moment_disarm_nothing(scene):
+    scene.add("web-1")
+    scene.cut("kvm-01")
+    await scene.pass_(12.0 - CUT_OFF_S)
+    for host_id in ("host-2", "host-3"):
+        scene.fleet.agent_lost(host_id, "no route", silent=True)
+    await scene.pass_(CUT_OFF_S - 0.1)
+    assert scene.incident().dead_at_ms
+    assert scene.record("web-1").owner.generation == 1
+    for host in scene.hosts[1:]:
+        scene.report(host)
+    await scene.settle()
+    assert scene.fleet.guard.armed
+    assert scene.line("web-1").state is RescueState.RESCUED
+
+
+async def test_a_backend_that_is_cut_off_with_nothing_left_to_rescue_stays_armed(scene):
+    scene.add("web-1")
+    scene.cut("kvm-01")
+    await scene.settle()
+    for host_id in ("host-2", "host-3"):
+        scene.fleet.agent_lost(host_id, "no route", silent=True)
+    await scene.pass_(2 * CUT_OFF_S)
+    assert scene.fleet.guard.armed
 
 
 async def test_a_host_that_returns_before_keeps_its_servers(scene):
