@@ -88,6 +88,8 @@ class Rescuer:
         for host_id in self._sight.absent:
             if fleet.open_incident(host_id) is None:
                 await self._open(host_id)
+        lost = [one.host_id for one in fleet.incidents.values() if one.open]
+        self._starting.keep({one for host_id in lost for one in fleet.owned.get(host_id, ())})
         reached = sum(1 for host_id in fleet.health if not fleet.link(host_id).silent)
         self._cut_off.look(reached=reached, present=len(fleet.health), now_s=boot_clock_s())
         await self._mind_the_storm()
@@ -150,7 +152,6 @@ class Rescuer:
             return noted(msgspec.structs.replace(ended, servers=self._account(ended)), text)
 
         await self._incidents.change(incident.incident_id, end)
-        self._starting.forget(self._owned(incident))
         _log.info("%s", text)
 
     async def _mind_the_storm(self) -> None:

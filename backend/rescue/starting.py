@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -14,6 +14,7 @@ from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
 from backend.rescue.account import turn
 from backend.rescue.claims import Claims
+from backend.rescue.definition import Definition, read_definition
 from backend.rescue.placing import best, judged, summary
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, HostStatus, OwnerPhase, ServerRecord
@@ -49,8 +50,8 @@ class Starting:
         self._again_s: dict[str, float] = {}
         self.no_room: dict[str, str] = {}
         """server_id → why no host fits it now."""
-        self.definitions: dict[str, str] = {}
-        """server_id → its definition as etcd keeps it, while its host is absent."""
+        self.definitions: dict[str, Definition] = {}
+        """server_id → its definition as etcd keeps it, while a host that is absent owns it."""
 
     async def read_definitions(self, records: Iterable[ServerRecord]) -> None:
         """Read the definitions that are not known yet; nobody changes them while the host is away.
@@ -58,15 +59,21 @@ class Starting:
         Raises:
             EtcdUnreachable: nobody answers.
         """
-        missing = [one.server_id for one in records if one.server_id not in self.definitions]
-        read = await asyncio.gather(*(self._drive.journal.definition(one) for one in missing))
-        self.definitions.update(zip(missing, read, strict=True))
+        missing = [one for one in records if one.server_id not in self.definitions]
+        read = await asyncio.gather(*(self._definition(one) for one in missing))
+        self.definitions.update(
+            (record.server_id, definition) for record, definition in zip(missing, read, strict=True)
+        )
 
-    def forget(self, records: Iterable[ServerRecord]) -> None:
-        """Drop what was read of servers whose host is back."""
-        for one in records:
-            self.definitions.pop(one.server_id, None)
-            self.no_room.pop(one.server_id, None)
+    async def _definition(self, record: ServerRecord) -> Definition:
+        xml = await self._drive.journal.definition(record.server_id)
+        return read_definition(record.name, xml)
+
+    def keep(self, server_ids: Collection[str]) -> None:
+        """Drop what was noted of all servers but these, which hosts that are absent own."""
+        for noted in (self.definitions, self.no_room, self._again_s):
+            for server_id in noted.keys() - server_ids:
+                del noted[server_id]
 
     async def start(self, incidents: Iterable[Incident]) -> None:
         """Claim what may be started now, the most important first.
@@ -146,7 +153,7 @@ class Starting:
     async def candidates(self, record: ServerRecord, *, auto_start: bool) -> tuple[Candidate, ...]:
         """Judge every host as the new one of a server whose host is or might be dead."""
         source = find_host(self._fleet, record.owner.host_id)
-        definition = await self._drive.journal.definition(record.server_id)
+        definition = await self._definition(record)
         return await judged(
             self._fleet,
             self._drive.comparisons,

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from backend.rescue import incidents, starting
+from backend.rescue.definition import read_definition
 from backend.rescue.storm import CUT_OFF_S
 from wire import keys
 from wire.fleet import Fence, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
@@ -341,6 +342,32 @@ async def test_memory_that_is_promised_is_not_given_twice(scene):
     states = [scene.line(f"big-{number}").state for number in range(3)]
     assert states.count(RescueState.RESCUED) == 2
     assert states.count(RescueState.WAITING) == 1
+
+
+async def test_a_definition_is_parsed_once_and_dropped_with_its_rescue(scene, monkeypatch):
+    parsed = []
+
+    def read(server_name, xml):
+        parsed.append(server_name)
+        return read_definition(server_name, xml)
+
+    monkeypatch.setattr(starting, "read_definition", read)
+    scene.put_policy("kvm-01", down=False)
+    tied = "<domain><devices><hostdev type='pci'/></devices></domain>"
+    scene.add("gpu-1", definition=tied)
+    scene.add("web-1")
+    scene.cut("kvm-01")
+    await scene.settle()
+    assert sorted(parsed) == ["gpu-1", "web-1"]
+    scene.put_policy("kvm-01", down=True)
+    scene.sync()
+    await scene.settle()
+    assert scene.line("web-1").state is RescueState.RESCUED
+    assert scene.starting.definitions.keys() == {"id-gpu-1"}
+    scene.put_life("kvm-01", epoch=4)
+    scene.sync()
+    await scene.look()
+    assert not scene.starting.definitions
 
 
 async def test_eight_are_started_at_once_and_four_on_one_host(scene):
