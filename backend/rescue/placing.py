@@ -5,6 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from backend.fleet.cpus import Comparisons
+from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
 from backend.fleet.targets import host_states
 from backend.migrations.drive import Drive
@@ -14,6 +15,8 @@ from backend.scheduler.move import HostState, Move
 from wire.fleet import (
     Candidate,
     HostFacts,
+    HostPolicy,
+    HostStatus,
     OwnerPhase,
     PowerState,
     ServerFacts,
@@ -101,6 +104,17 @@ async def next_target(
         auto_start=migration.options.auto_start,
     )
     return best(fleet, hosts, apart_from=apart_from)
+
+
+def takers(fleet: Fleet) -> set[str]:
+    """Ids of the hosts that take servers at all, whichever they are."""
+    return {
+        host_id
+        for host_id, facts in fleet.facts.items()
+        if host_status(fleet, facts)[0] is HostStatus.ONLINE
+        and not fleet.policies.get(host_id, HostPolicy()).maintenance
+        and not shutting_down(fleet, host_id)
+    }
 
 
 def summary(name: str, judged_hosts: tuple[Candidate, ...], *, apart_from: str) -> str:

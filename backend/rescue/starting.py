@@ -15,7 +15,7 @@ from backend.migrations.notes import now_ms
 from backend.rescue.account import turn
 from backend.rescue.claims import Claims
 from backend.rescue.definition import Definition, read_definition
-from backend.rescue.placing import best, judged, summary
+from backend.rescue.placing import best, judged, summary, takers
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, HostStatus, OwnerPhase, ServerRecord
 from wire.lease import boot_clock_s
@@ -92,6 +92,8 @@ class Starting:
             if slots <= 0:
                 return
             full = {host_id for host_id, count in busy.items() if count >= AT_ONCE_ON_A_TARGET}
+            if full and takers(self._fleet) <= full:
+                return
             target = await self._target(waiting, full)
             if target is None:
                 continue
@@ -153,7 +155,7 @@ class Starting:
     async def candidates(self, record: ServerRecord, *, auto_start: bool) -> tuple[Candidate, ...]:
         """Judge every host as the new one of a server whose host is or might be dead."""
         source = find_host(self._fleet, record.owner.host_id)
-        definition = await self._definition(record)
+        definition = self.definitions.get(record.server_id) or await self._definition(record)
         return await judged(
             self._fleet,
             self._drive.comparisons,

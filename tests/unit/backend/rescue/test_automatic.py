@@ -1,5 +1,7 @@
 """From the loss of a host to its servers on others, without anybody asking."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -7,7 +9,7 @@ from backend.rescue import incidents, starting
 from backend.rescue.definition import read_definition
 from backend.rescue.storm import CUT_OFF_S
 from wire import keys
-from wire.fleet import Fence, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
+from wire.fleet import Fence, HostPolicy, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
 from wire.rescue import DeclareOff, IncidentState, RescueState
 
 GIB = 1 << 30
@@ -406,6 +408,24 @@ async def test_starts_that_wait_for_a_lost_host_keep_no_other_from_its_turn(
     await scene.pass_(12.0)
     assert stuck.migration_id in scene.under_way()
     assert scene.record("b-1").owner.host_id == "host-3"
+
+
+async def test_no_server_is_judged_while_every_host_starts_as_many_as_it_may(scene, monkeypatch):
+    judged = []
+
+    async def judge(fleet, comparisons, record, source, **rest: Any):
+        judged.append(record.name)
+        return await starting_judged(fleet, comparisons, record, source, **rest)
+
+    starting_judged = starting.judged
+    monkeypatch.setattr(starting, "judged", judge)
+    for number in range(6):
+        scene.add(f"web-{number}")
+    scene.cut("kvm-01")
+    scene.fleet.put_policy("host-3", HostPolicy(maintenance=True))
+    await scene.pass_(12.0)
+    await scene.look()
+    assert judged == [f"web-{number}" for number in range(starting.AT_ONCE_ON_A_TARGET)]
 
 
 async def test_priority_comes_before_size_and_size_before_name(scene):
