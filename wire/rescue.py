@@ -38,6 +38,11 @@ class RescueState(StrEnum):
     RETURNED = "returned"
     """Its host came back before it was started elsewhere."""
 
+    @property
+    def open(self) -> bool:
+        """Whether something is still to come of it."""
+        return self in {RescueState.WAITING, RescueState.STARTING}
+
 
 class IncidentServer(msgspec.Struct, frozen=True, kw_only=True):
     """One server that the lost host owned."""
