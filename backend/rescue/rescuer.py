@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _TRIM_EVERY = 400
 """Looks between two trims."""
-_UNDER_WAY = {RescueState.WAITING, RescueState.STARTING}
 
 
 class Rescuer:
@@ -94,7 +93,7 @@ class Rescuer:
         self._cut_off.look(reached=reached, present=len(fleet.health), now_s=boot_clock_s())
         await self._mind_the_storm()
         for incident in tuple(fleet.incidents.values()):
-            if incident.open or any(one.state in _UNDER_WAY for one in incident.servers):
+            if incident.open or any(one.state.open for one in incident.servers):
                 await self._advance(incident)
         ready = [one for one in fleet.incidents.values() if one.state is IncidentState.RESCUING]
         if ready:
@@ -292,7 +291,7 @@ def _state(incident: Incident, proof: Proof, servers: tuple[IncidentServer, ...]
     """How far a case is."""
     if not incident.dead_at_ms:
         return IncidentState.HELD if proof.needs else IncidentState.PROVING
-    if not any(one.state in _UNDER_WAY for one in servers):
+    if not any(one.state.open for one in servers):
         return IncidentState.RESCUED
     return IncidentState.HELD if incident.held_reason else IncidentState.RESCUING
 
