@@ -5,6 +5,7 @@ from tui.formats.health import ARMING, unfenced_warning
 from tui.formats.units import moment_text
 from tui.paint import Span, Tone
 from tui.store import Store
+from tui.views.rescue import missing
 from wire.fleet import HostStatus, HostView, RescuePriority, ServerView
 from wire.rescue import HostPolicyChange, ServerPolicyChange
 
@@ -119,12 +120,13 @@ def declare_off(store: Store, host: HostView | None) -> Wanted:
     def read(text: str) -> tuple[Act | None, str]:
         if text.strip() != name:
             return None, f"Type {name} to go on; esc changes nothing."
-        return act, f"Enter: {name} counts as dead from now on."
+        return act, f"Enter: {name} counts as dead once its lease has run out."
 
     return TypedAct(
         title=f"Have you switched {name} off yourself?",
         label="name of the host",
         facts=(
+            *missing(host, incident),
             ("then", Span(_what_follows(store, host))),
             ("danger", Span(_DANGER.format(host=name), Tone.BAD)),
             ("so", Span("cut its power and see that it is off, before you type")),

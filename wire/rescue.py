@@ -21,7 +21,7 @@ class IncidentState(StrEnum):
     RESCUED = "rescued"
     """Nothing more is to be done; the host is still away."""
     ENDED = "ended"
-    """The host is back."""
+    """The host is back, or was removed, as ``held_reason`` says then."""
 
 
 class RescueState(StrEnum):
@@ -37,6 +37,11 @@ class RescueState(StrEnum):
     """Given up after its tries: ``reason`` is the last error."""
     RETURNED = "returned"
     """Its host came back before it was started elsewhere."""
+
+    @property
+    def open(self) -> bool:
+        """Whether something is still to come of it."""
+        return self in {RescueState.WAITING, RescueState.STARTING}
 
 
 class IncidentServer(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,10 +44,6 @@ class Leases:
         """host_id → epoch of the life whose lease was seen alive last, or was missed for good."""
         self._failing = ""
 
-    def late(self, host_id: str) -> bool:
-        """Whether a host's health key is there, and has missed at least two refreshes."""
-        return host_id in self._fleet.late
-
     def left_s(self, host_id: str) -> int | None:
         """What a host's lease had left when last looked at, in whole seconds."""
         return self._sightings.left_s(host_id)

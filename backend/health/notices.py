@@ -65,11 +65,13 @@ def of_incident(before: Incident | None, now: Incident) -> list[Notice]:
         text = f"nothing of {name} is started elsewhere by itself: {now.held_reason}"
         tell(NoticeEvent.RESCUE_HELD, text)
     if turned(IncidentState.RESCUING):
-        waiting = sum(one.state in _UNDER_WAY for one in now.servers)
+        waiting = sum(one.state.open for one in now.servers)
         tell(NoticeEvent.RESCUE_BEGAN, f"{_servers(waiting)} of {name} begin to start elsewhere")
     if turned(IncidentState.RESCUED):
         tell(NoticeEvent.RESCUE_ENDED, summary(now))
-    if turned(IncidentState.ENDED):
+    if turned(IncidentState.ENDED) and now.held_reason:
+        tell(NoticeEvent.RESCUE_HELD, f"nothing of {name} is started elsewhere: {now.held_reason}")
+    elif turned(IncidentState.ENDED):
         tell(NoticeEvent.HOST_BACK, f"{name} is back; {summary(now)}", now.ended_at_ms)
     return told
 
@@ -109,7 +111,6 @@ def summary(incident: Incident) -> str:
     return f"of {_servers(len(servers))} of {incident.host_name}: {', '.join(parts)}{times}"
 
 
-_UNDER_WAY = {RescueState.WAITING, RescueState.STARTING}
 _WORDS = {
     RescueState.RESCUED: "brought elsewhere",
     RescueState.SKIPPED: "skipped",

@@ -2,6 +2,10 @@
 
 import asyncio
 import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
 
 from backend.fleet.dead import is_dead
 from backend.fleet.known import Fleet
@@ -9,13 +13,27 @@ from backend.migrations.notes import now_ms
 from wire import keys
 from wire.etcd import Etcd, EtcdUnreachable, KeyValue
 from wire.fleet import HealthValue, HostFacts, HostPolicy
-from wire.rescue import HealthReport, HostHealth
+from wire.lease import boot_clock_s
+from wire.rescue import EtcdMember, HealthReport, HostHealth
 
 _log = logging.getLogger(__name__)
 
 _BATCH = 64
 """Leases asked for at once."""
+_SHARED_S = 0.9
+"""Whoever asks within this time gets the same answer: each console asks once a second."""
 _NEVER_SEEN = HealthValue(boot_id="", epoch=0, fence_detail="it never held a health key")
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What etcd said at one moment."""
+
+    asked_s: float = -math.inf
+    """On CLOCK_BOOTTIME."""
+    at_ms: int = 0
+    members: tuple[EtcdMember, ...] = ()
+    left_s: dict[str, int | None] | None = None
+    """As :meth:`Reporter._look` gives it."""
 
 
 class Reporter:
@@ -24,19 +42,35 @@ class Reporter:
     def __init__(self, etcd: Etcd, fleet: Fleet) -> None:
         self._etcd = etcd
         self._fleet = fleet
+        # others' calls do not wait behind a report of an etcd that hangs
+        self._threads = ThreadPoolExecutor(2, "health-report")
+        self._lock = asyncio.Lock()
+        self._answer = _Answer()
 
     async def report(self) -> HealthReport:
-        """Ask now.
+        """Ask now, or take what was asked for a moment ago.
 
         Without etcd the report says of the hosts what was known last, with nothing left of any
         lease; the members say why.
         """
-        members, found = await asyncio.gather(
-            asyncio.to_thread(self._etcd.members), asyncio.to_thread(self._look)
-        )
+        async with self._lock:
+            if boot_clock_s() - self._answer.asked_s >= _SHARED_S:
+                self._answer = await self._ask()
+            answer = self._answer
         return HealthReport(
-            at_ms=now_ms(), guard=self._fleet.guard, members=members, hosts=self._hosts(found)
+            at_ms=answer.at_ms,
+            guard=self._fleet.guard,
+            members=answer.members,
+            hosts=self._hosts(answer.left_s),
         )
+
+    async def _ask(self) -> _Answer:
+        loop, asked_s = asyncio.get_running_loop(), boot_clock_s()
+        members, left_s = await asyncio.gather(
+            loop.run_in_executor(self._threads, self._etcd.members),
+            loop.run_in_executor(self._threads, self._look),
+        )
+        return _Answer(asked_s=asked_s, at_ms=now_ms(), members=members, left_s=left_s)
 
     def _look(self) -> dict[str, int | None] | None:
         """host_id → what its health key's lease has left; None when etcd does not answer."""

@@ -107,11 +107,6 @@ class Sightings:
         """
         self._not_before(host_id, now_s + granted_s)
 
-    def late(self, host_id: str) -> bool:
-        """Whether a host's lease lives and has missed at least two refreshes."""
-        last = self._latest.get(host_id)
-        return last is not None and last.late
-
     def left_s(self, host_id: str) -> int | None:
         """What the latest look showed, in whole seconds; None if there is no lease."""
         last = self._latest.get(host_id)

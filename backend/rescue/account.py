@@ -9,7 +9,6 @@ from wire.migration import Migration, MigrationState
 from wire.rescue import Incident, IncidentServer, RescueState
 
 IN_TURN = "waits for its turn"
-_OPEN = {RescueState.WAITING, RescueState.STARTING}
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +44,7 @@ def account(incident: Incident, given: Given) -> tuple[IncidentServer, ...]:
             lines[server_id] = _of_rescue(rescue, count[server_id], given)
         elif server_id in owned and incident.open:
             lines[server_id] = _of_record(owned[server_id], given)
-        elif line is not None and line.state in _OPEN:
+        elif line is not None and line.state.open:
             lines[server_id] = _of_the_past(line, owned=server_id in owned)
     listed = [_with_priority(one, given.policies) for one in lines.values()]
     return tuple(sorted(listed, key=lambda one: (one.priority.rank, one.server_name)))

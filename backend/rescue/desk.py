@@ -10,6 +10,7 @@ from backend.migrations.acting import check_acting
 from backend.migrations.choice import pick
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
+from backend.rescue.definition import read_definition
 from backend.rescue.incidents import ARMED, Incidents, noted
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sorting import obstacle
@@ -163,9 +164,8 @@ class RescueDesk:
 
     async def _check_movable(self, record: ServerRecord, host: HostFacts) -> None:
         """Refuse a server that no other host can start, or that something holds."""
-        because = obstacle(
-            record, await self._drive.journal.definition(record.server_id), host.name
-        )
+        xml = await self._drive.journal.definition(record.server_id)
+        because = obstacle(record, read_definition(record.name, xml), host.name)
         if because:
             raise _conflict(f"{record.name} cannot be started on another host: {because}")
         if record.owner.phase is OwnerPhase.MIGRATING:

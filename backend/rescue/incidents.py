@@ -1,5 +1,6 @@
 """Incidents and the rescue guard in etcd, written by the leading backend alone."""
 
+import hashlib
 from collections.abc import Callable
 
 import msgspec
@@ -33,13 +34,28 @@ class Incidents:
         self._fleet = fleet
 
     async def open(self, incident: Incident) -> Incident:
-        """Write a new incident."""
-        when = [Condition(key=_key(incident), mod_revision=0)]
-        done = await self._etcd.transact(when, [_put(incident)])
-        if not done:
-            raise NotLeadingAnyMore
-        self._tell(incident, done)
-        return incident
+        """Write a new incident, or take the one that is open about the same loss.
+
+        That one may be written and not told yet: by an earlier leader, or by a transaction whose
+        answer was lost. Hence the id follows from the life that is over; here it is given.
+        """
+        losses = 0
+        while True:
+            incident = msgspec.structs.replace(incident, incident_id=_id(incident, losses))
+            item, known = await self.read(incident.incident_id)
+            if item is not None and known is not None:
+                if known.open:
+                    self._tell(known, item.mod_revision)
+                    return known
+                # the key was deleted by hand, put back by the same life, and is gone once more
+                losses += 1
+                continue
+            when = [Condition(key=_key(incident), mod_revision=0)]
+            done = await self._etcd.transact(when, [_put(incident)])
+            if done:
+                self._tell(incident, done)
+                return incident
+            await self._etcd.check_leading()
 
     async def read(self, incident_id: str) -> tuple[KeyValue | None, Incident | None]:
         """Read an incident, linearizably."""
@@ -107,6 +123,13 @@ def noted(incident: Incident, text: str, *, by: str = "") -> Incident:
         return incident
     note = Note(at_ms=now_ms(), text=text, by=by)
     return msgspec.structs.replace(incident, notes=(*incident.notes, note))
+
+
+def _id(incident: Incident, losses: int) -> str:
+    """The id of an incident about a life that was lost so often before."""
+    life = incident.life
+    loss = f"{incident.host_id} {life.boot_id} {life.epoch} {losses}"
+    return hashlib.sha256(loss.encode()).hexdigest()[:12]
 
 
 def _key(incident: Incident) -> str:

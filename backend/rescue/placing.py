@@ -5,15 +5,18 @@ from collections.abc import Collection
 import msgspec
 
 from backend.fleet.cpus import Comparisons
+from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
 from backend.fleet.targets import host_states
 from backend.migrations.drive import Drive
-from backend.rescue.definition import Definition, UnreadableDefinition, parse_definition
+from backend.rescue.definition import Definition, read_definition
 from backend.scheduler.candidates import candidates
 from backend.scheduler.move import HostState, Move
 from wire.fleet import (
     Candidate,
     HostFacts,
+    HostPolicy,
+    HostStatus,
     OwnerPhase,
     PowerState,
     ServerFacts,
@@ -25,24 +28,20 @@ from wire.migration import Migration
 _REASONS_TOLD = 4
 
 
-def facts_of(record: ServerRecord, definition: str) -> ServerFacts:
+def facts_of(record: ServerRecord, definition: Definition) -> ServerFacts:
     """A server as it would be started anew, from what etcd keeps of it."""
-    try:
-        parsed = parse_definition(definition)
-    except UnreadableDefinition:
-        parsed = Definition()
     return ServerFacts(
         server_id=record.server_id,
         name=record.name,
         vcpu_count=record.vcpu_count,
         memory_bytes=record.memory_bytes,
         disks=record.disks,
-        machine=parsed.machine,
-        virt_type=parsed.virt_type,
+        machine=definition.machine,
+        virt_type=definition.virt_type,
         state=PowerState.SHUT_OFF,
-        cpu_xml=parsed.cpu_xml,
-        architecture=parsed.architecture,
-        passthrough=parsed.tied_to,
+        cpu_xml=definition.cpu_xml,
+        architecture=definition.architecture,
+        passthrough=definition.tied_to,
     )
 
 
@@ -52,7 +51,7 @@ async def judged(
     record: ServerRecord,
     source: HostFacts,
     *,
-    definition: str,
+    definition: Definition,
     auto_start: bool,
 ) -> tuple[Candidate, ...]:
     """Judge every host as the new one of a server, best first.
@@ -95,16 +94,27 @@ async def next_target(
     source = fleet.facts.get(incident.host_id if incident else migration.source_host_id)
     if record is None or source is None:
         return None
-    definition = await drive.journal.definition(record.server_id)
+    xml = await drive.journal.definition(record.server_id)
     hosts = await judged(
         fleet,
         drive.comparisons,
         record,
         source,
-        definition=definition,
+        definition=read_definition(record.name, xml),
         auto_start=migration.options.auto_start,
     )
     return best(fleet, hosts, apart_from=apart_from)
+
+
+def takers(fleet: Fleet) -> set[str]:
+    """Ids of the hosts that take servers at all, whichever they are."""
+    return {
+        host_id
+        for host_id, facts in fleet.facts.items()
+        if host_status(fleet, facts)[0] is HostStatus.ONLINE
+        and not fleet.policies.get(host_id, HostPolicy()).maintenance
+        and not shutting_down(fleet, host_id)
+    }
 
 
 def summary(name: str, judged_hosts: tuple[Candidate, ...], *, apart_from: str) -> str:

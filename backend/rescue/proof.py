@@ -5,14 +5,13 @@ Everything here is arithmetic on CLOCK_BOOTTIME of this machine; nothing is aske
 
 import msgspec
 
+from backend.health.sightings import UNKNOWN_TTL_S
 from wire.fleet import Fence, HealthValue
 
 GUARD_S = 1.0
 """Passes between the sight of the key's absence and the first claim: clocks drift."""
 LOOK_S = 1.0
 """Leases are looked at this often."""
-UNKNOWN_TTL_S = 60
-"""Of a life that does not tell its lease: longer than any that agents ask for."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 
 import msgspec
 
@@ -17,7 +16,7 @@ from backend.rescue.proof import Proof, prove
 from backend.rescue.sight import Sight
 from backend.rescue.sorting import obstacle, unwanted
 from backend.rescue.starting import Starting
-from backend.rescue.storm import TOGETHER_S, cut_off, storm
+from backend.rescue.storm import TOGETHER_S, CutOff, storm
 from wire.errors import GodwitError
 from wire.fleet import HostPolicy, ServerRecord
 from wire.lease import boot_clock_s
@@ -29,7 +28,6 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _TRIM_EVERY = 400
 """Looks between two trims."""
-_UNDER_WAY = {RescueState.WAITING, RescueState.STARTING}
 
 
 class Rescuer:
@@ -48,12 +46,14 @@ class Rescuer:
         self._claims = claims
         self._sight = sight
         self._starting = starting
+        self._cut_off = CutOff()
         self.lock = asyncio.Lock()
         """Held while an incident is looked at, or changed by a person."""
 
     async def lead(self) -> None:
         """Look for ever."""
         self._sight.begin(boot_clock_s())
+        self._cut_off = CutOff()
         told, looks = "", 0
         while True:
             try:
@@ -80,14 +80,20 @@ class Rescuer:
         if fleet.etcd_error:
             return
         for incident in tuple(fleet.incidents.values()):
-            if incident.open and self._is_back(incident):
+            if incident.open and incident.host_id not in fleet.facts:
+                await self._end(incident, f"etcd keeps no facts of {incident.host_name} any more")
+            elif incident.open and self._is_back(incident):
                 await self._end(incident)
         for host_id in self._sight.absent:
             if fleet.open_incident(host_id) is None:
                 await self._open(host_id)
+        lost = [one.host_id for one in fleet.incidents.values() if one.open]
+        self._starting.keep({one for host_id in lost for one in fleet.owned.get(host_id, ())})
+        reached = sum(1 for host_id in fleet.health if not fleet.link(host_id).silent)
+        self._cut_off.look(reached=reached, present=len(fleet.health), now_s=boot_clock_s())
         await self._mind_the_storm()
         for incident in tuple(fleet.incidents.values()):
-            if incident.open or any(one.state in _UNDER_WAY for one in incident.servers):
+            if incident.open or any(one.state.open for one in incident.servers):
                 await self._advance(incident)
         ready = [one for one in fleet.incidents.values() if one.state is IncidentState.RESCUING]
         if ready:
@@ -120,7 +126,7 @@ class Rescuer:
         if shut_down:
             text += ", after the host said that it was being shut down in order"
         incident = Incident(
-            incident_id=secrets.token_hex(6),
+            incident_id="",
             host_id=host_id,
             host_name=name,
             life=life,
@@ -130,17 +136,22 @@ class Rescuer:
         await self._incidents.open(noted(incident, text))
         _log.warning("%s is lost (epoch %d, fence %s)", name, life.epoch, life.fence)
 
-    async def _end(self, incident: Incident) -> None:
+    async def _end(self, incident: Incident, removed: str = "") -> None:
+        """End a case as the host is back, or for the reason that it was removed."""
+        text = removed or f"{incident.host_name} is back"
+
         def end(known: Incident) -> Incident:
             ended = msgspec.structs.replace(
-                known, state=IncidentState.ENDED, ended_at_ms=now_ms(), held_reason=""
+                known,
+                state=IncidentState.ENDED,
+                ended_at_ms=now_ms(),
+                held_reason=removed,
+                servers=_left(known, removed) if removed else known.servers,
             )
-            accounted = msgspec.structs.replace(ended, servers=self._account(ended))
-            return noted(accounted, f"{known.host_name} is back")
+            return noted(msgspec.structs.replace(ended, servers=self._account(ended)), text)
 
         await self._incidents.change(incident.incident_id, end)
-        self._starting.forget(self._owned(incident))
-        _log.info("%s is back", incident.host_name)
+        _log.info("%s", text)
 
     async def _mind_the_storm(self) -> None:
         """Disarm when too much is lost together; only a person arms again."""
@@ -148,6 +159,11 @@ class Rescuer:
         if not fleet.guard.armed:
             return
         since_ms = now_ms() - int(TOGETHER_S * 1000)
+        undone = [
+            one
+            for one in fleet.incidents.values()
+            if one.open and one.state is not IncidentState.RESCUED and not _armed_again(one)
+        ]
         recent = [
             one
             for one in fleet.incidents.values()
@@ -161,6 +177,8 @@ class Rescuer:
             late={self._name(one) for one in fleet.late},
             present={self._name(one) for one in fleet.health},
         )
+        if not reason and undone and self._cut_off.for_long(boot_clock_s()):
+            reason, recent = self._cut_off.reason, undone
         if not reason:
             return
         await self._incidents.put_guard(RescueGuard(armed=False, reason=reason, at_ms=now_ms()))
@@ -172,10 +190,8 @@ class Rescuer:
 
     async def _advance(self, incident: Incident) -> None:
         """Write what has become of an incident, if anything has."""
-        facts = self._fleet.facts.get(incident.host_id)
-        if facts is None:
-            return
-        await self._starting.read_definitions(self._owned(incident))
+        if incident.open:
+            await self._starting.read_definitions(self._owned(incident))
         proof = self.proof(incident)
 
         def change(known: Incident) -> Incident:
@@ -199,12 +215,11 @@ class Rescuer:
 
     def _held(self, incident: Incident) -> str:
         fleet = self._fleet
-        reached = sum(1 for host_id in fleet.health if not fleet.link(host_id).silent)
         return held_reason(
             incident,
             policy=fleet.policies.get(incident.host_id, HostPolicy()),
             guard=fleet.guard,
-            cut_off=cut_off(reached=reached, present=len(fleet.health)),
+            cut_off=self._cut_off.reason,
         )
 
     def _account(self, incident: Incident) -> tuple[IncidentServer, ...]:
@@ -259,6 +274,16 @@ def _with_proof(incident: Incident, proof: Proof) -> Incident:
     return noted(dead, f"counts as dead: {proof.reason}")
 
 
+def _left(incident: Incident, reason: str) -> tuple[IncidentServer, ...]:
+    """The servers of a host that was removed: those in their turn stay where they are."""
+    return tuple(
+        msgspec.structs.replace(one, state=RescueState.SKIPPED, reason=reason)
+        if one.state is RescueState.WAITING
+        else one
+        for one in incident.servers
+    )
+
+
 def _missing(incident: Incident, proof: Proof) -> str:
     """What is missing for a host to count as dead; without the seconds, which pass."""
     return proof.needs or f"{incident.host_name} may still live: {proof.waits_for}"
@@ -268,7 +293,7 @@ def _state(incident: Incident, proof: Proof, servers: tuple[IncidentServer, ...]
     """How far a case is."""
     if not incident.dead_at_ms:
         return IncidentState.HELD if proof.needs else IncidentState.PROVING
-    if not any(one.state in _UNDER_WAY for one in servers):
+    if not any(one.state.open for one in servers):
         return IncidentState.RESCUED
     return IncidentState.HELD if incident.held_reason else IncidentState.RESCUING
 

@@ -1,17 +1,17 @@
 """Which servers of a lost host are started elsewhere, and why the others are not."""
 
-from backend.rescue.definition import UnreadableDefinition, parse_definition
+from backend.rescue.definition import Definition
 from wire.fleet import OwnerPhase, ServerRecord
 
 
-def obstacle(record: ServerRecord, definition: str | None, host_name: str) -> str:
+def obstacle(record: ServerRecord, definition: Definition | None, host_name: str) -> str:
     """Say why a server cannot be started on another host, even by hand; empty if it can.
 
     What binds a server to its host is told by its agent, whose fence leaves such a guest alive.
 
     Args:
         record: the server.
-        definition: the XML that etcd keeps, empty if it keeps none; None if it was not read yet.
+        definition: as etcd keeps it; None if it was not read yet.
         host_name: of the lost host.
     """
     name = record.name
@@ -23,13 +23,9 @@ def obstacle(record: ServerRecord, definition: str | None, host_name: str) -> st
         return f"{record.bound_by}, which is {host_name}"
     if definition is None:
         return ""
-    if not definition:
-        return f"etcd keeps no definition of {name}"
-    try:
-        parsed = parse_definition(definition)
-    except UnreadableDefinition as error:
-        return f"the definition of {name} that etcd keeps cannot be read: {error}"
-    return f"it uses {', '.join(parsed.tied_to)} of {host_name}" if parsed.tied_to else ""
+    if definition.fault or not definition.tied_to:
+        return definition.fault
+    return f"it uses {', '.join(definition.tied_to)} of {host_name}"
 
 
 def unwanted(record: ServerRecord) -> str:

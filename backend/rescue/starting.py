@@ -4,18 +4,20 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
+from backend.fleet.host_view import host_status
 from backend.fleet.names import find_host
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
 from backend.rescue.account import turn
 from backend.rescue.claims import Claims
-from backend.rescue.placing import best, judged, summary
+from backend.rescue.definition import Definition, read_definition
+from backend.rescue.placing import best, judged, summary, takers
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, OwnerPhase, ServerRecord
+from wire.fleet import Candidate, HostStatus, OwnerPhase, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration, MigrationOptions, MigrationState
 from wire.rescue import Incident, RescueState
@@ -23,7 +25,8 @@ from wire.rescue import Incident, RescueState
 _log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""Servers that are being started at one moment, in the whole fleet."""
+"""Servers that are being started at one moment, in the whole fleet. One whose new host does not
+answer does not count: it may stay like that until a person comes, and loads nothing meanwhile."""
 AT_ONCE_ON_A_TARGET = 4
 _AGAIN_S = 3.0
 """A server that fits nowhere is tried again so often: room may have been made."""
@@ -47,8 +50,8 @@ class Starting:
         self._again_s: dict[str, float] = {}
         self.no_room: dict[str, str] = {}
         """server_id → why no host fits it now."""
-        self.definitions: dict[str, str] = {}
-        """server_id → its definition as etcd keeps it, while its host is absent."""
+        self.definitions: dict[str, Definition] = {}
+        """server_id → its definition as etcd keeps it, while a host that is absent owns it."""
 
     async def read_definitions(self, records: Iterable[ServerRecord]) -> None:
         """Read the definitions that are not known yet; nobody changes them while the host is away.
@@ -56,15 +59,21 @@ class Starting:
         Raises:
             EtcdUnreachable: nobody answers.
         """
-        missing = [one.server_id for one in records if one.server_id not in self.definitions]
-        read = await asyncio.gather(*(self._drive.journal.definition(one) for one in missing))
-        self.definitions.update(zip(missing, read, strict=True))
+        missing = [one for one in records if one.server_id not in self.definitions]
+        read = await asyncio.gather(*(self._definition(one) for one in missing))
+        self.definitions.update(
+            (record.server_id, definition) for record, definition in zip(missing, read, strict=True)
+        )
 
-    def forget(self, records: Iterable[ServerRecord]) -> None:
-        """Drop what was read of servers whose host is back."""
-        for one in records:
-            self.definitions.pop(one.server_id, None)
-            self.no_room.pop(one.server_id, None)
+    async def _definition(self, record: ServerRecord) -> Definition:
+        xml = await self._drive.journal.definition(record.server_id)
+        return read_definition(record.name, xml)
+
+    def keep(self, server_ids: Collection[str]) -> None:
+        """Drop what was noted of all servers but these, which hosts that are absent own."""
+        for noted in (self.definitions, self.no_room, self._again_s):
+            for server_id in noted.keys() - server_ids:
+                del noted[server_id]
 
     async def start(self, incidents: Iterable[Incident]) -> None:
         """Claim what may be started now, the most important first.
@@ -75,7 +84,7 @@ class Starting:
         under_way = [
             one
             for one in self._fleet.migrations.values()
-            if one.kind == "rescue" and not one.state.ended
+            if one.kind == "rescue" and not one.state.ended and self._goes_on(one)
         ]
         slots = AT_ONCE - len(under_way)
         busy = Counter(one.target_host_id for one in under_way)
@@ -83,6 +92,8 @@ class Starting:
             if slots <= 0:
                 return
             full = {host_id for host_id, count in busy.items() if count >= AT_ONCE_ON_A_TARGET}
+            if full and takers(self._fleet) <= full:
+                return
             target = await self._target(waiting, full)
             if target is None:
                 continue
@@ -144,7 +155,7 @@ class Starting:
     async def candidates(self, record: ServerRecord, *, auto_start: bool) -> tuple[Candidate, ...]:
         """Judge every host as the new one of a server whose host is or might be dead."""
         source = find_host(self._fleet, record.owner.host_id)
-        definition = await self._drive.journal.definition(record.server_id)
+        definition = self.definitions.get(record.server_id) or await self._definition(record)
         return await judged(
             self._fleet,
             self._drive.comparisons,
@@ -154,6 +165,18 @@ class Starting:
             auto_start=auto_start,
         )
 
+    def _goes_on(self, rescue: Migration) -> bool:
+        """Whether a try waits for no host that does not answer: its own, or the one before."""
+        at_work = {rescue.target_host_id}
+        incident = self._fleet.incidents.get(rescue.incident_id)
+        if incident is not None and rescue.source_host_id != incident.host_id:
+            at_work.add(rescue.source_host_id)
+        known = [self._fleet.facts.get(one) for one in at_work]
+        return all(
+            one is not None and host_status(self._fleet, one)[0] is HostStatus.ONLINE
+            for one in known
+        )
+
     def _in_turn(self, incidents: Iterable[Incident]) -> list[_Waiting]:
         now_s, found = boot_clock_s(), []
         for incident in incidents:
@@ -161,6 +184,7 @@ class Starting:
                 record = self._fleet.records.get(line.server_id)
                 if (
                     line.state is RescueState.WAITING
+                    and incident.host_id in self._fleet.facts
                     and record is not None
                     and record.owner.host_id == incident.host_id
                     and record.owner.phase is OwnerPhase.SETTLED

@@ -4,6 +4,8 @@ from collections.abc import Collection
 
 TOGETHER_S = 60.0
 """Hosts that were lost within this time count as lost together."""
+CUT_OFF_S = 10.0
+"""A backend that is cut off for so long disarms: streams break for a moment, and begin broken."""
 FEWEST = 2
 """One lost host is no storm, however small the fleet is."""
 
@@ -42,6 +44,24 @@ def cut_off(*, reached: int, present: int) -> str:
         f"this backend reaches the agents of only {reached} of {present} hosts whose health keys "
         "are there, so that it may be cut off itself"
     )
+
+
+class CutOff:
+    """What :func:`cut_off` says, and for how long; moments are seconds of any one clock."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._since_s = 0.0
+
+    def look(self, *, reached: int, present: int, now_s: float) -> None:
+        """Look again."""
+        before, self.reason = self.reason, cut_off(reached=reached, present=present)
+        if not before:
+            self._since_s = now_s
+
+    def for_long(self, now_s: float) -> bool:
+        """Whether that is no moment's matter any more."""
+        return bool(self.reason) and now_s - self._since_s >= CUT_OFF_S
 
 
 def _listed(names: Collection[str]) -> str:

@@ -28,10 +28,11 @@ from tui.views.topline import Session, top_line
 from tui.widgets.lines import Lines
 from wire.console import BackendStatus, Role
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HostPolicy, HostStatus, RescuePriority
+from wire.fleet import Fence, HostPolicy, HostStatus, RescuePriority
 from wire.rescue import (
     EtcdMember,
     HostPolicyChange,
+    IncidentState,
     RescueGuard,
     RescueOptions,
     RescueState,
@@ -370,6 +371,7 @@ async def test_a_host_is_declared_off_by_its_name(at, client, settled):
         assert isinstance(pilot.app.screen, Entry)
         assert "if kvm-04 still runs, a second copy of each server destroys its disk" in told(pilot)
         assert "Type kvm-04 to go on" in told(pilot)
+        assert "declare it off once it is (lost since" in told(pilot)
         assert acts(client) == []
         for key in ("minus", "0", "4", "enter"):
             await pilot.press(key)
@@ -395,6 +397,27 @@ async def test_what_a_word_leads_to_depends_on_policy_and_guard(client):
     guard = RescueGuard(armed=False, reason="x")
     store.status = changed(store.status, rescue_guard=guard)
     assert "until rescues are armed" in follows(store, host)
+
+
+def test_a_word_is_asked_for_with_what_is_missing(client):
+    store = store_of(client, "proving")
+    host = store.hosts[KVM_04]
+
+    def told(**changes: Any) -> dict[str, str]:
+        known = store.open_incident(KVM_04)
+        store.incidents[known.incident_id] = changed(known, **changes)
+        act = declare_off(store, host)
+        assert not isinstance(act, str)
+        return {label: span.text for label, span in act.facts}
+
+    unfenced = told()
+    assert "kvm-04 had no watchdog" in unfenced["missing"]
+    assert "or wait" not in unfenced
+    life = changed(store.open_incident(KVM_04).life, fence=Fence.WATCHDOG)
+    fenced = told(life=life, held_reason="its lease may live")
+    assert fenced["missing"].startswith("its lease may live (lost since ")
+    assert "by itself once its lease has run out" in fenced["or wait"]
+    assert "or wait" not in told(state=IncidentState.HELD)
 
 
 @pytest.mark.parametrize(
@@ -467,6 +490,7 @@ async def test_a_host_that_is_not_proven_dead_is_typed_before_a_rescue(at, clien
     async def check(pilot):
         assert isinstance(pilot.app.screen, Entry)
         assert "kvm-04 is lost and not proven dead" in told(pilot)
+        assert "declare it off once it is (lost since" in told(pilot)
         assert "a second copy of mail-10 destroys its disk" in told(pilot)
         for key in (*"kvm", "enter", "minus", "0", "4", "enter"):
             await pilot.press(key)

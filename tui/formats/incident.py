@@ -39,7 +39,7 @@ def what_is_done(incident: Incident) -> str:
     """The state of an incident in one sentence."""
     host = incident.host_name
     if incident.state is IncidentState.ENDED:
-        return f"{host} is back"
+        return incident.held_reason or f"{host} is back"
     if incident.state is IncidentState.PROVING:
         reason = incident.held_reason or "it may still run its servers"
         return f"{host} is lost and not yet proven dead: {reason}"
@@ -74,7 +74,10 @@ def timeline(incident: Incident) -> list[tuple[str, int, str]]:
         ("last running", incident.last_running_at_ms, named.get(incident.last_running_at_ms, "")),
     ]
     if incident.ended_at_ms:
-        events.append(("back", incident.ended_at_ms, "the host is back"))
+        removed = incident.held_reason
+        events.append(
+            ("ended" if removed else "back", incident.ended_at_ms, removed or "the host is back")
+        )
     return events
 
 

@@ -66,6 +66,7 @@ class RescueDialog(MoveDialog):
             "name of the host",
             read=lambda text: rescue.read_name(host, text),
             facts=(
+                *rescue.missing(host, self.desk.store.open_incident(host.facts.host_id)),
                 ("danger", Span(rescue.danger(self._server, host), Tone.BAD)),
                 ("remains", Span(f"your word, with your name, until {name} is back")),
             ),

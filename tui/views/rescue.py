@@ -1,11 +1,12 @@
 """What is about to happen when a server of a lost host is rescued: said before it is."""
 
+from tui.formats.units import moment_text
 from tui.paint import Span, Tone
 from tui.views.candidates import Target
 from tui.views.plan import Facts, images, place
-from wire.fleet import HostView, ServerView
+from wire.fleet import Fence, HostView, ServerView
 from wire.migration import MigrationOptions
-from wire.rescue import Incident
+from wire.rescue import Incident, IncidentState
 
 
 def facts(
@@ -37,6 +38,22 @@ def facts(
         found.append(("your word", Span(f"{name} is switched off", Tone.WARN)))
         found.append(("danger", Span(danger(server, host), Tone.BAD)))
     found.append(("no way back", Span("once begun it goes on to its end", Tone.WARN)))
+    return found
+
+
+def missing(host: HostView, incident: Incident | None) -> Facts:
+    """Why a host does not count as dead yet, and whether to wait is enough."""
+    name = host.facts.name
+    if incident is None:
+        return [("missing", Span(f"the backend has not looked at {name} yet"))]
+    because = incident.held_reason or f"{name} may still run its servers"
+    since = moment_text(incident.lost_at_ms)
+    found = [("missing", Span(f"{because} (lost since {since})"))]
+    if incident.state is IncidentState.PROVING and incident.life.fence is Fence.WATCHDOG:
+        by_itself = (
+            f"{name} has a watchdog, and counts as dead by itself once its lease has run out"
+        )
+        found.append(("or wait", Span(by_itself)))
     return found
 
 

@@ -1,9 +1,11 @@
 """The health report, asked of a real etcd."""
 
+import asyncio
 import signal
 
 import msgspec
 
+from backend.health import report as report_module
 from backend.health.report import Reporter
 from wire import keys
 from wire.etcd import Etcd
@@ -33,6 +35,22 @@ async def test_each_host_is_told_by_name_with_what_its_lease_has_left(two, etcd)
     assert (there.present, there.left_s, there.life.epoch) == (False, None, 9)
     assert there.transitions[-1].text == "lost"
     assert [one.error for one in report.members] == [""]
+
+
+async def test_all_who_ask_within_a_moment_share_one_answer(two, etcd, monkeypatch):
+    now_s, asked, members = [1_000.0], [], etcd.members
+
+    def ask():
+        asked.append(now_s[0])
+        return members()
+
+    monkeypatch.setattr(report_module, "boot_clock_s", lambda: now_s[0])
+    monkeypatch.setattr(etcd, "members", ask)
+    reporter = Reporter(etcd, two.fleet)
+    await asyncio.gather(*(reporter.report() for _ in range(5)))
+    now_s[0] += 1.0
+    await asyncio.gather(*(reporter.report() for _ in range(5)))
+    assert asked == [1_000.0, 1_001.0]
 
 
 async def test_a_host_that_never_lived_is_told_too(two, etcd):

@@ -157,7 +157,7 @@ async def test_another_member_leads_and_no_host_was_lost(cluster, both, start_ho
 async def test_one_member_of_three_lost_is_told_and_changes_nothing(cluster, both, start_hosts):
     fleet = Watched()
     await asyncio.to_thread(start_hosts, cluster.config)
-    async with following(both, fleet) as leases:
+    async with following(both, fleet):
         leader, (lost, other) = await asyncio.to_thread(cluster.roles)
         lost.kill()
         await asyncio.sleep(SEVERAL_ROUNDS_S)
@@ -168,7 +168,7 @@ async def test_one_member_of_three_lost_is_told_and_changes_nothing(cluster, bot
         assert [members[one.endpoint].error for one in (leader, other)] == ["", ""]
         assert members[leader.endpoint].leader
         assert [one.present for one in report.hosts] == [True, True]
-        await until(lambda: not leases.late("host-1"))
+        await until(lambda: "host-1" not in fleet.late)
     assert all(set(statuses) <= ALIVE for statuses in fleet.seen.values()), fleet.seen
 
 

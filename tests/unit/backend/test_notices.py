@@ -57,6 +57,13 @@ def test_a_case_is_told_turn_by_turn():
     ]
 
 
+def test_a_host_that_was_removed_is_not_told_to_be_back():
+    ended = changed(state=IncidentState.ENDED, held_reason="etcd keeps no facts of kvm-03 any more")
+    (told,) = of_incident(LOST, ended)
+    assert told.event is NoticeEvent.RESCUE_HELD
+    assert ended.held_reason in told.text
+
+
 def test_turns_that_came_together_are_all_told_in_order():
     assert events(None, DEAD) == [
         NoticeEvent.HOST_LOST,

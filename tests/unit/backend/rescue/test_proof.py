@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from backend.rescue.proof import GUARD_S, UNKNOWN_TTL_S, Evidence, prove
+from backend.health.sightings import UNKNOWN_TTL_S
+from backend.rescue.proof import GUARD_S, Evidence, prove
 from backend.rescue.storm import cut_off, storm
 from wire.fleet import Fence, HealthValue
 
