@@ -1,14 +1,15 @@
 """Pictures of the console on a real lab: `make screenshots`.
 
 Brings up a lab of three hosts, drives the console with keys, as a person would, while db-1 (which
-dirties 20 MB/s) moves over a link of 400 Mbit/s, and saves what the screen shows as SVG.
+dirties 20 MB/s) moves over a link of 400 Mbit/s and then while kvm-02 loses its power, and saves
+what the screen shows as SVG.
 """
 
 import asyncio
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,11 +25,15 @@ from tui.client import Client
 from tui.desk import Desk
 from tui.settings import Settings
 from wire.config import TlsFiles
+from wire.fleet import Fence, HostStatus
 from wire.migration import MigrationState
+from wire.rescue import HostPolicyChange, IncidentState
 
 LAB = "screenshots"
 FOLDER = Path(__file__).parent
 SIZES = {"narrow": (80, 24), "wide": (140, 40)}
+DYING = "kvm-02"
+Tour = Callable[[Lab, Pilot[None], Desk, Callable[[str], None]], Awaitable[None]]
 
 
 def settings_of(lab: Lab) -> Settings:
@@ -47,13 +52,13 @@ def settings_of(lab: Lab) -> Settings:
 
 async def until(pilot: Pilot[None], check: Callable[[], object]) -> None:
     """Wait for something that the lab does."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while not check():
             await pilot.pause(0.1)
 
 
-async def tour(pilot: Pilot[None], desk: Desk, save: Callable[[str], None]) -> None:
-    """Walk through every view and move db-1 on the way."""
+async def move(_lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], None]) -> None:
+    """Walk through hosts, servers and migrations, and move db-1 on the way."""
     store = desk.store
     await until(pilot, lambda: store.complete)
     await pilot.pause(1.5)
@@ -90,7 +95,45 @@ async def tour(pilot: Pilot[None], desk: Desk, save: Callable[[str], None]) -> N
     save("servers")
 
 
-async def take(lab: Lab, name: str, size: tuple[int, int]) -> None:
+async def lose(lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], None]) -> None:
+    """Cut a host's power, and see what becomes of it and of its servers."""
+    store = desk.store
+    await until(pilot, lambda: store.complete)
+    for host in store.hosts:
+        await desk.client.set_host_policy(host, HostPolicyChange(auto_migrate_on_host_down=True))
+    dying = next(key for key, each in store.hosts.items() if each.facts.name == DYING)
+    await until(
+        pilot,
+        lambda: all(
+            each.status is HostStatus.ONLINE and each.health and each.health.fence is Fence.WATCHDOG
+            for each in store.hosts.values()
+        ),
+    )
+    await pilot.press("4")
+    await asyncio.to_thread(lab.power_cut, DYING)
+    await until(pilot, lambda: store.hosts[dying].late)
+    await pilot.pause(1.5)
+    await pilot.press("g")
+    await pilot.pause(0.3)
+    save("health")
+    await until(pilot, lambda: store.open_incident(dying))
+    await pilot.press("5")
+    await pilot.pause(0.6)
+    await pilot.press("g", "enter")
+    await until(
+        pilot,
+        lambda: (case := store.open_incident(dying)) and case.state is IncidentState.RESCUED,
+    )
+    await pilot.pause(1.0)
+    save("incident")
+    await pilot.press("G", "M")
+    await pilot.pause(2.0)
+    save("rescue")
+    await asyncio.to_thread(lab.power_on, DYING)
+    await until(pilot, lambda: store.hosts[dying].status is HostStatus.ONLINE)
+
+
+async def take(lab: Lab, tour: Tour, name: str, size: tuple[int, int]) -> None:
     """One tour at one size."""
     settings = settings_of(lab)
     desk = Desk(client=Client(settings), address=urlsplit(settings.backend_url).netloc)
@@ -104,11 +147,11 @@ async def take(lab: Lab, name: str, size: tuple[int, int]) -> None:
         (FOLDER / f"{view}-{name}.svg").write_text(picture, encoding="utf-8")
 
     async with console.run_test(size=size) as pilot:
-        await tour(pilot, desk, save)
+        await tour(lab, pilot, desk, save)
 
 
 def main() -> None:
-    """Bring the lab up, take both tours, end the lab."""
+    """Bring the lab up, take both tours at both sizes, end the lab."""
     lab = Lab(LAB, say=print)
     try:
         lab.up()
@@ -116,8 +159,9 @@ def main() -> None:
         for host in lab.state.hosts:
             rate = network.parse_rate("400mbit")
             lab.limit_link(host.name, LinkLimit(rate_bits_per_s=rate))
-        for name, size in SIZES.items():
-            asyncio.run(take(lab, name, size))
+        for tour in (move, lose):
+            for name, size in SIZES.items():
+                asyncio.run(take(lab, tour, name, size))
     finally:
         lab.down()
     print(f"the pictures are in {FOLDER}", file=sys.stderr)

@@ -351,8 +351,11 @@ def test_migrations_of_one_server(fleet, capsys):
 def test_one_server_and_one_host_in_full(capsys):
     assert run(["server-show", "idle-1"]) == 0
     shown = capsys.readouterr().out
-    assert "targets     kvm-02\n" in shown
-    assert "hda         shared, in no pool, raw, 1 MiB, 0 B in use, /srv/shared/web-1.raw" in shown
+    assert "targets          kvm-02\n" in shown
+    assert (
+        "hda              shared, in no pool, raw, 1 MiB, 0 B in use, /srv/shared/web-1.raw"
+        in shown
+    )
     assert run(["host-show", "kvm-02"]) == 0
     shown = capsys.readouterr().out
     assert "pool shared    shared, 512 MiB free of 1 GiB, /srv/shared\n" in shown
