@@ -250,7 +250,12 @@ def test_a_disk_in_the_page_cache_is_seen(tmp_path):
             f"os.open({str(append)!r}, {os.O_RDWR | os.O_APPEND});"
             f"os.memfd_create('ram'); time.sleep(600)"
         )
-        process = subprocess.Popen([sys.executable, "-c", code, "-uuid", str(uuid.uuid4())])
+        # without the test's own output, a file that is written through the cache
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "-uuid", str(uuid.uuid4())],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             fds = Path(f"/proc/{process.pid}/fd")
             eventually(
