@@ -26,7 +26,7 @@ from tui.desk import Desk
 from tui.settings import Settings
 from wire.config import TlsFiles
 from wire.fleet import Fence, HostStatus
-from wire.migration import MigrationState
+from wire.migration import MigrationOptions, MigrationState
 from wire.rescue import HostPolicyChange, IncidentState
 
 LAB = "screenshots"
@@ -96,7 +96,7 @@ async def move(_lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], 
 
 
 async def lose(lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], None]) -> None:
-    """Cut a host's power, and see what becomes of it and of its servers."""
+    """Cut the power of a host with three servers, and see what becomes of it and of its servers."""
     store = desk.store
     await until(pilot, lambda: store.complete)
     for host in store.hosts:
@@ -109,6 +109,12 @@ async def lose(lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], N
             for each in store.hosts.values()
         ),
     )
+    for name in ("cache-1", "db-1"):
+        server = next(each for each in store.servers.values() if each.name == name)
+        if server.host_name != DYING:
+            wanted = MigrationOptions(prefer_host=DYING, skip_cpu_check=True)
+            moving = await desk.client.migrate(server.server_id, "live", wanted)
+            await until(pilot, lambda key=moving.migration_id: _over(desk, key))
     await pilot.press("4")
     await asyncio.to_thread(lab.power_cut, DYING)
     await until(pilot, lambda: store.hosts[dying].late)
@@ -131,6 +137,11 @@ async def lose(lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], N
     save("rescue")
     await asyncio.to_thread(lab.power_on, DYING)
     await until(pilot, lambda: store.hosts[dying].status is HostStatus.ONLINE)
+
+
+def _over(desk: Desk, migration_id: str) -> bool:
+    migration = desk.store.migrations.get(migration_id)
+    return migration is not None and migration.state.ended
 
 
 async def take(lab: Lab, tour: Tour, name: str, size: tuple[int, int]) -> None:

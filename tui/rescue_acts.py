@@ -179,12 +179,17 @@ def _at_once(store: Store) -> str:
     away = [
         each
         for each in store.hosts.values()
-        if each.status is HostStatus.OFFLINE and each.policy.auto_migrate_on_host_down
+        if each.status is HostStatus.OFFLINE
+        and each.policy.auto_migrate_on_host_down
+        and each.server_count
     ]
-    if not away:
-        return "nothing at once: no host is lost whose servers should leave it"
-    names = ", ".join(f"{each.facts.name} ({each.server_count} servers)" for each in away)
-    return f"at once those of {names}, of each host as soon as it counts as dead"
+    dead = ", ".join(
+        f"{each.facts.name} ({each.server_count} servers)" for each in away if each.dead
+    )
+    lost = ", ".join(each.facts.name for each in away if not each.dead)
+    parts = [f"at once those of {dead}"] if dead else []
+    parts += [f"those of {lost} once dead for certain"] if lost else []
+    return "; ".join(parts) or "nothing at once: no host is lost whose servers should leave it"
 
 
 def _disarm() -> TypedAct:

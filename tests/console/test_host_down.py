@@ -135,6 +135,22 @@ async def test_health_shows_the_worst_first_with_what_is_left(at, client):
     await at("rescuing", check, "4")
 
 
+async def test_a_host_that_gets_worse_comes_first_and_the_cursor_stays_on_its_host(at, client):
+    async def check(pilot):
+        screen = pilot.app.screen
+        first, *others = client.report.hosts
+        assert screen.table.listing.ids[-2:] == [first.host_id, others[1].host_id]
+        screen.table.put_cursor(others[1].host_id)
+        lost = changed(first, present=False, left_s=None)
+        client.report = changed(client.report, hosts=(lost, *others))
+        await screen._ask()
+        await pilot.pause()
+        assert screen.table.listing.ids[:2] == [KVM_04, first.host_id]
+        assert screen.table.cursor_id == others[1].host_id
+
+    await at("rescuing", check, "4")
+
+
 async def test_etcd_is_asked_only_while_the_view_is_shown(at, client):
     async def check(pilot):
         assert ("health", "") not in client.asked
@@ -264,6 +280,19 @@ async def test_an_incident_counts_from_the_loss(at):
         ]
 
     await at("rescuing", check, "5", "enter")
+
+
+async def test_a_new_incident_is_in_sight_though_the_cursor_stays(at, client, settled):
+    async def check(pilot):
+        under = pilot.app.screen.table.cursor_id
+        first = client.fleet.incidents[0]
+        newest = changed(first, incident_id="9d2f0000", host_name="kvm-01", lost_at_ms=NOON_MS)
+        client.say(newest, "incident")
+        await settled(pilot)
+        assert pilot.app.screen.table.cursor_id == under
+        assert text_of(pilot, "#table").splitlines()[1].startswith("kvm-01")
+
+    await at("rescuing", check, "5", "j")
 
 
 async def test_an_incident_goes_on_while_it_is_shown(at, client, settled):

@@ -1,6 +1,15 @@
 import pytest
 from rich.style import Style
 
+from tests.console.host_down import SCENES
+from tui.screens.choice import ChoiceDialog
+from tui.screens.dialog import Question
+from tui.screens.entry import Entry
+from tui.screens.health import HealthScreen
+from tui.screens.incident import IncidentScreen
+from tui.screens.incidents import IncidentsScreen
+from tui.screens.report import ReportScreen
+from tui.screens.rescue import RescueDialog
 from tui.themes import THEMES
 
 
@@ -16,6 +25,40 @@ async def test_every_view_draws_without_colour(open_console, settled, monkeypatc
             await pilot.press(key)
             await settled(pilot)
             assert coloured(pilot.app) == []
+
+
+# scene, keys, and the screen that they lead to
+HOST_DOWN = {
+    "health": ("rescuing", "4", HealthScreen),
+    "health in full": ("proving", ["4", "enter"], HealthScreen),
+    "health of a storm": ("storm", "4", HealthScreen),
+    "incidents": ("storm", "5", IncidentsScreen),
+    "incident": ("rescuing", ["5", "enter", "j"], IncidentScreen),
+    "report": ("rescuing", "5v", ReportScreen),
+    "host policy": ("rescuing", "1H", ChoiceDialog),
+    "priority": ("rescuing", "2U", ChoiceDialog),
+    "declaring off": ("proving", "4F", Entry),
+    "disarming": ("rescuing", "4A", Entry),
+    "arming": ("storm", "4A", Question),
+    "rescue": ("proving", ["5", "enter", "M"], RescueDialog),
+    "rescue by name": ("proving", ["5", "enter", "M", "enter"], Entry),
+}
+
+
+@pytest.mark.parametrize("view", HOST_DOWN)
+async def test_a_host_that_is_down_is_drawn_without_colour(
+    open_console, client, settled, monkeypatch, view
+):
+    monkeypatch.setenv("NO_COLOR", "1")
+    scene, pressed, screen = HOST_DOWN[view]
+    SCENES[scene](client)
+    async with open_console().run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        for key in pressed:
+            await pilot.press(key)
+            await settled(pilot)
+        assert isinstance(pilot.app.screen, screen)
+        assert coloured(pilot.app) == []
 
 
 async def test_the_cursor_row_differs_from_the_others(open_console, settled, monkeypatch):

@@ -101,10 +101,15 @@ class Question(Dialog[bool]):
 
     def body(self) -> Iterator[Widget]:
         """The sentence, and under it what else is to be known before yes is said."""
+        # at once, or an empty box as high as the screen is drawn first
+        self._lay_out()
         yield self._page
 
     def on_resize(self) -> None:
         """Lay out for the width; what does not fit scrolls, above the keys."""
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         room = self.room
         lines = wrap(self._sentence, room, Tone.STRONG)
         if self._facts:

@@ -20,6 +20,8 @@ ValueT = TypeVar("ValueT")
 Reader = Callable[[str], tuple[ValueT | None, str]]
 """Gives what a text means and what will happen then, or None and why it means nothing."""
 
+_LEAST_LINES = 6
+
 
 class Entry(Dialog[ValueT]):
     """Ends with the value that was typed, or with None."""
@@ -57,7 +59,10 @@ class Entry(Dialog[ValueT]):
 
     def body(self) -> Iterator[Widget]:
         """Title, text, and what enter would do."""
-        yield Lines(id="sentence")
+        text = Lines(id="sentence")
+        # at once, or an empty box as high as the screen is drawn first
+        text.styles.height = max(len(self._lines()), _LEAST_LINES)
+        yield text
 
     def on_resize(self) -> None:
         """Lay out for the width."""
@@ -98,8 +103,13 @@ class Entry(Dialog[ValueT]):
         self.dismiss(None)
 
     def _paint(self) -> None:
+        text, lines = self.query_one("#sentence", Lines), self._lines()
+        text.styles.height = max(len(lines), _LEAST_LINES)
+        text.show(lines)
+
+    def _lines(self) -> list[Line]:
         value, sentence = self._read(self.text)
-        lines: list[Line] = [
+        return [
             *wrap(self._title, self.room, Tone.STRONG if self._facts else Tone.PLAIN),
             (),
             *self._known(),
@@ -114,9 +124,6 @@ class Entry(Dialog[ValueT]):
             *wrap(sentence, self.room, Tone.WARN if value is None else Tone.PLAIN),
             (),
         ]
-        text = self.query_one("#sentence", Lines)
-        text.styles.height = max(len(lines), 6)
-        text.show(lines)
 
     def _known(self) -> list[Line]:
         return [*labelled(self._facts, self.room), ()] if self._facts else []

@@ -12,6 +12,7 @@ from textual.message import Message
 from tui.actions import Place
 from tui.calls import Refusal, ask
 from tui.desk import Desk
+from tui.formats.health import health_word
 from tui.listing import Listing
 from tui.paint import Line
 from tui.screens.about_hosts import AboutHosts
@@ -48,6 +49,8 @@ class HealthScreen(PanedList[health.Row], AboutHosts):
         self._asked_at_s: float | None = None
         """When the question was sent that is not answered yet; None if there is none."""
         self._refusal = ""
+        self._words: dict[str, str] = {}
+        """What each host was, by its id, when the rows were last sorted."""
 
     def on_mount(self) -> None:
         """Begin to ask."""
@@ -78,7 +81,15 @@ class HealthScreen(PanedList[health.Row], AboutHosts):
             self._report = event.answer
             self._answered_at_s = time.monotonic()
         self.take(Changes(everything=True))
+        self._sort_worst_first()
         self.refresh_frame()
+
+    def _sort_worst_first(self) -> None:
+        """Sort anew once a host is better or worse than it was; the cursor stays on its host."""
+        words = {each.health.host_id: health_word(each.health) for each in self.rows().values()}
+        if words != self._words and self.table.listing.sorted_by == "health":
+            self.table.resort()
+        self._words = words
 
     @property
     def trouble(self) -> str:

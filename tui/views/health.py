@@ -22,6 +22,8 @@ from wire.fleet import Fence
 from wire.rescue import EtcdMember, HealthReport, HostHealth, Incident, RescueGuard
 
 _BAR_WIDTH = 10
+_LEAST_CHANGE_WIDTH = 20
+"""Cells in which the beginning of a change says something."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +76,14 @@ def fence_span(row: Row, width: int, glyphs: Glyphs) -> Span:
     return Span(text if len(text) <= width else f"{glyphs.warn} none", Tone.WARN)
 
 
-def last_span(row: Row) -> Span:
-    """The last change, and how long ago."""
+def last_span(row: Row, width: int) -> Span:
+    """How long ago the last change was, and what it was where that can be read."""
     changes = row.health.transitions
     if not changes:
         return Span("-", Tone.DIM)
-    return Span(f"{ago_text(row.at_ms - changes[-1].at_ms)}: {changes[-1].text}")
+    ago = ago_text(row.at_ms - changes[-1].at_ms)
+    text = f"{ago}: {changes[-1].text}"
+    return Span(text if len(text) <= width or width >= _LEAST_CHANGE_WIDTH else ago)
 
 
 def columns(glyphs: Glyphs) -> list[Column[Row]]:
@@ -144,7 +148,7 @@ def columns(glyphs: Glyphs) -> list[Column[Row]]:
             title="LAST CHANGE",
             width=14,
             flex=4,
-            cell=lambda row, _: last_span(row),
+            cell=last_span,
             order=lambda row: -row.health.transitions[-1].at_ms if row.health.transitions else 0,
         ),
     ]
@@ -222,7 +226,7 @@ def details(row: Row, incident: Incident | None, width: int, glyphs: Glyphs) -> 
     elif health.late and not row.stale:
         late = f"{health.host_name} has missed refreshes of its lease: it may be lost soon"
         lines += wrap(late, width, Tone.WARN)
-    if health.policy.auto_migrate_on_host_down:
+    if health.present and health.policy.auto_migrate_on_host_down:
         warning = unfenced_warning(health.host_name, health.life)
         lines += wrap(f"{glyphs.warn} {warning}", width, Tone.WARN) if warning else []
     life = health.life

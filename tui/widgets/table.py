@@ -73,7 +73,7 @@ class Table(Lines, Generic[RowT]):
             return 0
 
     def take(self, rows: Mapping[str, RowT], changed: Collection[str] | None = None) -> None:
-        """Take new data; the cursor stays on its row, and that row on its screen line."""
+        """Take new data; the cursor stays on its row, and that on its line if not all rows fit."""
         before = self.position
         self.listing.update(rows, changed)
         self._follow(before)
@@ -174,7 +174,9 @@ class Table(Lines, Generic[RowT]):
             self._set_cursor(ids[0] if ids else None)
         room = max(1, self.size.height - 1)
         here = self.position
-        self._top = min(max(self._top, here - room + 1, 0), here, max(0, len(ids) - 1))
+        # what fits is shown whole: a row that came in above the cursor must not be out of sight
+        last = max(0, len(ids) - 1) if len(ids) > room else 0
+        self._top = min(max(self._top, here - room + 1, 0), here, last)
         self.paint()
 
     def _window(self) -> list[Line]:
