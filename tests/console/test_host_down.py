@@ -515,6 +515,15 @@ async def test_a_server_of_a_dead_host_is_rescued_with_its_proof(at, client, set
     await at("rescuing", check, "5", "enter", "j", "j", "M", "j", "enter")
 
 
+@pytest.mark.parametrize(("name", "mark"), [("mail-10", "s [x]"), ("old-7", "s [ ]")])
+async def test_only_a_server_that_ran_is_started_unless_told_otherwise(at, name, mark):
+    def check(pilot):
+        assert isinstance(pilot.app.screen, RescueDialog)
+        assert text_of(pilot, "#options").startswith(f"{mark} start on arrival")
+
+    await at("rescuing", check, "2", "colon", *f"rescue {name}", "enter")
+
+
 async def test_a_host_that_is_not_proven_dead_is_typed_before_a_rescue(at, client, settled):
     async def check(pilot):
         assert isinstance(pilot.app.screen, Entry)

@@ -21,7 +21,7 @@ from wire.rescue import RescueOptions
 class RescueDialog(MoveDialog):
     """Targets as before a move; the name of a host that is not proven dead is typed first.
 
-    Starting on arrival is on: no key of this console starts a server later.
+    A server that ran is started on arrival, unless that is turned off; a stopped one is not.
     """
 
     kind = "rescue"
@@ -30,7 +30,7 @@ class RescueDialog(MoveDialog):
 
     def __init__(self, desk: Desk, server: ServerView, host: HostView) -> None:
         super().__init__(desk, server)
-        self._options = MigrationOptions(auto_start=True)
+        self._options = MigrationOptions(auto_start=server.wanted_on)
         self._known_host = host
         self._host_is_off = ""
 
