@@ -229,7 +229,7 @@ class Lab(LabView):
             self._replace_node(replace(each, process=None, card=None, begun=False))
 
     def power_on(self, name: str) -> None:
-        """Start a host that is off; libvirt does not start its guests by itself."""
+        """Start a host that is off; its agent starts guests that are its own still and were on."""
         with self._locked():
             each = self.state.node(name)
             if node.init_process(each) is not None:

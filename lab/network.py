@@ -73,7 +73,8 @@ def connect(lab: Resources, node: Node, pid: int) -> None:
     if _links().get(port) == lab.mac(node.number):
         _remove(port)
     near = ["name", port, "address", lab.mac(node.number)]
-    far = ["name", "eth0", "netns", str(pid)]
+    # a card keeps its address over a power cut: its peers remember it
+    far = ["name", "eth0", "address", lab.card_mac(node.number), "netns", str(pid)]
     run(["ip", "link", "add", *near, "type", "veth", "peer", *far])
     run(["ip", "link", "set", port, "master", lab.bridge, "up"])
 

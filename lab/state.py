@@ -81,8 +81,15 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
     def mac(self, number: int) -> str:
         """Address by which a port or the bridge (0) is known to be this lab's own."""
+        return self._mac(0x67, number)
+
+    def card_mac(self, number: int) -> str:
+        """Address of a node's own network card."""
+        return self._mac(0x68, number)
+
+    def _mac(self, kind: int, number: int) -> str:
         one, two, three = uuid.UUID(self.lab_id).bytes[:3]
-        return f"02:67:{one:02x}:{two:02x}:{three:02x}:{number:02x}"
+        return f"02:{kind:02x}:{one:02x}:{two:02x}:{three:02x}:{number:02x}"
 
 
 class LabShape(msgspec.Struct, frozen=True, kw_only=True):

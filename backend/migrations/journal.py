@@ -154,6 +154,7 @@ class Journal:
         migration: Migration | None,
         *,
         away: Mapping[str, int] | None = None,
+        stopped: bool = False,
     ) -> None:
         """Change a server's owner outside of any migration, and the record that tells of it.
 
@@ -164,6 +165,7 @@ class Journal:
             migration: the record of its last migration with a note of this; None if there is none.
             away: hosts that must hold no health key for this to be right, by id, each with the
                 revision of the life that it has to be (:meth:`life`).
+            stopped: nobody wants it on from here on, so that no agent starts it by itself.
 
         Raises:
             GodwitError: CONFLICT, the owner is another one by now; NOT_LEADING; ETCD_UNREACHABLE.
@@ -175,6 +177,8 @@ class Journal:
                     ErrorCode.CONFLICT,
                     f"the server {server_id} has just changed hands; look again, then ask again",
                 )
+            if stopped:
+                record = msgspec.structs.replace(record, wanted_on=False)
             then = [_put_owner(item, record, owner), *([_put(migration)] if migration else ())]
             when = [unchanged(item)]
             for host_id, revision in (away or {}).items():

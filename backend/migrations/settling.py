@@ -247,7 +247,9 @@ class Settler:
         await self._define(case, owner, definition)
         last = self._noted(case, f"settled: defined again on {case.keep.name}, stopped", by)
         settled = self._next(owner, keep_id)
-        await self._drive.journal.settle(record.server_id, owner, settled, last, away=case.dead)
+        await self._drive.journal.settle(
+            record.server_id, owner, settled, last, away=case.dead, stopped=True
+        )
 
     async def _define(self, case: _Case, owner: Owner, definition: str) -> None:
         agent, server_id = self._agent(case.keep.host_id), case.record.server_id

@@ -28,6 +28,7 @@ class IncidentsScreen(ListView[Incident], AboutHosts):
     def __init__(self, desk: Desk) -> None:
         listing = Listing(incidents.columns(desk.glyphs), sorted_by="lost", descending=True)
         super().__init__(desk, listing)
+        self.table.shows_all = True
 
     def rows(self) -> Mapping[str, Incident]:
         """All incidents that are known."""

@@ -47,6 +47,9 @@ class Table(Lines, Generic[RowT]):
         self.listing = listing
         self.sortable = sortable
         self.wide = False
+        self.shows_all = False
+        """Where a row that comes in above the cursor's must not be out of sight: the cursor's row
+        leaves its line for it while all rows fit."""
         self.empty: Sequence[Line] = ()
         """What stands there when there is no row."""
         self._cursor_id: str | None = None
@@ -73,7 +76,7 @@ class Table(Lines, Generic[RowT]):
             return 0
 
     def take(self, rows: Mapping[str, RowT], changed: Collection[str] | None = None) -> None:
-        """Take new data; the cursor stays on its row, and that on its line if not all rows fit."""
+        """Take new data; the cursor stays on its row, and that row on its screen line."""
         before = self.position
         self.listing.update(rows, changed)
         self._follow(before)
@@ -174,8 +177,7 @@ class Table(Lines, Generic[RowT]):
             self._set_cursor(ids[0] if ids else None)
         room = max(1, self.size.height - 1)
         here = self.position
-        # what fits is shown whole: a row that came in above the cursor must not be out of sight
-        last = max(0, len(ids) - 1) if len(ids) > room else 0
+        last = 0 if self.shows_all and len(ids) <= room else max(0, len(ids) - 1)
         self._top = min(max(self._top, here - room + 1, 0), here, last)
         self.paint()
 

@@ -6,7 +6,7 @@ import pytest
 from backend.migrations.settling import Settler
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HealthValue, OwnerPhase, PowerState
+from wire.fleet import HealthValue, OwnerPhase, PowerState, ServerRecord
 from wire.migration import MigrationState, PostcopyState
 from wire.rescue import Incident
 
@@ -132,6 +132,8 @@ async def test_a_server_that_no_host_has_is_defined_from_what_etcd_keeps(stage, 
     assert phases == [OwnerPhase.MIGRATING]
     owner = stage.owner
     assert (owner.host_id, owner.phase, owner.migration_id) == ("host-2", OwnerPhase.SETTLED, "")
+    stored = stage.etcd.get(keys.SERVERS + "id-web-1")
+    assert not msgspec.json.decode(stored.value, type=ServerRecord).wanted_on
     assert stage.migration.notes[-1].by == "alice"
 
 
