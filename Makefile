@@ -17,7 +17,7 @@ demo:
 test:
 	@lab/check-privileges "make test"
 	@$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest --numprocesses 4 --dist loadgroup --durations 25
+	$(VENV)/bin/pytest --numprocesses 5 --dist loadgroup --durations 25
 
 lint: install
 	$(VENV)/bin/ruff check .
