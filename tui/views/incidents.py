@@ -1,5 +1,7 @@
 """The Incidents view: hosts that were lost, and how far each case is."""
 
+from collections.abc import Callable
+
 from tui.formats.incident import counts_text, timeline, what_is_done
 from tui.formats.units import duration_text, moment_text
 from tui.listing import Column, natural
@@ -41,42 +43,9 @@ def columns(glyphs: Glyphs) -> list[Column[Incident]]:
             cell=lambda each, width: Span(moment_text(each.lost_at_ms, brief=width < 19)),
             order=lambda each: each.lost_at_ms,
         ),
-        Column(
-            key="dead",
-            title="DEAD",
-            width=7,
-            flex=1,
-            most=12,
-            rank=2,
-            cell=lambda each, _: Span(_after(each, each.dead_at_ms)),
-            order=lambda each: each.dead_at_ms - each.lost_at_ms,
-            right=True,
-            searched=False,
-        ),
-        Column(
-            key="first",
-            title="FIRST",
-            width=7,
-            flex=1,
-            most=12,
-            rank=1,
-            cell=lambda each, _: Span(_after(each, each.first_running_at_ms)),
-            order=lambda each: each.first_running_at_ms - each.lost_at_ms,
-            right=True,
-            searched=False,
-        ),
-        Column(
-            key="last",
-            title="LAST",
-            width=7,
-            flex=1,
-            most=12,
-            rank=3,
-            cell=lambda each, _: Span(_after(each, each.last_running_at_ms)),
-            order=lambda each: each.last_running_at_ms - each.lost_at_ms,
-            right=True,
-            searched=False,
-        ),
+        _since_loss("dead", "DEAD", rank=2, at_ms=lambda each: each.dead_at_ms),
+        _since_loss("first", "FIRST", rank=1, at_ms=lambda each: each.first_running_at_ms),
+        _since_loss("last", "LAST", rank=3, at_ms=lambda each: each.last_running_at_ms),
         Column(
             key="servers",
             title="SERVERS",
@@ -86,6 +55,24 @@ def columns(glyphs: Glyphs) -> list[Column[Incident]]:
             order=lambda each: len(each.servers),
         ),
     ]
+
+
+def _since_loss(
+    key: str, title: str, *, rank: int, at_ms: Callable[[Incident], int]
+) -> Column[Incident]:
+    """A column of how long after the loss something was."""
+    return Column(
+        key=key,
+        title=title,
+        width=7,
+        flex=1,
+        most=12,
+        rank=rank,
+        cell=lambda each, _: Span(_after(each, at_ms(each))),
+        order=lambda each: at_ms(each) - each.lost_at_ms,
+        right=True,
+        searched=False,
+    )
 
 
 def _after(incident: Incident, at_ms: int) -> str:
