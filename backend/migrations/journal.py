@@ -45,7 +45,7 @@ class Journal:
                 NOT_LEADING; ETCD_UNREACHABLE.
         """
         for _ in range(_BEGIN_TRIES):
-            item, record = await self._server(migration.server_id)
+            item, record = await self.server(migration.server_id)
             if record is None or item is None:
                 raise GodwitError(
                     ErrorCode.NOT_FOUND, f"no server has the id {migration.server_id!r} any more"
@@ -60,8 +60,8 @@ class Journal:
             )
             try:
                 done = await self._etcd.transact(
-                    [unchanged(item), Condition(key=_key(migration), mod_revision=0)],
-                    [_put_owner(item, record, owner), _put(migration)],
+                    [unchanged(item), Condition(key=migration_key(migration), mod_revision=0)],
+                    [_put_owner(item, record, owner), put_migration(migration)],
                 )
             except EtcdUnreachable as error:
                 return await self._begun_unseen(migration, error)
@@ -109,7 +109,7 @@ class Journal:
             wanted = change(known)
             if wanted == known or wanted.state.rank < known.state.rank:
                 return known
-            done = await persist(self._etcd.transact, [unchanged(item)], [_put(wanted)])
+            done = await persist(self._etcd.transact, [unchanged(item)], [put_migration(wanted)])
             if done:
                 self.tell(wanted, None, None, revision=done)
                 return wanted
@@ -133,8 +133,8 @@ class Journal:
                 parameters=known.parameters,
                 notes=merged(migration.notes, known.notes),
             )
-            when, then = [unchanged(item)], [_put(wanted)]
-            server, record = await persist(self._server, migration.server_id)
+            when, then = [unchanged(item)], [put_migration(wanted)]
+            server, record = await persist(self.server, migration.server_id)
             owner = None
             if server is not None and record is not None and locked(record, migration):
                 owner = own(record.owner)
@@ -171,7 +171,7 @@ class Journal:
             GodwitError: CONFLICT, the owner is another one by now; NOT_LEADING; ETCD_UNREACHABLE.
         """
         for _ in range(_BEGIN_TRIES):
-            item, record = await self._server(server_id)
+            item, record = await self.server(server_id)
             if item is None or record is None or not still(record.owner, seen):
                 raise GodwitError(
                     ErrorCode.CONFLICT,
@@ -179,7 +179,9 @@ class Journal:
                 )
             if stopped:
                 record = msgspec.structs.replace(record, wanted_on=False)
-            then = [_put_owner(item, record, owner), *([_put(migration)] if migration else ())]
+            then = [_put_owner(item, record, owner)]
+            if migration is not None:
+                then.append(put_migration(migration))
             when = [unchanged(item)]
             for host_id, revision in (away or {}).items():
                 when.append(Condition(key=keys.HEALTH + host_id, mod_revision=0))
@@ -218,11 +220,11 @@ class Journal:
         Raises:
             GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
         """
-        writes = [Write(key=_key(one), value=None) for one in migrations]
+        writes = [Write(key=migration_key(one), value=None) for one in migrations]
         if not await self._etcd.transact([], writes):
             raise NotLeadingAnyMore
         for one in migrations:
-            self._fleet.written.pop(_key(one), None)
+            self._fleet.written.pop(migration_key(one), None)
             self._fleet.put_migration(one.migration_id, None)
 
     def tell(
@@ -235,14 +237,19 @@ class Journal:
     ) -> None:
         """Put into the fleet model what etcd has taken, ahead of the watch."""
         if migration is not None:
-            self._fleet.written[_key(migration)] = revision
+            self._fleet.written[migration_key(migration)] = revision
             self._fleet.put_migration(migration.migration_id, migration)
         if record is not None and owner is not None:
             told = msgspec.structs.replace(record, owner=owner)
             self._fleet.written[keys.SERVERS + record.server_id] = revision
             self._fleet.put_record(record.server_id, told)
 
-    async def _server(self, server_id: str) -> tuple[KeyValue | None, ServerRecord | None]:
+    async def server(self, server_id: str) -> tuple[KeyValue | None, ServerRecord | None]:
+        """A server's key as etcd has it now, and the record in it; None without one.
+
+        Raises:
+            GodwitError: ETCD_UNREACHABLE.
+        """
         item = await self._etcd.get(keys.SERVERS + server_id)
         return item, msgspec.json.decode(item.value, type=ServerRecord) if item else None
 
@@ -251,14 +258,20 @@ class Journal:
         return item, msgspec.json.decode(item.value, type=Migration) if item else None
 
 
-def _key(migration: Migration) -> str:
+def migration_key(migration: Migration) -> str:
+    """The etcd key of a migration's record."""
     return keys.MIGRATIONS + migration.migration_id
 
 
-def _put(migration: Migration) -> Write:
-    return Write(key=_key(migration), value=msgspec.json.encode(migration))
+def put_migration(migration: Migration) -> Write:
+    """Write a migration's record."""
+    return Write(key=migration_key(migration), value=msgspec.json.encode(migration))
+
+
+def put_record(item: KeyValue, record: ServerRecord) -> Write:
+    """Write a server's record where it was read."""
+    return Write(key=item.key, value=msgspec.json.encode(record))
 
 
 def _put_owner(item: KeyValue, record: ServerRecord, owner: Owner) -> Write:
-    changed = msgspec.structs.replace(record, owner=owner)
-    return Write(key=item.key, value=msgspec.json.encode(changed))
+    return put_record(item, msgspec.structs.replace(record, owner=owner))

@@ -10,12 +10,12 @@ import msgspec
 from backend.fleet.known import Fleet
 from backend.leader_writes import LeaderWrites, persist, unchanged
 from backend.migrations.holding import locked
-from backend.migrations.journal import Journal
+from backend.migrations.journal import Journal, migration_key, put_migration, put_record
 from backend.rescue.sorting import unwanted
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.etcd import Condition, KeyValue, Write
-from wire.fleet import Owner, OwnerPhase, ServerRecord
+from wire.etcd import Condition
+from wire.fleet import Owner, OwnerPhase
 from wire.migration import Migration
 from wire.rescue import Incident
 
@@ -39,7 +39,7 @@ class Claims:
                 ETCD_UNREACHABLE, and the journal will show whether it was done.
         """
         name, host = migration.server_name, incident.host_name
-        item, record = await self._server(migration.server_id)
+        item, record = await self._journal.server(migration.server_id)
         if item is None or record is None:
             raise _conflict(f"{name} has no record any more")
         if record.owner.host_id != incident.host_id:
@@ -66,9 +66,9 @@ class Claims:
                 Condition(key=keys.HEALTH + incident.host_id, mod_revision=0),
                 Condition(key=keys.LIVES + incident.host_id, mod_revision=life_revision),
                 unchanged(alive),
-                Condition(key=_key(migration), mod_revision=0),
+                Condition(key=migration_key(migration), mod_revision=0),
             ],
-            [_put_record(item, claimed), _put(migration)],
+            [put_record(item, claimed), put_migration(migration)],
         )
         if not done:
             await self._etcd.check_leading()
@@ -86,8 +86,8 @@ class Claims:
             GodwitError: NOT_LEADING.
         """
         while True:
-            journaled = await persist(self._etcd.get, _key(ended))
-            item, record = await persist(self._server, ended.server_id)
+            journaled = await persist(self._etcd.get, migration_key(ended))
+            item, record = await persist(self._journal.server, ended.server_id)
             if journaled is None or item is None or record is None or not locked(record, ended):
                 return None
             owner = self._next(record.owner, again)
@@ -97,12 +97,12 @@ class Claims:
                 [
                     unchanged(journaled),
                     unchanged(item),
-                    Condition(key=_key(again), mod_revision=0),
+                    Condition(key=migration_key(again), mod_revision=0),
                 ],
                 [
-                    _put(ended),
-                    _put(again),
-                    _put_record(item, msgspec.structs.replace(record, owner=owner)),
+                    put_migration(ended),
+                    put_migration(again),
+                    put_record(item, msgspec.structs.replace(record, owner=owner)),
                 ],
             )
             if done:
@@ -122,22 +122,6 @@ class Claims:
             migration_id=migration.migration_id,
         )
 
-    async def _server(self, server_id: str) -> tuple[KeyValue | None, ServerRecord | None]:
-        item = await self._etcd.get(keys.SERVERS + server_id)
-        return item, msgspec.json.decode(item.value, type=ServerRecord) if item else None
-
 
 def _conflict(sentence: str) -> GodwitError:
     return GodwitError(ErrorCode.CONFLICT, sentence)
-
-
-def _key(migration: Migration) -> str:
-    return keys.MIGRATIONS + migration.migration_id
-
-
-def _put(migration: Migration) -> Write:
-    return Write(key=_key(migration), value=msgspec.json.encode(migration))
-
-
-def _put_record(item: KeyValue, record: ServerRecord) -> Write:
-    return Write(key=item.key, value=msgspec.json.encode(record))
