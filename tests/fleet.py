@@ -148,6 +148,10 @@ class Fleet:
         """A migration's record as it is now."""
         return dict(self._get(f"/v1/migrations/{migration_id}")["migration"])
 
+    def migration_ids(self) -> list[str]:
+        """Of all migrations, the newest first."""
+        return [one["migration_id"] for one in self.ask("migration-list")]
+
     def received_mb_per_s(self, host: str, *, over_s: float) -> float:
         """What came over a host's link, in MiB/s: never more than it was, however late we look."""
         began_s = time.monotonic()

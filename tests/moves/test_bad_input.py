@@ -14,10 +14,10 @@ SOURCE, TARGET = "kvm-01", "kvm-02"
 
 def refused(fleet: Any, *arguments: str) -> tuple[int, str]:
     """Exit status and sentences of a verb that must do nothing."""
-    before = fleet.ask("migration-list")
+    before = fleet.migration_ids()
     done = fleet.godwit(*arguments)
     assert done.returncode in {1, 2}, done
-    assert fleet.ask("migration-list") == before, "something was begun"
+    assert fleet.migration_ids() == before, "something was begun"
     assert "Traceback" not in done.stderr
     return done.returncode, str(done.stderr)
 

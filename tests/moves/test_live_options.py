@@ -28,11 +28,11 @@ def moved(fleet: Any, *arguments: str) -> dict[str, Any]:
 
 def refused(fleet: Any, *arguments: str) -> str:
     """The sentences of a move that is refused, with nothing begun."""
-    before = fleet.ask("migration-list")
+    before = fleet.migration_ids()
     done = fleet.godwit("server-live-migrate", *arguments)
     assert done.returncode in {1, 2}, done
     assert done.stdout == ""
-    assert fleet.ask("migration-list") == before
+    assert fleet.migration_ids() == before
     return str(done.stderr)
 
 
