@@ -42,6 +42,7 @@ from enum import StrEnum
 import msgspec
 
 from wire.fleet import HostFacts, HostMeters, PowerState, ServerFacts
+from wire.forecast import Dirtying
 from wire.migration import (
     MigrationOptions,
     MigrationParameters,
@@ -191,6 +192,7 @@ class AgentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[ServerFacts, ...]
     jobs: tuple[Job, ...]
     meters: HostMeters | None = None
+    dirtying: tuple[Dirtying, ...] = ()
 
 
 class ServerGone(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,5 +217,6 @@ AGENT_EVENTS: dict[str, type[msgspec.Struct]] = {
     "server_gone": ServerGone,
     "job": Job,
     "sample": JobSample,
+    "dirtying": Dirtying,
 }
 """Event name to payload of the agent's stream."""

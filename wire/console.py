@@ -27,6 +27,20 @@
 | ``POST /v1/migrations/{id}/postcopy`` | operator | → :class:`wire.migration.Migration` |
 | ``POST /v1/migrations/{id}/recover`` | operator | → :class:`wire.migration.Migration` |
 | ``POST /v1/migrations/{id}/remove-kept`` | operator | → :class:`wire.migration.Migration` |
+| ``POST /v1/hosts/{name or id}/maintenance`` | operator | → ``HostView`` |
+| ``POST /v1/hosts/{name or id}/exit-maintenance`` | operator | → ``HostView`` |
+| ``POST /v1/evacuations/plan`` | viewer | ``PlanRequest`` → list of ``Plan``, one for each host |
+| ``POST /v1/evacuations`` | operator | ``PlanRequest`` → list of ``Evacuation`` |
+| ``POST /v1/hosts/{name or id}/return-plan`` | viewer | ``ReturnRequest`` → ``Plan`` |
+| ``POST /v1/hosts/{name or id}/return`` | operator | ``ReturnRequest`` → ``Evacuation`` |
+| ``GET /v1/evacuations`` | viewer | → list of ``Evacuation``, newest first |
+| ``GET /v1/evacuations/{id}`` | viewer | → ``Evacuation`` |
+| ``POST /v1/evacuations/{id}/pause`` | operator | → ``Evacuation`` |
+| ``POST /v1/evacuations/{id}/resume`` | operator | → ``Evacuation`` |
+| ``POST /v1/evacuations/{id}/cancel`` | operator | ``ServersOf`` → ``Evacuation`` |
+| ``POST /v1/evacuations/{id}/retry`` | operator | ``ServersOf`` → ``Evacuation`` |
+| ``POST /v1/evacuations/{id}/replan`` | operator | → ``Evacuation`` |
+| ``POST /v1/evacuations/{id}/change`` | operator | ``EvacuationChange`` → ``Evacuation`` |
 | ``GET /v1/events`` | viewer | → SSE, see below |
 
 ``candidates`` takes the query parameters ``kind`` (``live``, the default, ``cold`` or ``rescue``),
@@ -42,6 +56,7 @@ from enum import StrEnum
 
 import msgspec
 
+from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration, Sample
 from wire.rescue import Incident, RescueGuard
@@ -92,6 +107,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Those under way and the latest ended ones, newest first."""
     incidents: tuple[Incident, ...] = ()
     """Those that are open and the latest ended ones, newest first."""
+    evacuations: tuple[Evacuation, ...] = ()
+    """Those that are open and the latest ended ones, newest first."""
 
 
 class HostGone(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +139,7 @@ CONSOLE_EVENTS: dict[str, type[msgspec.Struct]] = {
     "server_gone": ServerRemoved,
     "migration": Migration,
     "incident": Incident,
+    "evacuation": Evacuation,
     "sample": MigrationSample,
 }
 """Event name to payload of the backend's stream."""

@@ -109,6 +109,9 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     most (``host-model`` of the domain capabilities). Equal ones judge a guest's CPU alike."""
     postcopy: bool = False
     """Whether QEMU on this host may fetch memory by post-copy (userfaultfd)."""
+    link_bytes_per_s: int = 0
+    """What the card of the migration network says of itself
+    (``/sys/class/net/<interface>/speed``); 0 if it does not."""
 
 
 class HostPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +295,8 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     """Offline, and proven or declared to be off: its guests may be started elsewhere."""
     incident_id: str = ""
     """The incident that is open about it; empty if none."""
+    evacuation_id: str = ""
+    """The evacuation or return that is open about it; empty if none."""
     shutting_down: bool = False
     """It is being shut down in order."""
     policy: HostPolicy = HostPolicy()

@@ -220,6 +220,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     old then. Filled in answers of the API and in events, never stored."""
     incident_id: str = ""
     """Rescue: the incident of the host that died."""
+    evacuation_id: str = ""
+    """The evacuation that it belongs to; empty for one that was asked for by itself."""
     risk: str = ""
     """What the skipped checks risk on this target, in one sentence; empty if nothing."""
     safe: str = ""
