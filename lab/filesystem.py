@@ -57,15 +57,14 @@ def _free_reserve(mounted: Path) -> None:
 
 
 def is_attached(image: Path) -> bool:
-    """Whether a loop device of this machine still holds a file."""
-    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            held = backing.read_text(encoding="utf-8").strip()
-        except OSError:
-            continue  # that device is let go right now
-        if held == str(image):
-            return True
-    return False
+    """Whether a loop device of this machine still holds a file.
+
+    Asked by inode: the kernel tells a path within the file system that holds the file.
+
+    Raises:
+        LabError: losetup cannot tell.
+    """
+    return bool(run(["losetup", "--associated", str(image)]).strip())
 
 
 if __name__ == "__main__":

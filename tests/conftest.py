@@ -18,6 +18,10 @@ from lab.registry import all_resources
 from lab.server import ServerSpec
 from lab.state import LinkLimit
 from tests.fleet import Fleet
+from tests.memory_folder import memory_folder
+
+if (folder := memory_folder()) is not None:
+    os.environ.setdefault("GODWIT_LAB_ROOT", str(folder))
 
 HOST_COUNT = 4
 _OWN_NAME = re.compile(r"test-(\d+)(-\d+)?")

@@ -54,7 +54,8 @@ def leftovers() -> Callable[[Resources | None, Path], list[str]]:
 
     def find(made: Resources | None, folder: Path) -> list[str]:
         found = [str(folder)] if folder.exists() else []
-        mark = f"{folder}/"
+        # of mounts and loop devices the kernel tells paths within the file system
+        mark = f"{folder.parent.name}/{folder.name}/"
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
