@@ -22,6 +22,14 @@ from wire.console import (
     SettleRequest,
 )
 from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import (
+    Evacuation,
+    EvacuationChange,
+    Plan,
+    PlanRequest,
+    ReturnRequest,
+    ServersOf,
+)
 from wire.fleet import Candidate, HostView, ServerView
 from wire.http import explain, raise_for_error
 from wire.migration import (
@@ -65,6 +73,7 @@ ConsoleEvent = (
     | ServerRemoved
     | Migration
     | Incident
+    | Evacuation
     | MigrationSample
 )
 """Every payload of the backend's stream."""
@@ -217,6 +226,63 @@ class Client:
         """Fetch the report of one lost host."""
         return await self._get(_path("incident", incident_id), Incident)
 
+    async def set_maintenance(self, host: str, *, on: bool) -> HostView:
+        """Take no servers on a host any more, or take them again."""
+        act = "maintenance" if on else "exit-maintenance"
+        return await self._post(f"{_path('host', host)}/{act}", HostView, b"")
+
+    async def plan(self, wanted: PlanRequest) -> list[Plan]:
+        """Plan how hosts would be emptied, one plan for each; nothing is changed."""
+        return await self._post("/v1/evacuations/plan", list[Plan], msgspec.json.encode(wanted))
+
+    async def evacuate(self, wanted: PlanRequest) -> list[Evacuation]:
+        """Begin to empty hosts; it goes on in the backend whatever happens to us."""
+        return await self._post("/v1/evacuations", list[Evacuation], msgspec.json.encode(wanted))
+
+    async def return_plan(self, host: str, wanted: ReturnRequest) -> Plan:
+        """Plan how what left a host would come back to it; nothing is changed."""
+        path = _path("host", host) + "/return-plan"
+        return await self._post(path, Plan, msgspec.json.encode(wanted))
+
+    async def bring_back(self, host: str, wanted: ReturnRequest) -> Evacuation:
+        """Begin to bring back to a host what left it."""
+        path = _path("host", host) + "/return"
+        return await self._post(path, Evacuation, msgspec.json.encode(wanted))
+
+    async def evacuations(self) -> list[Evacuation]:
+        """List evacuations and returns, newest first."""
+        return await self._get("/v1/evacuations", list[Evacuation])
+
+    async def evacuation(self, evacuation_id: str) -> Evacuation:
+        """Fetch one evacuation: its course, or its report once it has ended."""
+        return await self._get(_path("evacuation", evacuation_id), Evacuation)
+
+    async def pause_evacuation(self, evacuation_id: str) -> Evacuation:
+        """Let no further move begin; what moves goes on to its end."""
+        return await self._steer(evacuation_id, "pause")
+
+    async def resume_evacuation(self, evacuation_id: str) -> Evacuation:
+        """Let moves begin again."""
+        return await self._steer(evacuation_id, "resume")
+
+    async def cancel_evacuation(self, evacuation_id: str, servers: tuple[str, ...]) -> Evacuation:
+        """Cancel the moves of these servers, or with none the whole evacuation."""
+        body = msgspec.json.encode(ServersOf(servers=servers))
+        return await self._steer(evacuation_id, "cancel", body)
+
+    async def retry_evacuation(self, evacuation_id: str, servers: tuple[str, ...]) -> Evacuation:
+        """Move servers again whose moves failed or were cancelled; with none all of them."""
+        body = msgspec.json.encode(ServersOf(servers=servers))
+        return await self._steer(evacuation_id, "retry", body)
+
+    async def replan_evacuation(self, evacuation_id: str) -> Evacuation:
+        """Plan anew what has not begun, with what is known now."""
+        return await self._steer(evacuation_id, "replan")
+
+    async def change_evacuation(self, evacuation_id: str, changed: EvacuationChange) -> Evacuation:
+        """Change the cap, the deadline or the plan of single servers."""
+        return await self._steer(evacuation_id, "change", msgspec.json.encode(changed))
+
     async def settle(self, server: str, keep_host: str) -> ServerView:
         """Leave exactly one copy of a server that a failed migration left in doubt."""
         body = msgspec.json.encode(SettleRequest(keep_host=keep_host))
@@ -274,6 +340,9 @@ class Client:
 
     async def _act(self, migration_id: str, act: str, body: bytes = b"") -> Migration:
         return await self._post(f"{_path('migration', migration_id)}/{act}", Migration, body)
+
+    async def _steer(self, evacuation_id: str, act: str, body: bytes = b"") -> Evacuation:
+        return await self._post(f"{_path('evacuation', evacuation_id)}/{act}", Evacuation, body)
 
     async def _get(self, path: str, kind: type[AnswerT]) -> AnswerT:
         return self._decode(await self._send("GET", path, None), kind)

@@ -15,6 +15,7 @@ from wire.console import (
     Role,
     ServerRemoved,
 )
+from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration, MigrationDetail, Sample
 from wire.rescue import Incident, RescueGuard
@@ -37,6 +38,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     migrations: frozenset[str] = frozenset()
     """Those whose record or curve changed."""
     incidents: frozenset[str] = frozenset()
+    evacuations: frozenset[str] = frozenset()
 
 
 class Store:
@@ -48,6 +50,7 @@ class Store:
         self.servers: dict[str, ServerView] = {}
         self.migrations: dict[str, Migration] = {}
         self.incidents: dict[str, Incident] = {}
+        self.evacuations: dict[str, Evacuation] = {}
         self.samples: dict[str, list[Sample]] = {}
         """The curve of each migration seen, in the order of time."""
         self.snapshots = 0
@@ -62,6 +65,7 @@ class Store:
             "servers": set(),
             "migrations": set(),
             "incidents": set(),
+            "evacuations": set(),
         }
 
     @property
@@ -122,6 +126,7 @@ class Store:
             servers=frozenset(self._changed["servers"]),
             migrations=frozenset(self._changed["migrations"]),
             incidents=frozenset(self._changed["incidents"]),
+            evacuations=frozenset(self._changed["evacuations"]),
         )
         self._everything = False
         for ids in self._changed.values():
@@ -167,11 +172,18 @@ class Store:
                 self._changed["servers"].add(server_id)
             case Migration():
                 self._put_migration(payload)
-            case Incident():
-                self.incidents[payload.incident_id] = payload
-                self._changed["incidents"].add(payload.incident_id)
+            case Incident() | Evacuation():
+                self._take_report(payload)
             case MigrationSample():
                 self._add_samples(payload.migration_id, (payload.sample,))
+
+    def _take_report(self, payload: Incident | Evacuation) -> None:
+        if isinstance(payload, Incident):
+            self.incidents[payload.incident_id] = payload
+            self._changed["incidents"].add(payload.incident_id)
+        else:
+            self.evacuations[payload.evacuation_id] = payload
+            self._changed["evacuations"].add(payload.evacuation_id)
 
     def _replace(self, snapshot: FleetSnapshot) -> None:
         self.snapshots += 1
@@ -180,6 +192,7 @@ class Store:
         self.servers = {server.server_id: server for server in snapshot.servers}
         self.migrations = {each.migration_id: each for each in snapshot.migrations}
         self.incidents = {each.incident_id: each for each in snapshot.incidents}
+        self.evacuations = {each.evacuation_id: each for each in snapshot.evacuations}
         self.samples = {key: curve for key, curve in self.samples.items() if key in self.migrations}
         self._everything = True
 
