@@ -11,7 +11,7 @@ from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing, RowT
 from tui.motion import Motion
-from tui.paint import Line, Span, Tone, line, spread, wrap
+from tui.paint import Line, Span, Tone, length, line, spread, wrap
 from tui.screens.frame import Frame
 from tui.store import Changes
 from tui.widgets.page import Page
@@ -23,7 +23,21 @@ _TABS = (
     ("3", "Migrations", Place.MIGRATIONS),
     ("4", "Health", Place.HEALTH),
     ("5", "Incidents", Place.INCIDENTS),
+    ("6", "Evacuations", Place.EVACUATIONS),
 )
+
+
+def tabs(here: Place, right: Line, width: int) -> Line:
+    """The views by their keys; where room is short, only this one by its name."""
+    for form in (" {key} {title} ", "{key} {title} ", "{key} "):
+        spans: list[Span] = []
+        for key, title, place in _TABS:
+            shown = place == here
+            text = f" {key} {title} " if shown else form.format(key=key, title=title)
+            spans.append(Span(text, Tone.TAB if shown else Tone.DIM))
+        if length(tuple(spans)) + length(right) < width:
+            break
+    return spread(tuple(spans), right, width)
 
 
 class ListView(Frame, Generic[RowT]):
@@ -31,6 +45,8 @@ class ListView(Frame, Generic[RowT]):
 
     noun: ClassVar[str]
     """What a row is: ``host``."""
+    newest_first: ClassVar[bool] = False
+    """Whoever comes to the view finds the cursor on the first row: there is the news."""
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
         (0, "-narrow"),
         (160, "-wide"),
@@ -78,11 +94,13 @@ class ListView(Frame, Generic[RowT]):
 
     def heading(self, width: int) -> Line:
         """The views, which one this is, and how it is sorted and filtered."""
-        spans: list[Span] = []
-        for key, title, place in _TABS:
-            tone = Tone.TAB if place == self.place else Tone.DIM
-            spans += [Span(f" {key} {title} ", tone)]
-        return spread(tuple(spans), self.place_in_list(), width)
+        return tabs(self.place, self.place_in_list(), width)
+
+    def arrive(self) -> None:
+        """Put the rows in order for whoever comes; while they look, rows keep their place."""
+        self.action_resort()
+        if self.newest_first:
+            self.action_move("first")
 
     def scope(self) -> str:
         """Name what the rows are limited to, apart from the filter."""
@@ -114,7 +132,11 @@ class ListView(Frame, Generic[RowT]):
             return [(), *wrap(reason, self.table.size.width, Tone.DIM)]
         if self.table.listing.filter.text:
             return [(), line(Span(f"no {self.noun} matches; esc clears the filter", Tone.DIM))]
-        return [(), line(Span(f"no {self.noun} yet", Tone.DIM))]
+        return [(), line(Span(self.empty_line(), Tone.DIM))]
+
+    def empty_line(self) -> str:
+        """Why there is no row, apart from the filter."""
+        return f"no {self.noun} yet"
 
     def _show_details(self) -> None:
         row = self.table.cursor_row
