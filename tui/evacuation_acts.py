@@ -22,6 +22,7 @@ from wire.evacuation import (
 )
 from wire.fleet import ServerStatus
 
+_AGAIN = frozenset({MoveState.FAILED, MoveState.CANCELLED})
 NO_CAP = "Without a number there is no cap."
 NO_DEADLINE = "Without a time there is no deadline."
 _MOST_NAMES = 6
@@ -112,13 +113,15 @@ def cancel_one(evacuation: Evacuation, server: EvacuatedServer | None) -> Wanted
 
 
 def retry(evacuation: Evacuation, server: EvacuatedServer | None) -> Wanted:
-    """Move servers again whose moves failed or were cancelled."""
-    ended = [each for each in evacuation.servers if _is_retriable(each)]
+    """Move servers again whose moves failed or were cancelled, or one that stayed."""
+    ended = [each for each in evacuation.servers if each.state in _AGAIN]
+    names = [each.plan.server_name for each in ended]
+    if server is not None and server.state is MoveState.STAYED:
+        return _retry(evacuation, (server.plan.server_id,), [server.plan.server_name])
     if not ended:
         return "no move of it has failed or was cancelled"
-    names = [each.plan.server_name for each in ended]
     whole = _retry(evacuation, (), names)
-    if server is None or not _is_retriable(server) or len(ended) == 1:
+    if server is None or server not in ended or len(ended) == 1:
         return whole
     name = server.plan.server_name
     one = _retry(evacuation, (server.plan.server_id,), [name])
@@ -142,10 +145,6 @@ def _retry(evacuation: Evacuation, ids: tuple[str, ...], names: Sequence[str]) -
 
 def _again(names: Sequence[str]) -> str:
     return f"{names_text(names)}: planned anew with what is known now, then moved"
-
-
-def _is_retriable(server: EvacuatedServer) -> bool:
-    return server.state in {MoveState.FAILED, MoveState.CANCELLED}
 
 
 def replan(evacuation: Evacuation) -> Wanted:
@@ -237,7 +236,7 @@ def deadline(evacuation: Evacuation, now_ms: int) -> Wanted:
 def stay(store: Store, evacuation: Evacuation, server: EvacuatedServer | None) -> Wanted:
     """Have a server that waits stay, or one that stays leave after all."""
     if server is None or not _is_editable(evacuation, server):
-        return "only what waits or stays can be planned otherwise"
+        return "what moves or has left cannot be planned otherwise"
     name, host = server.plan.server_name, server.plan.source_host_name
     if server.plan.way is Way.STAYS:
         way = way_of(store, evacuation.kind, server.plan.server_id)
@@ -282,7 +281,7 @@ def edit(evacuation: Evacuation, server: EvacuatedServer, wish: PlanEdit) -> Act
 def why_no_edit(evacuation: Evacuation, server: EvacuatedServer | None) -> str:
     """Why target and options of a server cannot be chosen now; empty if they can."""
     if server is None or not _is_editable(evacuation, server):
-        return "only what waits or stays can be planned otherwise"
+        return "what moves or has left cannot be planned otherwise"
     return ""
 
 
@@ -296,7 +295,7 @@ def way_of(store: Store, kind: EvacuationKind, server_id: str) -> Way:
 
 
 def _is_editable(evacuation: Evacuation, server: EvacuatedServer) -> bool:
-    return evacuation.open and server.state in {MoveState.WAITING, MoveState.STAYED}
+    return evacuation.open and server.state not in {MoveState.MOVING, MoveState.LEFT}
 
 
 def _edit_call(evacuation: Evacuation, wish: PlanEdit) -> Callable[[Client], Awaitable[Evacuation]]:

@@ -14,13 +14,17 @@ def maintenance(store: Store, host: HostView | None) -> Wanted:
         return "this host is not known any more"
     name = host.facts.name
     on = not host.policy.maintenance
-    if not on and store.evacuation_of(host) is not None:
+    emptied = store.evacuation_of(host)
+    if not on and emptied is not None and emptied.kind is not EvacuationKind.RETURN:
         return f"{name} is being emptied: it stays in maintenance until that has ended"
     facts: Facts
     if on:
         facts = (
             ("then", Span(f"no server is placed on {name}, by nobody, until M ends it")),
-            ("stay", Span(f"the {servers_text(host.server_count)} on it, as they are; E plans")),
+            (
+                "stay",
+                Span(f"the {servers_text(host.server_count)} on it, as they are; E empties it"),
+            ),
         )
         question = f"Take {name} into maintenance?"
         done = f"{name} is in maintenance: no server is placed on it"

@@ -416,7 +416,7 @@ def ended(client: Any) -> None:
             tries=max(1, each.tries),
             migration_id=each.migration_id or f"3f0002{place:02d}",
             started_at_ms=each.started_at_ms or began + 9_000 * place,
-            ended_at_ms=began + 9_000 * place + 12_000 + 4_100 * place,
+            ended_at_ms=(each.started_at_ms or began + 9_000 * place) + 12_000 + 4_100 * place,
             downtime_ms=None if each.plan.way is Way.COLD else 40 + 210 * place,
             sent_bytes=(280 + 90 * place) * MIB,
         )

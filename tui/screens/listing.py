@@ -1,6 +1,6 @@
 """What the list views share: a table, its filter and order, and details beside or below."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar, Generic
 
 from textual import on
@@ -27,17 +27,24 @@ _TABS = (
 )
 
 
-def tabs(here: Place, right: Line, width: int) -> Line:
-    """The views by their keys; where room is short, only this one by its name."""
+def tabs(here: Place, rights: Sequence[Line], width: int) -> Line:
+    """The views by their keys; where room is short, only this one by its name.
+
+    Args:
+        here: the view that is shown.
+        rights: what stands at the right edge, the longest form first.
+        width: cells.
+    """
     for form in (" {key} {title} ", "{key} {title} ", "{key} "):
         spans: list[Span] = []
         for key, title, place in _TABS:
             shown = place == here
             text = f" {key} {title} " if shown else form.format(key=key, title=title)
             spans.append(Span(text, Tone.TAB if shown else Tone.DIM))
-        if length(tuple(spans)) + length(right) < width:
-            break
-    return spread(tuple(spans), right, width)
+        for right in rights:
+            if length(tuple(spans)) + length(right) < width:
+                return spread(tuple(spans), right, width)
+    return spread(tuple(spans), rights[-1], width)
 
 
 class ListView(Frame, Generic[RowT]):
@@ -94,7 +101,7 @@ class ListView(Frame, Generic[RowT]):
 
     def heading(self, width: int) -> Line:
         """The views, which one this is, and how it is sorted and filtered."""
-        return tabs(self.place, self.place_in_list(), width)
+        return tabs(self.place, (self.place_in_list(), self.place_in_list(brief=True)), width)
 
     def arrive(self) -> None:
         """Put the rows in order for whoever comes; while they look, rows keep their place."""
@@ -113,8 +120,11 @@ class ListView(Frame, Generic[RowT]):
         if row_id in self.table.listing.ids:
             self.table.put_cursor(row_id)
 
-    def place_in_list(self) -> Line:
-        """Say what limits the rows, how they are sorted, and where the cursor is."""
+    def place_in_list(self, *, brief: bool = False) -> Line:
+        """Say what limits the rows, how they are sorted, and where the cursor is.
+
+        Briefly without the order, which the arrow in the table's titles shows as well.
+        """
         listing = self.table.listing
         title = next(each.title for each in listing.columns if each.key == listing.sorted_by)
         arrow = "↓" if listing.descending else "↑"
@@ -124,7 +134,8 @@ class ListView(Frame, Generic[RowT]):
         shown, whole = len(listing.ids), len(self.rows())
         place = self.table.position + 1 if listing.ids else 0
         of = f"{place}/{shown}" if shown == whole else f"{place}/{shown} of {whole}"
-        return (*parts, Span(f"by {title.lower()} {arrow}  {of}", Tone.DIM))
+        order = "" if brief else f"by {title.lower()} {arrow}  "
+        return (*parts, Span(f"{order}{of}", Tone.DIM))
 
     def _empty(self) -> list[Line]:
         if not self.desk.store.complete:

@@ -135,6 +135,8 @@ class PlanScreen(PanedList[planned.Row]):
     def idle_actions(self) -> Collection[str]:
         """Without a server under the cursor nothing of one can be changed."""
         idle = {"spare", "empty_by"} if self._draft.returning else set()
+        if not self._plans or isinstance(start(self._draft, self._plans, 0), str):
+            idle.add("run_plan")
         if self.table.cursor_row is None:
             idle |= {"change_line", "stay_line", "first_line"}
         return idle

@@ -204,8 +204,10 @@ def _result(server: EvacuatedServer) -> Span:
     """The real pause, and whether it took as long as the forecast's band allows."""
     took, forecast = took_ms(server), server.forecast or server.plan.forecast
     paused = "" if server.downtime_ms is None else f"paused {duration_text(server.downtime_ms)}"
-    if took is None or forecast is None:
+    if took is None:
         return Span(paused)
+    if forecast is None:
+        return Span(f"took {clock_text(round(took / 1000))}")
     late = took > forecast.high_ms
     most = clock_text(round(forecast.high_ms / 1000))
     against = f"{clock_text(round(took / 1000))} of {most} at most" if late else "as forecast"

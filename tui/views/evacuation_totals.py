@@ -40,7 +40,11 @@ def heading(evacuation: Evacuation, width: int, now_ms: int, glyphs: Glyphs) -> 
 
 
 def done_text(evacuation: Evacuation) -> str:
-    """``7 of 12 done``: servers of which nothing more is to come."""
+    """``7 of 12 done``: servers of which nothing more is to come; once ended, those that left."""
+    if not evacuation.open:
+        gone = sum(each.state is MoveState.LEFT for each in evacuation.servers)
+        word = _arrived(evacuation, MoveState.LEFT) or "left"
+        return f"{gone} of {len(evacuation.servers)} {word}"
     done = sum(not each.state.open for each in evacuation.servers)
     return f"{done} of {len(evacuation.servers)} done"
 
@@ -169,5 +173,5 @@ def pauses_text(evacuation: Evacuation) -> str:
 
 def _sent(evacuation: Evacuation) -> str:
     sent = sum(each.sent_bytes for each in evacuation.servers)
-    since = moment_text(evacuation.created_at_ms)
+    since = moment_text(evacuation.created_at_ms, brief=True)
     return f"; {bytes_text(sent)} sent; began {since}"

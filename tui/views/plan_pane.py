@@ -60,7 +60,7 @@ def lines(
         brief: a line for each thing, since every line counts.
     """
     found = host_lines(plans, width, now_ms, glyphs, brief=brief)
-    found.append(wishes(draft, now_ms))
+    found.append(wishes(draft, now_ms, copies=not _rescues(plans)))
     told = remarks(plans, glyphs)
     if not brief:
         return [*found, *(part for text, tone in told for part in wrap(text, width, tone))]
@@ -81,20 +81,32 @@ def remark_lines(plans: Sequence[Plan], width: int, glyphs: Glyphs) -> list[Line
     return [(), head, *(part for text, tone in told for part in wrap(text, width, tone))]
 
 
-def wishes(draft: Draft, now_ms: int) -> Line:
-    """What holds for all servers, each behind its key."""
+def _rescues(plans: Sequence[Plan]) -> bool:
+    return any(each.kind is EvacuationKind.RESCUE for each in plans)
+
+
+def wishes(draft: Draft, now_ms: int, *, copies: bool = True) -> Line:
+    """What holds for all servers, each behind its key.
+
+    Args:
+        draft: what is asked.
+        now_ms: Unix time in ms.
+        copies: whether something is sent: a rescue sends nothing.
+    """
     asked = draft.request
     cap = asked.max_bandwidth_bytes_per_s
-    spans = [
-        Span("b", Tone.KEY),
-        _wish(f" cap: {rate_text(cap) if cap else 'none'}", on=bool(cap)),
-        Span("  a", Tone.KEY),
-        _wish(f" options: {options_text(asked.options)}", on=asked.options != MoveOptions()),
-    ]
+    spans: list[Span] = []
+    if copies:
+        spans = [
+            Span("b", Tone.KEY),
+            _wish(f" cap: {rate_text(cap) if cap else 'none'}", on=bool(cap)),
+            Span("  a", Tone.KEY),
+            _wish(f" options: {options_text(asked.options)}", on=asked.options != MoveOptions()),
+        ]
     if not draft.returning:
         by = time_of_day(asked.empty_by_ms, now_ms) if asked.empty_by_ms else "none"
         spans += [
-            Span("  e", Tone.KEY),
+            Span("  e" if spans else "e", Tone.KEY),
             _wish(f" empty by: {by}", on=bool(asked.empty_by_ms)),
             Span("  n", Tone.KEY),
             _wish(f" [{'x' if asked.keep_spare else ' '}] keep spare", on=asked.keep_spare),
