@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tui import client as client_module
+from tui import transport
 from tui.cli import godwit, run
 from wire.config import TlsFiles
 from wire.errors import ErrorCode, GodwitError
@@ -452,7 +452,7 @@ def test_a_name_that_no_resolver_knows(monkeypatch, capsys):
 
 
 def test_a_backend_that_accepts_and_says_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(client_module, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transport, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("GODWIT_BACKEND", url)
