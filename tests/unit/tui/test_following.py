@@ -5,7 +5,6 @@ import asyncio
 import msgspec
 import pytest
 
-from tui import following
 from tui.client import Client
 from tui.errors import BackendUnreachable
 from tui.following import follow_to_end
@@ -102,7 +101,7 @@ async def test_what_had_ended_before_the_stream_came_up(client, fleet, moving):
 
 
 async def test_an_end_that_no_event_told(client, fleet, moving, monkeypatch):
-    monkeypatch.setattr(following, "_QUIET_S", 0.2)
+    monkeypatch.setattr("tui.waiting._QUIET_S", 0.2)
     notes = Notes()
     waiting = asyncio.create_task(follow_to_end(client, moving, notes))
     await asyncio.sleep(0.5)
@@ -124,7 +123,7 @@ async def test_an_end_while_the_backend_was_away(client, backend, fleet, moving)
 async def test_a_backend_that_freezes_is_noticed_and_outlived(
     client, backend, fleet, moving, monkeypatch
 ):
-    monkeypatch.setattr(following, "_QUIET_S", 0.1)
+    monkeypatch.setattr("tui.waiting._QUIET_S", 0.1)
     monkeypatch.setattr(stream, "_READ_TIMEOUT_S", 0.8)
     monkeypatch.setattr(client._http, "timeout", 0.3)
     notes = Notes()
@@ -139,7 +138,7 @@ async def test_a_backend_that_freezes_is_noticed_and_outlived(
 
 
 async def test_a_backend_that_has_not_found_its_feet_yet(client, fleet, moving, monkeypatch):
-    monkeypatch.setattr(following, "_QUIET_S", 0.2)
+    monkeypatch.setattr("tui.waiting._QUIET_S", 0.2)
     fleet.blind = GodwitError(ErrorCode.ETCD_UNREACHABLE, "etcd does not answer")
     waiting = asyncio.create_task(follow_to_end(client, moving, Notes()))
     await asyncio.sleep(0.5)
@@ -149,7 +148,7 @@ async def test_a_backend_that_has_not_found_its_feet_yet(client, fleet, moving, 
 
 
 async def test_nobody_waits_for_ever_for_a_backend(client, backend, moving, monkeypatch):
-    monkeypatch.setattr(following, "PATIENCE_S", 0.5)
+    monkeypatch.setattr("tui.waiting.PATIENCE_S", 0.5)
     await asyncio.to_thread(backend.stop)
     with pytest.raises(BackendUnreachable, match="cannot be reached"):
         await follow_to_end(client, moving, Notes())
