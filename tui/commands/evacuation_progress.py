@@ -108,7 +108,16 @@ def _counts(evacuation: Evacuation) -> str:
     parts += [f"{counts[each]} {each}" for each in others if counts[each]]
     if evacuation.state is not EvacuationState.RUNNING:
         parts.append(str(evacuation.state))
+    elif not counts[MoveState.MOVING] and (halted := _halted(evacuation)):
+        parts.append(halted)
     return "  ".join(parts)
+
+
+def _halted(evacuation: Evacuation) -> str:
+    """What it waits for while nothing moves, such as a lever that a person has to choose."""
+    waiting = [each for each in evacuation.servers if each.state is MoveState.WAITING]
+    told = next((each for each in waiting if each.reason), None)
+    return f"{told.plan.server_name} waits: {told.reason}" if told else ""
 
 
 def _figures(evacuation: Evacuation) -> str:

@@ -20,8 +20,10 @@ def plan_lines(plan: Plan, width: int | None, *, empty_by_ms: int = 0) -> list[s
         rows = [_row(plan, number, move) for number, move in enumerate(plan.moves, start=1)]
         lines += ["", *table_lines(_columns(plan), rows, width=width)]
     lines += ["", *field_lines(_totals(plan, empty_by_ms), width)]
-    lines += item_lines("Servers", [text for move in plan.moves for text in _remarks(move)], width)
-    lines += item_lines("Warnings", plan.warnings, width)
+    remarks = [text for move in plan.moves for text in _remarks(move)]
+    lines += item_lines("Servers", remarks, width)
+    warnings = [warning for warning in plan.warnings if warning not in remarks]
+    lines += item_lines("Warnings", warnings, width)
     return [*lines, *item_lines("Refused as it is", plan.refusals, width)]
 
 
@@ -86,13 +88,13 @@ def _totals(plan: Plan, empty_by_ms: int) -> list[tuple[str, str]]:
         return [("total", "nothing moves")]
     forecasts = [move.forecast for move in leaving(plan) if move.forecast]
     done_at_ms = plan.made_at_ms + plan.finish_in_s * 1000
-    by = f"by {moment_text(empty_by_ms)}: " if empty_by_ms else ""
     return [
         ("total", f"{finish_text(plan)}, done {moment_text(done_at_ms)} if it starts now"),
         ("sends", bytes_text(plan.sent_bytes)),
         ("link", link_text(plan.link) or "nobody knows yet what it carries"),
         ("rests on", basis_text([each.basis for each in forecasts])),
-        ("deadline", f"{by}{plan.deadline}" if plan.deadline or by else ""),
+        ("empty by", moment_text(empty_by_ms) if empty_by_ms else ""),
+        ("deadline", plan.deadline),
     ]
 
 
@@ -103,7 +105,7 @@ def _remarks(move: PlannedMove) -> list[str]:
         return [f"{name} stays: {move.why or 'as it was asked for'}"]
     remarks = [f"{name}: {move.why}"] if move.why else []
     if move.forecast and move.forecast.lever:
-        remarks.append(f"{name} is {move.forecast.ease}: {move.forecast.lever}")
+        remarks.append(f"{name} waits: {move.forecast.lever}")
     chosen = [f"to {move.target_host_name} only"] if move.pinned else []
     words = [*chosen, *(word for word in option_words(move.options) if _is_own(word))]
     return [*remarks, f"{name} goes {', '.join(words)}"] if words else remarks

@@ -106,7 +106,8 @@ def _fields(evacuation: Evacuation) -> list[tuple[str, str]]:
         ("cap", rate_text(cap) if cap is not None else ""),
         ("options", ", ".join(words)),
         ("keeps spare", "room for the servers of one more host" if evacuation.keep_spare else ""),
-        ("empty by", _deadline_text(evacuation)),
+        ("empty by", moment_text(evacuation.empty_by_ms) if evacuation.empty_by_ms else ""),
+        ("deadline", _deadline_text(evacuation)),
     ]
 
 
@@ -164,15 +165,12 @@ def _bands_text(evacuation: Evacuation) -> str:
 
 
 def _deadline_text(evacuation: Evacuation) -> str:
-    if not evacuation.empty_by_ms:
-        return ""
-    moment = moment_text(evacuation.empty_by_ms)
-    if evacuation.open:
-        return f"{moment}: {evacuation.deadline}" if evacuation.deadline else moment
+    if evacuation.open or not evacuation.empty_by_ms:
+        return evacuation.deadline
     if not_gone(evacuation):
-        return f"{moment}: not empty"
+        return "not kept: it is not empty"
     late_ms = evacuation.ended_at_ms - evacuation.empty_by_ms
-    return f"{moment}: " + (f"{duration_text(late_ms)} late" if late_ms > 0 else "kept")
+    return f"not kept: {duration_text(late_ms)} late" if late_ms > 0 else "kept"
 
 
 def _gone(evacuation: Evacuation) -> list[EvacuatedServer]:

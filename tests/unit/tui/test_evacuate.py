@@ -195,13 +195,22 @@ def test_the_plan_as_a_table(plan, fleet, capsys):
     assert re.search(r"link +47 MiB/s, measured .*, one move alone 20 MiB/s", out)
     for sentence in (
         "hot-1: goes alone: it needs the whole link",
-        "hot-1 is stuck: needs a pause of 1.4 s",
+        "hot-1 waits: needs a pause of 1.4 s",
         "hot-1 goes to kvm-02 only, --quickly-finish",
         "usb-1 stays: it has a passed-through device",
         "usb-1 blocks the host: shut it down, or take its device away",
     ):
         assert f"  {sentence}" in lines
     assert fleet.changed == []
+
+
+def test_what_a_server_and_a_warning_say_alike_is_said_once(plan, fleet, capsys):
+    sentence = "usb-1 stays: it has a passed-through device"
+    fleet.plans = [changed(plan, warnings=(sentence, "kvm-01 is being shut down"))]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count(f"  {sentence}") == 1
+    assert lines[-2:] == ["Warnings:", "  kvm-01 is being shut down"]
 
 
 @pytest.mark.usefixtures("plan")
@@ -216,7 +225,8 @@ def test_a_deadline_that_cannot_be_kept_stands_with_its_lever(plan, fleet, capsy
     fleet.plans = [changed(plan, deadline="1 min too late; hot-1 left alone would make it")]
     assert run(["host-evacuate", "--dry-run", "--empty-by", "2099-11-27T04:30", "kvm-01"]) == 0
     told = capsys.readouterr().out
-    assert re.search(r"deadline +by 2099-11-27 04:30:00: 1 min too late; hot-1 left alone", told)
+    assert re.search(r"empty by +2099-11-27 04:30:00", told)
+    assert re.search(r"deadline +1 min too late; hot-1 left alone", told)
 
 
 def test_a_refused_plan_is_shown_and_begins_nothing(plan, fleet, capsys):
@@ -292,7 +302,7 @@ def test_on_a_terminal_every_name_is_typed_below_the_plan(
     assert run(["host-evacuate", *hosts]) == (0 if begins else 2)
     out, err = capsys.readouterr()
     assert "usb-1 stays: it has a passed-through device" in err
-    assert "hot-1 is stuck" in err
+    assert "hot-1 waits: needs a pause" in err
     assert "Type the hosts' names" in err
     if begins:
         assert out == "e-1\ne-2\n"
@@ -550,6 +560,22 @@ def test_the_report_holds_the_forecast_against_what_came(running, fleet, capsys)
     assert "  usb-1 stayed: it has a passed-through device" in out.splitlines()
     assert "put hot-1 to kvm-02 (by bob)" in out
     assert re.search(r"state +ended: 2 of 4 servers have not left", out)
+
+
+@pytest.mark.parametrize(
+    ("last", "late_ms", "told"),
+    [
+        (MoveState.LEFT, 0, "kept"),
+        (MoveState.LEFT, 90_000, "not kept: 1 min 30 s late"),
+        (MoveState.STAYED, 0, "not kept: it is not empty"),
+    ],
+)
+def test_whether_the_deadline_was_kept(running, fleet, capsys, last, late_ms, told):
+    states = {"hot_1": MoveState.LEFT, "old_1": MoveState.LEFT, "usb_1": last}
+    done = ended(running, **states)
+    fleet.evacuations = [changed(done, empty_by_ms=done.ended_at_ms - late_ms)]
+    assert run(["evacuation-show", "kvm-01"]) == 0
+    assert re.search(rf"deadline +{told}\n", capsys.readouterr().out)
 
 
 def test_the_report_as_json_and_as_markdown(running, capsys):

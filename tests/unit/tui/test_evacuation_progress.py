@@ -112,6 +112,19 @@ def test_hosts_that_are_emptied_together_share_the_line_of_figures():
     )
 
 
+def test_what_waits_for_a_person_is_told_although_nothing_moves():
+    stream, clock = io.StringIO(), Clock()
+    progress = EvacuationProgress(stream, clock)
+    for number, reason in enumerate(("the link is full", "it needs 1.4 s", "it needs 1.4 s")):
+        clock.now_s = number * 5.0
+        stuck = server("db-1", MoveState.WAITING, reason=reason)
+        progress.on_evacuation(evacuation(stuck))
+    assert stream.getvalue().splitlines()[2:] == [
+        "kvm-01  0 of 1 left  1 waiting  db-1 waits: the link is full",
+        "kvm-01  0 of 1 left  1 waiting  db-1 waits: it needs 1.4 s",
+    ]
+
+
 @pytest.fixture
 def terminal():
     """A stream to a pseudo-terminal of 80x24, and a function that shows its screen."""
