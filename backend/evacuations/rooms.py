@@ -35,12 +35,14 @@ def taken(host: HostState, record: ServerRecord, kind: MigrationKind, *, runs: b
     )
 
 
-def promised(evacuations: Iterable[Evacuation], *, apart_from: str) -> list[PlannedMove]:
-    """List what open evacuations but one have promised to targets and not begun."""
+def promised(
+    evacuations: Iterable[Evacuation], *, apart_from: Collection[str]
+) -> list[PlannedMove]:
+    """List what open evacuations but these have promised to targets and not begun."""
     return [
         one.plan
         for evacuation in evacuations
-        if evacuation.open and evacuation.evacuation_id != apart_from
+        if evacuation.open and evacuation.evacuation_id not in apart_from
         for one in evacuation.servers
         if one.state is MoveState.WAITING and one.plan.way is not Way.STAYS
         if one.plan.target_host_id

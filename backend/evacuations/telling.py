@@ -1,4 +1,4 @@
-"""What a plan says beside its lines: why nothing can be started, and what should be known before."""
+"""What a plan says beside its lines: why nothing can be started, and what is to be known."""
 
 from collections.abc import Iterable, Sequence
 
@@ -112,10 +112,8 @@ def _of_state(fleet: Fleet, host: HostFacts) -> list[str]:
     because = missing or f"{reason}, and no proof is there yet"
     declare = f"godwit host-declare-off {host.name}"
     advice = "" if declare in because else f"; if it is switched off, say so with {declare}"
-    return [
-        f"{host.name} is down and not proven to be dead, so that its guests may still run: "
-        f"{because}{advice}"
-    ]
+    told = f"{host.name} is down and not proven to be dead, so that its guests may still run"
+    return [f"{told}: {because}{advice}"]
 
 
 def _of_return(fleet: Fleet, host: HostFacts, moves: Sequence[PlannedMove]) -> list[str]:
@@ -158,15 +156,11 @@ def _of_forecasts(moves: Sequence[PlannedMove]) -> list[str]:
 def _of_link(host: HostFacts, kind: EvacuationKind, link: LinkRate | None) -> list[str]:
     way = "into" if kind is EvacuationKind.RETURN else "out of"
     if link is None:
-        return [
-            f"nobody knows how fast the link {way} {host.name} is, so that no times are reckoned: "
-            "the first move will show it"
-        ]
+        unknown = f"nobody knows how fast the link {way} {host.name} is"
+        return [f"{unknown}, so that no times are reckoned: the first move will show it"]
     if not link.measured_at_ms:
-        return [
-            f"the link {way} {host.name} is taken at {link.bytes_per_s / _MIB:.0f} MiB/s, as its "
-            "card says: no move has shown it yet"
-        ]
+        taken = f"the link {way} {host.name} is taken at {link.bytes_per_s / _MIB:.0f} MiB/s"
+        return [f"{taken}, as its card says: no move has shown it yet"]
     return []
 
 
