@@ -96,7 +96,6 @@ async def run(config: BackendConfig) -> None:
         comparisons=comparisons,
         jobs=jobs,
         definition=journal.definition,
-        evacuations=fleet.evacuations,
     )
     evacuations = Evacuations(writes, fleet)
     setting_out = SettingOut(drive, desk, rescue_desk)

@@ -1,27 +1,25 @@
 """The entry points of planning: for hosts to empty, for a return, and anew for what is open.
 
 What libvirt says of CPUs, and the definitions of a dead host's servers, are asked for first; all
-that follows is a pure function of what is known then.
+that follows is a pure function of what is known then (:mod:`backend.evacuations.making`).
 """
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from backend.evacuations.options import merged
+from backend.evacuations.alike import ask
+from backend.evacuations.anew import again, open_servers, remembered, under_way
+from backend.evacuations.making import Given, Wanted, lines_of, make, targets
+from backend.evacuations.telling import kind_of
+from backend.evacuations.wishes import Scope, wishes
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.fleet.names import find_host
-from backend.fleet.server_view import standing
-from backend.fleet.targets import host_states, move_of
-from backend.migrations.choice import skips_of
 from backend.migrations.jobs import Jobs
 from backend.migrations.notes import now_ms
-from backend.scheduler.candidates import candidates
-from backend.scheduler.move import HostState
-from backend.scheduler.state import MOVES_COLD, MOVES_LIVE
-from backend.scheduler.storage import pool_needs
+from backend.rescue.definition import Definition, read_definition
 from wire.evacuation import (
     EvacuatedServer,
     Evacuation,
@@ -34,8 +32,7 @@ from wire.evacuation import (
     ReturnRequest,
     Way,
 )
-from wire.fleet import HostFacts, ServerRecord
-from wire.migration import MigrationKind
+from wire.fleet import ServerRecord
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,59 +43,103 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Jobs
     definition: Callable[[str], Awaitable[str]]
     """A server's definition as etcd keeps it, by its id; read for the servers of a dead host."""
-    evacuations: Mapping[str, Evacuation] = {}
-    """By id: every one that etcd keeps."""
 
 
 async def plan(sources: Sources, request: PlanRequest) -> tuple[Plan, ...]:
-    """Plan for one host or several together: live ones are emptied, dead ones are rescued.
+    """Plan for one host or several together: those that are up are emptied, others rescued.
 
     Raises:
         GodwitError: NOT_FOUND or AMBIGUOUS for a host or server that nobody knows; BAD_REQUEST for
-            an edit that makes no sense. Why nothing can be started is in ``refusals``.
+            an edit or an option that makes no sense. Why nothing can be started as it is stands in
+            ``refusals``, and why one server stays in its line.
     """
-    hosts = [find_host(sources.fleet, one) for one in request.hosts]
-    states = {one.facts.host_id: one for one in host_states(sources.fleet)}
-    for host in hosts:
-        states.pop(host.host_id, None)
-    return tuple([await _simple(sources, host, request, states) for host in hosts])
+    fleet = sources.fleet
+    hosts = {one.host_id: one for one in (find_host(fleet, name) for name in request.hosts)}
+    wanted = []
+    for host in hosts.values():
+        records = _owned(fleet, host.host_id)
+        wanted.append(
+            Wanted(
+                kind=kind_of(fleet, host),
+                host=host,
+                records=records,
+                options=request.options,
+                cap_bytes_per_s=request.max_bandwidth_bytes_per_s,
+                empty_by_ms=request.empty_by_ms,
+            )
+        )
+    scope = Scope(
+        kind=EvacuationKind.EVACUATE,
+        hosts=tuple(hosts.values()),
+        records={id_: record for one in wanted for id_, record in one.records.items()},
+    )
+    wished = wishes(fleet, scope, request.edits)
+    wanted = [msgspec.structs.replace(one, wishes=wished) for one in wanted]
+    return await _made(sources, wanted, keep_spare=request.keep_spare)
 
 
 async def plan_return(sources: Sources, host: str, request: ReturnRequest) -> Plan:
     """Plan to bring back to a host what left it in evacuations that have ended.
 
+    Each server comes from where it is now. One that was brought back since, or is gone, is not in
+    the plan.
+
     Raises:
         GodwitError: as :func:`plan`.
     """
-    del request
-    facts = find_host(sources.fleet, host)
-    return Plan(
+    fleet = sources.fleet
+    facts = find_host(fleet, host)
+    records = _left(fleet, facts.host_id)
+    scope = Scope(kind=EvacuationKind.RETURN, hosts=(facts,), records=records)
+    wanted = Wanted(
         kind=EvacuationKind.RETURN,
-        host_id=facts.host_id,
-        host_name=facts.name,
-        moves=(),
-        made_at_ms=now_ms(),
-        refusals=(f"nothing that left {facts.name} is left to return",),
+        host=facts,
+        records=records,
+        wishes=wishes(fleet, scope, request.edits),
+        options=request.options,
+        cap_bytes_per_s=request.max_bandwidth_bytes_per_s,
     )
+    (made,) = await _made(sources, [wanted], keep_spare=False)
+    return made
 
 
 async def replan(
     sources: Sources, evacuation: Evacuation, edits: tuple[PlanEdit, ...] = ()
 ) -> Evacuation:
-    """Plan anew what waits, keep what moved, and add servers that turned up on the host since.
+    """Plan anew what waits and what stays, and add servers that turned up on the host since.
+
+    What moves, has left, failed or was cancelled is kept as it is, unless an edit names one that
+    failed or was cancelled. Pinned targets stay pinned: one that takes nothing any more makes its
+    server stay, with the reason. The servers come in the order in which they begin.
 
     Raises:
         GodwitError: as :func:`plan`, for the edits.
     """
-    request = PlanRequest(hosts=(evacuation.host_id,), options=evacuation.options, edits=edits)
-    (fresh,) = await plan(sources, request)
-    kept = {
-        one.plan.server_id: one
-        for one in evacuation.servers
-        if one.state not in {MoveState.WAITING, MoveState.STAYED}
+    fleet = sources.fleet
+    host = find_host(fleet, evacuation.host_id)
+    records = open_servers(fleet, evacuation)
+    scope = Scope(kind=evacuation.kind, hosts=(host,), records=records)
+    edited = wishes(fleet, scope, edits)
+    known = {one.plan.server_id: one for one in evacuation.servers}
+    closed = {
+        server_id
+        for server_id, one in known.items()
+        if one.state in {MoveState.FAILED, MoveState.CANCELLED} and server_id not in edited
     }
-    added = [as_server(one) for one in fresh.moves if one.server_id not in kept]
-    return msgspec.structs.replace(evacuation, servers=(*kept.values(), *added))
+    at_ms = now_ms()
+    wanted = Wanted(
+        kind=evacuation.kind,
+        host=host,
+        records={id_: record for id_, record in records.items() if id_ not in closed},
+        wishes=wishes(fleet, scope, edits, remembered(evacuation)),
+        options=evacuation.options,
+        cap_bytes_per_s=evacuation.max_bandwidth_bytes_per_s,
+        evacuation_id=evacuation.evacuation_id,
+        under_way=under_way(evacuation, at_ms),
+    )
+    (made,) = await _made(sources, [wanted], keep_spare=evacuation.keep_spare)
+    fresh = [as_server(one) for one in made.moves]
+    return again(evacuation, fresh, at_ms)
 
 
 def as_server(move: PlannedMove) -> EvacuatedServer:
@@ -111,70 +152,56 @@ def as_server(move: PlannedMove) -> EvacuatedServer:
     )
 
 
-async def _simple(
-    sources: Sources, host: HostFacts, request: PlanRequest, states: dict[str, HostState]
-) -> Plan:
+async def _made(
+    sources: Sources, wanted: Sequence[Wanted], *, keep_spare: bool
+) -> tuple[Plan, ...]:
     fleet = sources.fleet
-    records = sorted(
-        (fleet.records[one] for one in fleet.owned.get(host.host_id, ())),
-        key=lambda one: (-one.memory_bytes, one.name),
+    dead = (
+        record
+        for one in wanted
+        if one.kind is EvacuationKind.RESCUE
+        for record in one.records.values()
     )
-    moves = [await _line(sources, host, record, request, states) for record in records]
-    return Plan(
-        kind=EvacuationKind.EVACUATE,
-        host_id=host.host_id,
-        host_name=host.name,
-        moves=tuple(sorted(moves, key=lambda one: (one.way is Way.STAYS, one.memory_bytes))),
-        made_at_ms=now_ms(),
+    definitions = await _definitions(sources, dead)
+    lines = [line for one in wanted for line in lines_of(fleet, one, definitions)]
+    moves = [line.move for line in lines if line.move is not None]
+    asked = await ask(sources.comparisons, moves, targets(fleet, wanted).values())
+    given = Given(
+        fleet=fleet,
+        jobs=sources.jobs,
+        asked=asked,
+        definitions=definitions,
+        at_ms=now_ms(),
     )
+    return make(given, wanted, keep_spare=keep_spare)
 
 
-async def _line(
-    sources: Sources,
-    host: HostFacts,
-    record: ServerRecord,
-    request: PlanRequest,
-    states: dict[str, HostState],
-) -> PlannedMove:
-    fleet = sources.fleet
-    now = standing(fleet, record)
-    way = Way.LIVE if now.status in MOVES_LIVE else Way.COLD
-    kind: MigrationKind = "live" if way is Way.LIVE else "cold"
-    options = merged(kind, request.options)
-    line = PlannedMove(
-        server_id=record.server_id,
-        server_name=record.name,
-        way=way,
-        source_host_id=host.host_id,
-        source_host_name=host.name,
-        options=options,
-        memory_bytes=record.memory_bytes,
-    )
-    move = move_of(fleet, record, kind=kind, skips=skips_of(options))
-    if move is None or now.status not in MOVES_LIVE | MOVES_COLD:
-        why = f"{record.name} is {now.status}: {now.reason}"
-        return msgspec.structs.replace(line, way=Way.STAYS, why=why)
-    judged = candidates(move, await sources.comparisons.asked_states(move, states.values()))
-    best = next((one for one in judged if one.fits), None)
-    if best is None:
-        why = _nearest(judged)
-        return msgspec.structs.replace(line, way=Way.STAYS, why=why)
-    state = states[best.host_id]
-    states[best.host_id] = msgspec.structs.replace(
-        state,
-        server_count=state.server_count + 1,
-        incoming_bytes=state.incoming_bytes + (record.memory_bytes if kind == "live" else 0),
-        incoming_pool_bytes=Counter(state.incoming_pool_bytes) + pool_needs(record.disks, kind),
-    )
-    return msgspec.structs.replace(
-        line,
-        target_host_id=best.host_id,
-        target_host_name=best.host_name,
-        why=best.risk,
-    )
+async def _definitions(
+    sources: Sources, records: Iterable[ServerRecord]
+) -> Mapping[str, Definition]:
+    listed = list(records)
+    read = await asyncio.gather(*(sources.definition(one.server_id) for one in listed))
+    return {
+        record.server_id: read_definition(record.name, xml)
+        for record, xml in zip(listed, read, strict=True)
+    }
 
 
-def _nearest(judged: Iterable[object]) -> str:
-    reasons = [getattr(one, "reasons", ()) for one in judged]
-    nearest = min((one for one in reasons if one), key=len, default=("there is no other host",))
-    return nearest[0]
+def _owned(fleet: Fleet, host_id: str) -> dict[str, ServerRecord]:
+    return {one: fleet.records[one] for one in fleet.owned.get(host_id, ())}
+
+
+def _left(fleet: Fleet, host_id: str) -> dict[str, ServerRecord]:
+    """The servers that left a host in an evacuation, are not there now, and were not returned."""
+    found = {}
+    for evacuation in fleet.evacuations.values():
+        if evacuation.open or evacuation.host_id != host_id:
+            continue
+        if evacuation.kind is EvacuationKind.RETURN:
+            continue
+        for one in evacuation.servers:
+            record = fleet.records.get(one.plan.server_id)
+            gone = one.state is MoveState.LEFT and not one.returned
+            if gone and record is not None and record.owner.host_id != host_id:
+                found[record.server_id] = record
+    return found
