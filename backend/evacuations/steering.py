@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from backend.evacuations import planning
-from backend.evacuations.beginning import at, check_cap, check_deadline, check_free
+from backend.evacuations.beginning import check_cap, check_deadline, check_free
 from backend.evacuations.course import moves_of
+from backend.evacuations.deadline import moment
 from backend.evacuations.means import Means
 from backend.evacuations.records import noted
 from backend.fleet.names import find_host
@@ -290,7 +291,7 @@ def _changed(now: Evacuation, wanted: EvacuationChange, by: str) -> Evacuation:
         told.append(f"bandwidth cap {f'{cap / _MIB:g} MiB/s' if cap else 'taken away'}")
     if (by_ms := wanted.empty_by_ms) is not None:
         now = msgspec.structs.replace(now, empty_by_ms=by_ms)
-        told.append(f"to be empty by {at(by_ms)}" if by_ms else "deadline taken away")
+        told.append(f"to be empty by {moment(by_ms)}" if by_ms else "deadline taken away")
     told += [f"plan of {one.server} changed" for one in wanted.edits]
     return noted(now, ", ".join(told), by=by)
 
@@ -332,7 +333,7 @@ def _again(server: EvacuatedServer) -> EvacuatedServer:
 def _check_open(known: Evacuation, act: str) -> None:
     if not known.open:
         raise _conflict(
-            f"the evacuation of {known.host_name} has ended at {at(known.ended_at_ms)}, and cannot "
+            f"the evacuation of {known.host_name} has ended at {moment(known.ended_at_ms)}, and cannot "
             f"be {act} any more"
         )
 
