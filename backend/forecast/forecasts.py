@@ -1,16 +1,23 @@
 """The forecast of one move, from all that the backend knows."""
 
+import math
 from typing import Literal
 
 from backend.fleet.known import Fleet
+from backend.fleet.server_view import owner_report
+from backend.forecast.judge import Terms, judge_cold, judge_live
+from backend.forecast.known import known_of
 from backend.forecast.rates import Rates
 from backend.migrations.jobs import Jobs
 from backend.scheduler.storage import carried
 from wire.fleet import ServerRecord
-from wire.forecast import Basis, Ease, Forecast
+from wire.forecast import Basis, Forecast, LinkRate
 from wire.migration import MigrationOptions
 
-_OVERHEAD_MS = 1_500
+_CARD_SHARE = 0.93
+"""What of a card's rate is left for bytes of guests."""
+_STREAM_BYTES_PER_S = 1_250_000_000
+"""One stream of QEMU does not fill more than 10 Gbit/s, until a move has shown what it does."""
 
 
 def forecast_of(
@@ -23,7 +30,7 @@ def forecast_of(
     bandwidth_bytes_per_s: int | None = None,
     target_host_id: str = "",
 ) -> Forecast | None:
-    """What one move is expected to take.
+    """What one move is expected to take. One under way is forecast from where it is.
 
     Args:
         fleet: hosts, servers and what their agents measured.
@@ -39,22 +46,37 @@ def forecast_of(
     """
     rates = Rates(fleet, jobs)
     sides = [rates.out_of(record.owner.host_id), rates.into(target_host_id)]
-    known = [one.stream_bytes_per_s or one.bytes_per_s for one in sides if one is not None]
-    rate = bandwidth_bytes_per_s or min(known, default=0)
-    if options.max_bandwidth_bytes_per_s is not None:
-        rate = min(rate or options.max_bandwidth_bytes_per_s, options.max_bandwidth_bytes_per_s)
-    disk_bytes = sum(disk.allocation_bytes for disk in carried(record.disks, kind))
-    if not rate or (kind == "cold" and not disk_bytes):
+    links = [one for one in sides if one is not None]
+    alone = bandwidth_bytes_per_s or min((_alone(one) for one in links), default=0.0)
+    report = owner_report(fleet, record)
+    disks = record.disks if report is None else report.disks
+    disk_bytes = sum(disk.allocation_bytes for disk in carried(disks, kind))
+    if not alone or (kind == "cold" and not disk_bytes):
         return None
-    sent_bytes = disk_bytes + (record.memory_bytes if kind == "live" else 0)
-    total_ms = _OVERHEAD_MS + sent_bytes * 1000 // rate
-    return Forecast(
-        ease=Ease.EASY,
-        basis=Basis.GUESSED,
-        total_ms=total_ms,
-        low_ms=total_ms // 2,
-        high_ms=total_ms * 3,
-        sent_bytes=sent_bytes,
-        downtime_ms=options.downtime_limit_ms if kind == "live" else 0,
-        bandwidth_bytes_per_s=rate,
+    share = bandwidth_bytes_per_s or min((_share(one) for one in links), default=0.0)
+    cap = options.max_bandwidth_bytes_per_s or math.inf
+    known = known_of(fleet, jobs, record) if kind == "live" else None
+    terms = Terms(
+        bytes_per_s=min(alone, cap),
+        share_bytes_per_s=min(share, cap),
+        uncapped_bytes_per_s=alone,
+        link_seen=bandwidth_bytes_per_s is not None or any(one.measured_at_ms for one in links),
+        options=options,
+        disk_bytes=disk_bytes,
+        overhead_ms=fleet.past.overhead_ms(kind),
+        fixed_pause_ms=fleet.past.fixed_pause_ms(),
+        band=fleet.past.band(kind, Basis.MEASURED if known is None else known.basis),
     )
+    return judge_cold(terms) if known is None else judge_live(known, terms)
+
+
+def _alone(link: LinkRate) -> float:
+    """What one move alone gets."""
+    if not link.measured_at_ms:
+        return min(link.bytes_per_s * _CARD_SHARE, _STREAM_BYTES_PER_S)
+    return link.stream_bytes_per_s or link.bytes_per_s
+
+
+def _share(link: LinkRate) -> float:
+    """What each gets when as many share the link as fill it."""
+    return link.bytes_per_s / math.ceil(link.bytes_per_s / _alone(link))
