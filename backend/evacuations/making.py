@@ -41,25 +41,87 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """What plans are made of."""
+    """What plans are made of, as it is at one moment."""
 
     fleet: Fleet
     jobs: Jobs
-    asked: Asked
-    """What libvirt says of CPUs."""
-    definitions: Mapping[str, Definition]
-    """Of the servers of dead hosts, by server id."""
+    lines: tuple[tuple[Line, ...], ...]
+    """For each host that is planned how its servers leave."""
+    states: Mapping[str, HostState]
+    """Every host that may be a target, by id and in the order of names."""
     at_ms: int
 
 
-def lines_of(
-    fleet: Fleet, wanted: Wanted, definitions: Mapping[str, Definition]
-) -> tuple[Line, ...]:
-    """How each server leaves, in the order of names.
+def given(
+    fleet: Fleet,
+    jobs: Jobs,
+    wanted: Sequence[Wanted],
+    definitions: Mapping[str, Definition],
+    at_ms: int,
+) -> Given:
+    """Read what plans are made of.
+
+    Args:
+        fleet: all that is known.
+        jobs: moves under way.
+        wanted: what is to be planned together.
+        definitions: of the servers of dead hosts, by server id.
+        at_ms: now.
 
     Raises:
         GodwitError: BAD_REQUEST, as :func:`backend.evacuations.lines.line_of`.
     """
+    return Given(
+        fleet=fleet,
+        jobs=jobs,
+        lines=tuple(_lines_of(fleet, one, definitions) for one in wanted),
+        states=rooms(
+            fleet,
+            _promises(fleet, wanted),
+            leaving=_left_out(fleet, wanted),
+            untouched=any(one.kind is EvacuationKind.RESCUE for one in wanted),
+        ),
+        at_ms=at_ms,
+    )
+
+
+def make(
+    known: Given, wanted: Sequence[Wanted], asked: Asked, *, keep_spare: bool
+) -> tuple[Plan, ...]:
+    """Plan for several hosts together: one plan for each, in their order.
+
+    Args:
+        known: what :func:`given` read.
+        wanted: the same that it was read for.
+        asked: what libvirt says of CPUs.
+        keep_spare: whether targets keep room for one more host's death.
+    """
+    fleet, lines, apart = known.fleet, known.lines, _left_out(known.fleet, wanted)
+    spare = None
+    if keep_spare:
+        spare = spare_of(fleet, known.states, _promises(fleet, wanted), leaving=apart)
+    placing = Placing(
+        known.states,
+        Alike(known.states.values(), asked),
+        left_out=apart,
+        late=fleet.late,
+        spare=spare,
+    )
+    placed = placing.give(line for each in lines for line in each)
+    reckoner = Reckoner(fleet, known.jobs)
+    sheets = [
+        reckoner.ordered(_sheet(fleet, reckoner, one, each, placed))
+        for one, each in zip(wanted, lines, strict=True)
+    ]
+    lacking = "" if spare is None else spare.lacking
+    whole = _Whole(reckoner=reckoner, sheets=sheets, times=reckoner.timed(sheets), lacking=lacking)
+    return tuple(_plan(known, whole, number, one) for number, one in enumerate(wanted))
+
+
+def _lines_of(
+    fleet: Fleet, wanted: Wanted, definitions: Mapping[str, Definition]
+) -> tuple[Line, ...]:
+    """How each server leaves, in the order of names."""
     found = []
     for record in sorted(wanted.records.values(), key=lambda one: (one.name, one.server_id)):
         line = line_of(
@@ -77,18 +139,12 @@ def lines_of(
     return tuple(found)
 
 
-def targets(fleet: Fleet, wanted: Sequence[Wanted]) -> dict[str, HostState]:
-    """Every host that may be a target, by id, as it is before this plan."""
+def _promises(fleet: Fleet, wanted: Sequence[Wanted]) -> list[PlannedMove]:
     apart_from = {one.evacuation_id for one in wanted if one.evacuation_id}
-    return rooms(
-        fleet,
-        promised(fleet.evacuations.values(), apart_from=apart_from),
-        leaving=left_out(fleet, wanted),
-        untouched=any(one.kind is EvacuationKind.RESCUE for one in wanted),
-    )
+    return promised(fleet.evacuations.values(), apart_from=apart_from)
 
 
-def left_out(fleet: Fleet, wanted: Sequence[Wanted]) -> dict[str, str]:
+def _left_out(fleet: Fleet, wanted: Sequence[Wanted]) -> dict[str, str]:
     """Say of the hosts that are emptied why they are no targets."""
     found = {
         host_id: f"{one.host_name} is being emptied (evacuation {one.evacuation_id})"
@@ -98,38 +154,6 @@ def left_out(fleet: Fleet, wanted: Sequence[Wanted]) -> dict[str, str]:
         if one.kind is not EvacuationKind.RETURN:
             found[one.host.host_id] = f"{one.host.name} is emptied too"
     return found
-
-
-def make(given: Given, wanted: Sequence[Wanted], *, keep_spare: bool) -> tuple[Plan, ...]:
-    """Plan for several hosts together: one plan for each, in their order.
-
-    Raises:
-        GodwitError: as :func:`lines_of`.
-    """
-    fleet = given.fleet
-    lines = [lines_of(fleet, one, given.definitions) for one in wanted]
-    states, apart = targets(fleet, wanted), left_out(fleet, wanted)
-    spare = None
-    if keep_spare:
-        apart_from = {one.evacuation_id for one in wanted if one.evacuation_id}
-        promises = promised(fleet.evacuations.values(), apart_from=apart_from)
-        spare = spare_of(fleet, promises, leaving=apart)
-    lacking = "" if spare is None else spare.lacking
-    placing = Placing(
-        states,
-        Alike(states.values(), given.asked),
-        left_out=apart,
-        late=fleet.late,
-        spare=spare,
-    )
-    placed = placing.give(line for each in lines for line in each)
-    reckoner = Reckoner(fleet, given.jobs)
-    sheets = [
-        reckoner.ordered(_sheet(fleet, reckoner, one, each, placed))
-        for one, each in zip(wanted, lines, strict=True)
-    ]
-    whole = _Whole(reckoner=reckoner, sheets=sheets, times=reckoner.timed(sheets), lacking=lacking)
-    return tuple(_plan(given, whole, number, one) for number, one in enumerate(wanted))
 
 
 class _Whole(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,8 +208,8 @@ def _planned(
     )
 
 
-def _plan(given: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
-    fleet, host, reckoner = given.fleet, wanted.host, whole.reckoner
+def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
+    fleet, host, reckoner = known.fleet, wanted.host, whole.reckoner
     sheet, times = whole.sheets[number], whole.times[number]
     filled = wanted.kind is EvacuationKind.RETURN
     link = reckoner.into(host.host_id) if filled else reckoner.out_of(host.host_id)
@@ -197,7 +221,7 @@ def _plan(given: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
             whole.sheets,
             number,
             total,
-            left_s=(wanted.empty_by_ms - given.at_ms) / 1000,
+            left_s=(wanted.empty_by_ms - known.at_ms) / 1000,
             by=moment(wanted.empty_by_ms),
         )
     return Plan(
@@ -205,7 +229,7 @@ def _plan(given: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
         host_id=host.host_id,
         host_name=host.name,
         moves=tuple(_timed(move, times.get(move.server_id)) for move in sheet.moves),
-        made_at_ms=given.at_ms,
+        made_at_ms=known.at_ms,
         finish_in_s=round(total.finish_s),
         finish_low_s=round(total.low_s),
         finish_high_s=round(total.high_s),

@@ -136,7 +136,9 @@ class Placing:
 
     def _ranked(self, move: Move, host: HostState, risk_weight: float) -> _Ranked:
         host_id = host.facts.host_id
-        weight = sum(weigher.weight(move, host) for weigher in WEIGHERS) + risk_weight
+        weight = risk_weight
+        for weigher in WEIGHERS:
+            weight += weigher.weight(move, host)
         late = host_id in self._late
         return (
             late,

@@ -11,7 +11,7 @@ import msgspec
 
 from backend.evacuations.alike import ask
 from backend.evacuations.anew import again, open_servers, remembered, under_way
-from backend.evacuations.making import Given, Wanted, lines_of, make, targets
+from backend.evacuations.making import Wanted, given, make
 from backend.evacuations.telling import kind_of
 from backend.evacuations.wishes import Scope, wishes
 from backend.fleet.cpus import Comparisons
@@ -163,17 +163,10 @@ async def _made(
         for record in one.records.values()
     )
     definitions = await _definitions(sources, dead)
-    lines = [line for one in wanted for line in lines_of(fleet, one, definitions)]
-    moves = [line.move for line in lines if line.move is not None]
-    asked = await ask(sources.comparisons, moves, targets(fleet, wanted).values())
-    given = Given(
-        fleet=fleet,
-        jobs=sources.jobs,
-        asked=asked,
-        definitions=definitions,
-        at_ms=now_ms(),
-    )
-    return make(given, wanted, keep_spare=keep_spare)
+    known = given(fleet, sources.jobs, wanted, definitions, now_ms())
+    moves = [line.move for each in known.lines for line in each if line.move is not None]
+    asked = await ask(sources.comparisons, moves, known.states.values())
+    return make(known, wanted, asked, keep_spare=keep_spare)
 
 
 async def _definitions(

@@ -1,7 +1,7 @@
 """What targets have room for: what they have now, less what other evacuations were promised."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -88,36 +88,48 @@ def rooms(
     return states
 
 
-def spare_of(fleet: Fleet, promises: Iterable[PlannedMove], *, leaving: Collection[str]) -> Spare:
-    """Reckon which hosts may die now; arguments as of :func:`rooms`."""
-    promises = tuple(promises)
-    states = rooms(fleet, promises, leaving=leaving, untouched=True)
+def spare_of(
+    fleet: Fleet,
+    states: Mapping[str, HostState],
+    promises: Iterable[PlannedMove],
+    *,
+    leaving: Collection[str],
+) -> Spare:
+    """Reckon which hosts may die now.
+
+    Args:
+        fleet: all that is known.
+        states: of :func:`rooms`.
+        promises: as there, and as the last one.
+        leaving: ids of the hosts that are emptied.
+    """
     takers = {
-        host_id: one.free_bytes or 0
+        host_id: with_promised(fleet, one).free_bytes or 0
         for host_id, one in states.items()
         if one.status is HostStatus.ONLINE and not one.policy.maintenance and not one.shutting_down
     }
-    running: dict[str, list[Guest]] = {
-        host_id: [
-            Guest(record.memory_bytes, record.name)
-            for record in (fleet.records[one] for one in fleet.owned.get(host_id, ()))
-            if record.wanted_on and not record.suspended
-        ]
+    running = {
+        host_id: _running(fleet, host_id)
         for host_id, facts in fleet.facts.items()
         if host_id not in leaving and host_status(fleet, facts)[0] is not HostStatus.OFFLINE
     }
-    under_way = [
-        (one.target_host_id, fleet.records.get(one.server_id))
+    arriving = [
+        (one.target_host_id, one.server_id)
         for one in fleet.migrations.values()
         if not one.state.ended and (one.kind == "live" or one.options.auto_start)
     ]
-    waiting = [
-        (one.target_host_id, fleet.records.get(one.server_id))
-        for one in promises
-        if runs_there(one)
-    ]
-    for host_id, record in (*under_way, *waiting):
+    arriving += [(one.target_host_id, one.server_id) for one in promises if runs_there(one)]
+    for host_id, server_id in arriving:
+        record = fleet.records.get(server_id)
         if record is not None and host_id in running:
             running[host_id].append(Guest(record.memory_bytes, record.name))
     names = {host_id: facts.name for host_id, facts in fleet.facts.items()}
     return Spare(takers, running, names)
+
+
+def _running(fleet: Fleet, host_id: str) -> list[Guest]:
+    """The servers that would be started elsewhere if a host died."""
+    records = (fleet.records[one] for one in fleet.owned.get(host_id, ()))
+    return [
+        Guest(one.memory_bytes, one.name) for one in records if one.wanted_on and not one.suspended
+    ]

@@ -260,10 +260,10 @@ class Fleet:
             return
         else:
             self.migrations[migration_id] = migration
-        self.moves_changed.set()
             if migration.state.ended and (known is None or not known.state.ended):
                 self.past.ended(migration)
                 self.traffic.ended(migration)
+        self.moves_changed.set()
         self.changes.migrations.add(migration_id)
         self.changes.placement = True
         if (told := migration or known) is not None:
