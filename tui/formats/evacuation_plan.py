@@ -7,6 +7,7 @@ from tui.formats.table import Column, table_lines
 from tui.formats.units import bytes_text, clock_text, duration_text, moment_text
 from tui.text import escape_text
 from wire.evacuation import EvacuationKind, Plan, PlannedMove, Way
+from wire.forecast import Ease
 
 
 def plan_lines(plan: Plan, width: int | None, *, empty_by_ms: int = 0) -> list[str]:
@@ -44,11 +45,18 @@ def leaving(plan: Plan) -> list[PlannedMove]:
     return [move for move in plan.moves if move.way is not Way.STAYS]
 
 
+_GO = {
+    EvacuationKind.EVACUATE: ("leaves", "leave"),
+    EvacuationKind.RESCUE: ("is rescued", "are rescued"),
+    EvacuationKind.RETURN: ("comes back", "come back"),
+}
+
+
 def _counts(plan: Plan) -> str:
     goes = len(leaving(plan))
     stays = len(plan.moves) - goes
-    verb = {EvacuationKind.RETURN: "come back", EvacuationKind.RESCUE: "are rescued"}
-    return f"{goes} {verb.get(plan.kind, 'leave')}, {stays} stay"
+    told = f"{goes} {_GO[plan.kind][goes != 1]}"
+    return f"{told}, {stays} {'stays' if stays == 1 else 'stay'}" if stays else told
 
 
 def _columns(plan: Plan) -> tuple[Column, ...]:
@@ -70,6 +78,8 @@ def _row(plan: Plan, number: int, move: PlannedMove) -> tuple[str, ...]:
         return ("", move.server_name, move.way, "", "", "", "", "", "")
     returns = plan.kind is EvacuationKind.RETURN
     forecast = move.forecast
+    # one that waits for a lever has no place on the time line
+    placed = forecast is None or forecast.ease is not Ease.STUCK
     return (
         str(number),
         move.server_name,
@@ -78,8 +88,8 @@ def _row(plan: Plan, number: int, move: PlannedMove) -> tuple[str, ...]:
         forecast.ease if forecast and move.way is Way.LIVE else "",
         duration_text(forecast.total_ms) if forecast else "",
         duration_text(forecast.downtime_ms) if forecast and move.way is Way.LIVE else "",
-        clock_text(move.starts_in_s),
-        clock_text(move.ends_in_s),
+        clock_text(move.starts_in_s) if placed else "",
+        clock_text(move.ends_in_s) if placed else "",
     )
 
 

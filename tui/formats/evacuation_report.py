@@ -200,7 +200,7 @@ def _row(evacuation: Evacuation, server: EvacuatedServer) -> tuple[str, ...]:
         duration_text(told.total_ms) if told else "",
         pause or ("?" if live and server.state is MoveState.LEFT else ""),
         duration_text(told.downtime_ms) if told and live else "",
-        bytes_text(server.sent_bytes) if server.tries else "",
+        bytes_text(server.sent_bytes) if server.sent_bytes or took else "",
         bytes_text(told.sent_bytes) if told else "",
         str(server.tries) if server.tries else "",
     )
