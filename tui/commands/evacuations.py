@@ -44,7 +44,7 @@ def evacuation_list(*, as_json: bool) -> None:
         print_list(_COLUMNS, [_row(each) for each in evacuations])
 
 
-@click.command("evacuation-show", short_help="Show one evacuation: its course or its report.")
+@click.command("evacuation-show", short_help="Show how far one is, or its report.")
 @json_option
 @click.option("--markdown", is_flag=True, help="Markdown instead of text.")
 @click.argument("evacuation", metavar="ID|HOST")
