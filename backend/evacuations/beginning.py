@@ -2,8 +2,8 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
+from backend.evacuations.deadline import moment
 from backend.evacuations.planning import as_server
 from backend.fleet.known import Fleet
 from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
@@ -18,6 +18,9 @@ from wire.evacuation import (
 )
 from wire.fleet import HostFacts
 from wire.migration import Note
+
+_LATEST_MS = 253_370_764_800_000
+"""The year 9999: Python tells no later time."""
 
 
 def evacuation_of(
@@ -83,8 +86,10 @@ def check_deadline(empty_by_ms: int) -> None:
     Raises:
         GodwitError: BAD_REQUEST.
     """
+    if not 0 <= empty_by_ms <= _LATEST_MS:
+        raise _bad(f"empty_by_ms is {empty_by_ms}, and must be Unix time in ms, or 0 for none")
     if empty_by_ms and empty_by_ms <= now_ms():
-        raise _bad(f"empty_by_ms is {empty_by_ms} ({at(empty_by_ms)}), and that is over")
+        raise _bad(f"empty_by_ms is {empty_by_ms} ({moment(empty_by_ms)}), and that is over")
 
 
 def check_free(fleet: Fleet, host: HostFacts) -> None:
@@ -116,17 +121,9 @@ def holding(known: Evacuation) -> str:
     if known.state is EvacuationState.PAUSED:
         what += ", and paused"
     return (
-        f"{known.host_name} {what} since {at(known.created_at_ms)} by {known.requested_by} "
+        f"{known.host_name} {what} since {moment(known.created_at_ms)} by {known.requested_by} "
         f"(evacuation {known.evacuation_id})"
     )
-
-
-def at(at_ms: int) -> str:
-    """A moment for a sentence: ``2026-11-26 04:30 UTC``."""
-    try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return "no time at all"
 
 
 def _bad(sentence: str) -> GodwitError:

@@ -34,8 +34,11 @@ class EvacuationDesk:
         """Plan, and change nothing.
 
         Raises:
-            GodwitError: as :func:`backend.evacuations.planning.plan`.
+            GodwitError: as :func:`backend.evacuations.planning.plan`; BAD_REQUEST for a cap or a
+                deadline out of its bounds.
         """
+        check_cap(request.max_bandwidth_bytes_per_s)
+        check_deadline(request.empty_by_ms)
         return await planning.plan(self._means.sources, request)
 
     async def start(self, request: PlanRequest, *, requested_by: str) -> tuple[Evacuation, ...]:
@@ -80,8 +83,10 @@ class EvacuationDesk:
         """Plan to bring back what left a host, and change nothing.
 
         Raises:
-            GodwitError: as :func:`backend.evacuations.planning.plan_return`.
+            GodwitError: as :func:`backend.evacuations.planning.plan_return`; BAD_REQUEST for a cap
+                out of its bounds.
         """
+        check_cap(request.max_bandwidth_bytes_per_s)
         return await planning.plan_return(self._means.sources, host, request)
 
     async def bring_back(

@@ -3,40 +3,32 @@
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
-from backend.evacuations import planning
 from backend.evacuations.converging import hopeless
-from backend.evacuations.course import moves_of, newcomers, observed
+from backend.evacuations.course import moves_of, observed
 from backend.evacuations.failing import GAVE_UP
 from backend.evacuations.planning import Sources
-from backend.evacuations.records import Evacuations, noted
+from backend.evacuations.records import Evacuations
+from backend.evacuations.replanner import Replanner
 from backend.evacuations.replanning import (
-    failed_targets,
-    replanned,
-    to_place,
-    unfit,
     unplaced,
 )
 from backend.evacuations.setting_out import Outcome, SettingOut
 from backend.evacuations.sharing import Sharing
 from backend.migrations.acts import Acts
-from backend.migrations.choice import all_candidates
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import (
-    EvacuatedServer,
     Evacuation,
     EvacuationKind,
     EvacuationState,
     MoveState,
-    Way,
 )
-from wire.migration import Migration, MigrationKind
+from wire.migration import Migration
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +37,6 @@ _GATHER_S = 0.02
 """What happens within this becomes one look."""
 _TRIM_EVERY = 500
 """Looks between two trims."""
-_PLAN_AGAIN_S = 3.0
-"""What has no target is planned anew so often: room may have been made."""
 
 
 class Evacuator:
@@ -66,13 +56,11 @@ class Evacuator:
     ) -> None:
         self._drive = drive
         self._fleet = drive.fleet
-        self._sources = sources
         self._records = records
         self._acts = acts
         self._setting_out = setting_out
         self.sharing = Sharing(acts)
-        self._planned_s: dict[str, float] = {}
-        """evacuation_id → when it was last planned anew."""
+        self.replanner = Replanner(drive, sources, records)
         self.lock = asyncio.Lock()
         """Held while evacuations are looked at, or changed by a person."""
 
@@ -136,23 +124,6 @@ class Evacuator:
             evacuation_id, lambda known: observed(self._fleet, known, now_ms())
         )
 
-    async def plan_anew(
-        self, evacuation: Evacuation, fresh: Evacuation, *, by: str, edited: Sequence[str] = ()
-    ) -> Evacuation:
-        """Take over a new plan.
-
-        Args:
-            evacuation: as it is.
-            fresh: as it was planned anew.
-            by: who asked for that; empty for Godwit itself.
-            edited: ids of servers that a person wants otherwise.
-        """
-        self._planned_s[evacuation.evacuation_id] = time.monotonic()
-        return await self._records.change(
-            evacuation.evacuation_id,
-            lambda known: replanned(known, fresh, asked_for=bool(by), edited=edited),
-        )
-
     async def _note_begun(self, outcome: Outcome) -> None:
         """Write which moves have begun, and take their targets from those that cannot."""
         await self._records.change(
@@ -171,7 +142,7 @@ class Evacuator:
         if evacuation.kind is EvacuationKind.RESCUE and self._is_back(evacuation):
             return await self._leave_to_its_host(evacuation)
         if evacuation.state is EvacuationState.RUNNING:
-            evacuation = await self._place(evacuation)
+            evacuation = await self.replanner.look(evacuation)
         moves = [
             latest
             for listed in moves_of(self._fleet, evacuation).values()
@@ -182,74 +153,6 @@ class Evacuator:
         await self._give_up(moves)
         self.sharing.look(evacuation, moves)
         return evacuation
-
-    async def _place(self, evacuation: Evacuation) -> Evacuation:
-        """Choose targets for servers that have none, and plan those in that turned up."""
-        without, new = to_place(self._fleet, evacuation), newcomers(self._fleet, evacuation)
-        waited_s = time.monotonic() - self._planned_s.get(evacuation.evacuation_id, -_PLAN_AGAIN_S)
-        if not (without or new) or waited_s < _PLAN_AGAIN_S:
-            return evacuation
-        try:
-            fresh = await planning.replan(self._sources, evacuation)
-        except GodwitError as error:
-            if error.code in {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}:
-                raise
-            self._planned_s[evacuation.evacuation_id] = time.monotonic()
-            _log.warning("%s not planned anew: %s", evacuation.host_name, error.message)
-            return evacuation
-        fresh = await self._apart_from_failures(evacuation, fresh)
-        changed = await self.plan_anew(evacuation, fresh, by="")
-        return await self._note_places(changed, without, [one.name for one in new])
-
-    async def _note_places(
-        self, evacuation: Evacuation, before: Iterable[EvacuatedServer], new: Sequence[str]
-    ) -> Evacuation:
-        """Note in the record what was planned anew."""
-        now = {one.plan.server_id: one.plan for one in evacuation.servers}
-        texts = [f"{name} has turned up on {evacuation.host_name}" for name in new]
-        for one in before:
-            plan = now[one.plan.server_id]
-            if plan.target_host_id and plan.target_host_id != one.plan.target_host_id:
-                why = unfit(self._fleet, one.plan.target_host_id) if one.plan.target_host_id else ""
-                because = f", since {why}" if why else ""
-                texts.append(f"{plan.server_name} goes to {plan.target_host_name}{because}")
-
-        def change(known: Evacuation) -> Evacuation:
-            for text in texts:
-                known = noted(known, text)
-            return known
-
-        return await self._records.change(evacuation.evacuation_id, change) if texts else evacuation
-
-    async def _apart_from_failures(self, evacuation: Evacuation, fresh: Evacuation) -> Evacuation:
-        """Give servers whose move failed another target than that one, if any other fits."""
-        servers = []
-        for one in fresh.servers:
-            failed = failed_targets(self._fleet, evacuation, one.plan.server_id)
-            if one.state is MoveState.WAITING and one.plan.target_host_id in failed:
-                servers.append(await self._elsewhere(one, failed))
-            else:
-                servers.append(one)
-        return msgspec.structs.replace(fresh, servers=tuple(servers))
-
-    async def _elsewhere(self, server: EvacuatedServer, failed: set[str]) -> EvacuatedServer:
-        record = self._fleet.records.get(server.plan.server_id)
-        if record is None or server.plan.way is Way.RESCUE:
-            return server
-        kind: MigrationKind = "live" if server.plan.way is Way.LIVE else "cold"
-        try:
-            judged = await all_candidates(
-                self._fleet, self._drive.comparisons, record, kind, server.plan.options
-            )
-        except GodwitError:
-            return server
-        other = next((one for one in judged if one.fits and one.host_id not in failed), None)
-        if other is None:
-            return server
-        plan = msgspec.structs.replace(
-            server.plan, target_host_id=other.host_id, target_host_name=other.host_name
-        )
-        return msgspec.structs.replace(server, plan=plan)
 
     async def _cancel(self, moves: Iterable[Migration], evacuation: Evacuation) -> None:
         """Cancel what moves; what is too late to be cancelled goes on to its end."""

@@ -14,7 +14,7 @@ from wire.forecast import Ease, LinkRate
 
 AT_ONCE_IN_THE_FLEET = 32
 """Moves of evacuations under way at one moment, whatever their hosts."""
-PREPARED_AT_ONCE = 4
+PREPARED_AT_ONCE = 2
 """Servers that one target prepares at one moment: QEMUs that start compete with its guests."""
 _WORTHWHILE = 0.1
 """Another stream has to add so much of one: rates are measured, and vary."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Literal
@@ -11,20 +10,19 @@ from typing import Literal
 import msgspec
 
 from backend.evacuations.course import moves_of
-from backend.evacuations.pacing import Link, Links, Moving, Waiting, pace
+from backend.evacuations.links import links_of, stream_of
+from backend.evacuations.pacing import Moving, Waiting, pace
 from backend.evacuations.replanning import held
 from backend.evacuations.sharing import share, sharers
 from backend.evacuations.under_way import Lead, moving, sends
 from backend.fleet.known import Fleet
-from backend.forecast.rates import Rates
-from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
 from backend.rescue.desk import RescueDesk
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import EvacuatedServer, Evacuation, MoveState, Way
-from wire.forecast import Ease, LinkRate
+from wire.forecast import Ease
 from wire.migration import Migration
 from wire.rescue import RescueOptions
 
@@ -88,12 +86,11 @@ class SettingOut:
                 waits[server_id] = reason
             else:
                 turns.setdefault(server_id, turn)
-        rates = Rates(fleet, self._drive.jobs)
-        under_way = self._under_way(rates)
+        under_way = self._under_way()
         paced = pace(
             [_waiting(fleet, one) for one in turns.values()],
             under_way,
-            self._links(running, rates, under_way),
+            links_of(fleet, self._drive.jobs, running, under_way),
             lead_s=self._lead.s,
         )
         waits |= paced.waits
@@ -159,7 +156,7 @@ class SettingOut:
             if not (latest := listed[-1]).state.ended
         ]
 
-    def _under_way(self, rates: Rates) -> list[Moving]:
+    def _under_way(self) -> list[Moving]:
         lines = {
             (one.evacuation_id, server.plan.server_id): server
             for one in self._fleet.evacuations.values()
@@ -173,47 +170,13 @@ class SettingOut:
                 self._drive.jobs,
                 one,
                 lines.get((one.evacuation_id, one.server_id)),
-                stream_bytes_per_s=_stream(rates, one.source_host_id),
+                stream_bytes_per_s=stream_of(self._fleet, self._drive.jobs, one.source_host_id),
                 lead_s=self._lead.s,
                 at_ms=at_ms,
             )
             for one in self._fleet.migrations.values()
             if not one.state.ended
         ]
-
-    def _links(
-        self, running: Iterable[Evacuation], rates: Rates, under_way: Iterable[Moving]
-    ) -> Links:
-        caps = {one.host_id: one.max_bandwidth_bytes_per_s for one in running}
-        plans = [one.plan for each in running for one in each.servers]
-        into = Counter[str]()
-        for one in under_way:
-            into[one.target_host_id] += one.sending_bytes_per_s
-        return Links(
-            out={
-                host_id: _link(rates.out_of(host_id), rates.sending(host_id), caps.get(host_id))
-                for host_id in {one.source_host_id for one in plans}
-            },
-            into={
-                host_id: _link(rates.into(host_id), into[host_id], caps.get(host_id))
-                for host_id in {one.target_host_id for one in plans} - {""}
-            },
-        )
-
-
-def _link(rate: LinkRate | None, sending_bytes_per_s: int, cap: int | None) -> Link:
-    return Link(
-        rate=rate,
-        sending_bytes_per_s=sending_bytes_per_s,
-        cap_bytes_per_s=cap,
-        least_share_bytes_per_s=LEAST_BANDWIDTH_BYTES_PER_S,
-    )
-
-
-def _stream(rates: Rates, host_id: str) -> int:
-    """What one move gets on the link of a host; 0 if nobody knows."""
-    rate = rates.out_of(host_id)
-    return (rate.stream_bytes_per_s or rate.bytes_per_s) if rate else 0
 
 
 def _in_turn(running: Iterable[Evacuation]) -> list[_Turn]:
