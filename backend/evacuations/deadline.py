@@ -8,6 +8,7 @@ import msgspec
 
 from backend.evacuations.ordering import Stage, stage_of
 from backend.evacuations.reckoning import Reckoner, Sheet, Sum
+from backend.forecast.levers import LONGEST_PAUSE_MS
 from wire.evacuation import PlannedMove, Way
 from wire.forecast import Ease
 from wire.migration import DOWNTIME_BOUND_MS, MigrationOptions
@@ -218,10 +219,10 @@ def _longer(move: PlannedMove) -> MigrationOptions:
 
 
 def _longer_ms(move: PlannedMove) -> int:
-    """A pause above the floor of a hard move, if the one it has is below; else 0."""
+    """A pause above the floor of a hard move, if the one it has is not and it may be called live."""
     floor_ms = move.forecast.floor_ms if move.forecast is not None else 0
     wanted_ms = math.ceil(floor_ms * _MORE)
-    return wanted_ms if wanted_ms > move.options.downtime_limit_ms else 0
+    return wanted_ms if move.options.downtime_limit_ms < wanted_ms <= LONGEST_PAUSE_MS else 0
 
 
 def _named(moves: Sequence[PlannedMove]) -> str:

@@ -7,7 +7,7 @@ from backend.forecast.passes import QUICK_MARGIN, floor_s
 
 _MIB = 1 << 20
 _MARGIN = 1.1
-_LONGEST_PAUSE_MS = 10_000
+LONGEST_PAUSE_MS = 10_000
 """Beyond that nobody would call it a live move."""
 
 
@@ -27,7 +27,7 @@ def lever(curve: Curve, uncapped_bytes_per_s: float, bytes_per_s: float, limit_s
     if uncapped_bytes_per_s > bytes_per_s and floor_s(curve, uncapped_bytes_per_s) <= limit_s:
         return f"{told}: without its cap it gets {_mib(uncapped_bytes_per_s)}, which is enough"
     needed_ms = math.ceil(floor_s(curve, bytes_per_s) * _MARGIN * 1000)
-    if needed_ms > _LONGEST_PAUSE_MS:
+    if needed_ms > LONGEST_PAUSE_MS:
         return (
             f"{told}, and would stand still for {needed_ms / 1000:.0f} s: switch it to post-copy "
             "by hand, or stop it and move it cold"
