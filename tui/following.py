@@ -117,8 +117,9 @@ class _Evacuations:
         known = self.evacuations.get(evacuation.evacuation_id)
         if known is None:
             return False
-        # nothing that was there before it ended can follow its end
-        if known.open and evacuation != known:
+        # the answer to a question overtakes events: nothing follows an end, and no note is lost
+        overtaken = not known.open or len(evacuation.notes) < len(known.notes)
+        if not overtaken and evacuation != known:
             self.evacuations[evacuation.evacuation_id] = evacuation
             self._watcher.on_evacuation(evacuation)
         return True

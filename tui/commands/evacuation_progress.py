@@ -28,6 +28,8 @@ class EvacuationProgress:
         self._status = StatusLine(stream, "the evacuation")
         self._clock = clock
         self._known: dict[str, Evacuation] = {}
+        self._told: set[tuple[object, ...]] = set()
+        """What was said of servers: a record that was read may be newer than events to come."""
         self._drawn_at_s = -_EVERY_S
         self._drawn_counts = ""
 
@@ -38,10 +40,10 @@ class EvacuationProgress:
         for note in evacuation.notes[len(before.notes) if before else 0 :]:
             by = f" (by {note.by})" if note.by else ""
             self._tell(evacuation, f"{note.text}{by}")
-        known = {each.plan.server_id: each for each in before.servers} if before else {}
         for server in evacuation.servers:
-            was = known.get(server.plan.server_id)
-            if was is None or (was.state, was.tries) != (server.state, server.tries):
+            stage = (server.plan.server_id, server.state, server.tries, server.migration_id)
+            if stage not in self._told:
+                self._told.add(stage)
                 self._tell(evacuation, _news(evacuation, server))
         if before is None or before.state is not evacuation.state:
             self._tell(evacuation, f"{evacuation.state}: {what_is_done(evacuation)}")

@@ -78,14 +78,12 @@ def what_is_done(evacuation: Evacuation) -> str:
 def _end_text(evacuation: Evacuation) -> str:
     count = len(evacuation.servers)
     gone = sum(each.state is MoveState.LEFT for each in evacuation.servers)
-    word = _LEFT[evacuation.kind]
-    if gone == count:
-        return f"all {count} servers have {word}" if word == "left" else f"all {count} are {word}"
-    return (
-        f"{count - gone} of {count} servers have not left"
-        if word == "left"
-        else (f"{count - gone} of {count} servers are not {word}")
+    verb = (
+        "have left"
+        if evacuation.kind is EvacuationKind.EVACUATE
+        else f"are {_LEFT[evacuation.kind]}"
     )
+    return f"all {count} servers {verb}" if gone == count else f"{gone} of {count} servers {verb}"
 
 
 def move_option_words(options: MoveOptions) -> list[str]:

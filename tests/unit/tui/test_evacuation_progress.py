@@ -97,8 +97,17 @@ def test_without_a_terminal_figures_stand_where_a_server_has_moved_on():
         "kvm-01: db-1 failed once: no answer",
         "kvm-01: db-1 goes to kvm-02, try 2",
         "kvm-01: db-1 failed: no answer",
-        "kvm-01: ended: 1 of 2 servers have not left",
+        "kvm-01: ended: 1 of 2 servers have left",
     ]
+
+
+def test_an_event_that_an_answer_has_overtaken_tells_nothing_anew():
+    stream = io.StringIO()
+    progress = EvacuationProgress(stream, Clock())
+    for each in (BEGUN, ONE_LEFT, BEGUN, ONE_LEFT):
+        progress.on_evacuation(each)
+    told = stream.getvalue().splitlines()
+    assert len(told) == len(set(told))
 
 
 def test_hosts_that_are_emptied_together_share_the_line_of_figures():
