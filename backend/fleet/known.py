@@ -7,8 +7,11 @@ Everything here changes in the event loop's thread only. A change marks the view
 import asyncio
 import time
 
+from backend.forecast.past import Past
+from backend.forecast.traffic import Traffic
 from backend.health.transitions import Transitions
 from wire.agent import AgentSnapshot
+from wire.evacuation import Evacuation
 from wire.fleet import (
     HealthValue,
     HostFacts,
@@ -20,6 +23,7 @@ from wire.fleet import (
     ServerPolicy,
     ServerRecord,
 )
+from wire.forecast import Dirtying
 from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
 
@@ -47,6 +51,7 @@ class Changes:
         self.servers: set[str] = set()
         self.migrations: set[str] = set()
         self.incidents: set[str] = set()
+        self.evacuations: set[str] = set()
         self.placement = False
         """Something changed that may move hosts in or out of servers' lists of targets."""
         self.status = False
@@ -79,9 +84,18 @@ class Fleet:
         self.guard = RescueGuard()
         self.incidents_changed = asyncio.Event()
         """Set whenever an incident or the guard has changed."""
+        self.evacuations: dict[str, Evacuation] = {}
+        self.evacuation_waits: dict[str, dict[str, str]] = {}
+        """evacuation_id → server_id → what it waits for, of those that this backend drives."""
+        self.moves_changed = asyncio.Event()
+        """Set whenever a migration's record has changed."""
         self.links: dict[str, AgentLink] = {}
         self.reports: dict[str, dict[str, ServerFacts]] = {}
         """By host id and server id: what that host says of it."""
+        self.dirtying: dict[str, Dirtying] = {}
+        """server_id → how fast it dirties its memory, as a host measured last."""
+        self.past = Past()
+        self.traffic = Traffic()
         self.owned: dict[str, set[str]] = {}
         """host_id → ids of the servers whose records name it as owner."""
         self.written: dict[str, int] = {}
@@ -194,6 +208,26 @@ class Fleet:
             self.changes.servers.update(self.owned.get(told.host_id, ()))
         self.changes.wake.set()
 
+    def put_evacuation(self, evacuation_id: str, evacuation: Evacuation | None) -> None:
+        """Note an evacuation, or with None that it is forgotten."""
+        known = self.evacuations.pop(evacuation_id, None)
+        if evacuation is not None:
+            self.evacuations[evacuation_id] = evacuation
+        self.changes.evacuations.add(evacuation_id)
+        if (told := evacuation or known) is not None:
+            self.changes.hosts.add(told.host_id)
+        self.changes.wake.set()
+
+    def put_waits(self, evacuation_id: str, waits: dict[str, str]) -> None:
+        """Note what servers of an evacuation wait for, by server id; nothing for none."""
+        if waits == self.evacuation_waits.get(evacuation_id, {}):
+            return
+        self.evacuation_waits[evacuation_id] = waits
+        if not waits:
+            del self.evacuation_waits[evacuation_id]
+        self.changes.evacuations.add(evacuation_id)
+        self.changes.wake.set()
+
     def put_guard(self, guard: RescueGuard) -> None:
         """Note whether anything is rescued without being asked."""
         if guard != self.guard:
@@ -208,7 +242,10 @@ class Fleet:
         if before is not None:
             self.owned.get(before.owner.host_id, set()).discard(server_id)
             self.changes.hosts.add(before.owner.host_id)
-        if record is not None:
+        if record is None:
+            self.dirtying.pop(server_id, None)
+            self.past.forget(server_id)
+        else:
             self.records[server_id] = record
             self.owned.setdefault(record.owner.host_id, set()).add(server_id)
             self.changes.hosts.add(record.owner.host_id)
@@ -223,6 +260,10 @@ class Fleet:
             return
         else:
             self.migrations[migration_id] = migration
+            if migration.state.ended and (known is None or not known.state.ended):
+                self.past.ended(migration)
+                self.traffic.ended(migration)
+        self.moves_changed.set()
         self.changes.migrations.add(migration_id)
         self.changes.placement = True
         if (told := migration or known) is not None:
@@ -245,6 +286,8 @@ class Fleet:
         link = self.link(host_id)
         link.connected, link.silent, link.reason = True, False, ""
         link.meters = snapshot.meters or link.meters
+        for measured in snapshot.dirtying:
+            self.put_dirtying(measured)
         self.heard(host_id)
         self.changes.servers.update(self.owned.get(host_id, ()))
         self._host_changed(host_id)
@@ -264,6 +307,12 @@ class Fleet:
         self.link(host_id).meters = meters
         self.changes.hosts.add(host_id)
         self.changes.wake.set()
+
+    def put_dirtying(self, dirtying: Dirtying) -> None:
+        """Note what a host measured of a running guest; a measurement that is behind is ignored."""
+        known = self.dirtying.get(dirtying.server_id)
+        if known is None or known.measured_at_ms <= dirtying.measured_at_ms:
+            self.dirtying[dirtying.server_id] = dirtying
 
     def heard(self, host_id: str) -> None:
         """Note that an agent said something just now."""
@@ -286,6 +335,12 @@ class Fleet:
         """The incident that is open about a host; None while it is not lost."""
         return next(
             (one for one in self.incidents.values() if one.host_id == host_id and one.open), None
+        )
+
+    def open_evacuation(self, host_id: str) -> Evacuation | None:
+        """The evacuation or return that is open about a host; None if none is."""
+        return next(
+            (one for one in self.evacuations.values() if one.host_id == host_id and one.open), None
         )
 
     def _host_changed(self, host_id: str) -> None:
