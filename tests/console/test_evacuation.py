@@ -81,7 +81,7 @@ async def on(pilot, settled, name: str) -> None:
 async def test_the_whole_stands_above(pilot):
     assert "8 of 12 done in 1 min 30 s" in text_of(pilot, "#heading")
     pane = text_of(pilot, "#pane")
-    assert "3 left, 2 moving, 2 waiting, 1 failed, 1 cancelled, 3 stay" in pane
+    assert "3 left, 2 moving, 2 waiting, 1 failed, 1 cancelled, 3 stayed" in pane
     assert "done in 3 min 15 s, at 12:03 (12:02 to 12:05)" in pane
     assert "45.9 MiB/s of 47.7 MiB/s measured, 96 % used" in pane
     assert "✔ 12:30 can be kept" in pane
@@ -239,7 +239,7 @@ async def test_the_list_shows_the_latest_first(pilot, settled):
 @pytest.mark.parametrize("scene", ["ended"])
 async def test_the_end_is_a_report(pilot):
     pane = text_of(pilot, "#pane")
-    assert "7 left, 1 failed, 1 cancelled, 3 stay" in pane
+    assert "7 left, 1 failed, 1 cancelled, 3 stayed" in pane
     assert "ended after 4 min 21 s; its plan said 4 min 00 s" in pane
     assert "longest pause 1.5 s (hot-1)" in pane
     assert "still on kvm-01: cache-1, build-1, gpu-1, big-1, pet-1" in pane
