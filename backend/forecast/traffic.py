@@ -111,9 +111,11 @@ class Traffic:
                 link.close((now_ms - _LATE_MS) // 1000)
 
     def ended(self, migration: Migration) -> None:
-        """Take the passes of a move that ended, if nothing was heard of it while it ran."""
-        if self._moves.pop(migration.migration_id, None) is not None:
-            return
+        """Take the passes of a move that ended: they are dated more exactly than any sample.
+
+        After a restart they are all that there is.
+        """
+        self._moves.pop(migration.migration_id, None)
         if migration.finished_at_ms < self._now_ms() - HOURS_MS:
             return
         rates = [
