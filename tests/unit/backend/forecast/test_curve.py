@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.forecast.curve import Curve, Point, fit
@@ -19,6 +19,7 @@ def points(curve: Curve, windows_s=WINDOWS_S, error_bytes: float = MIB) -> list[
     ]
 
 
+@settings(deadline=None)
 @given(
     hot_mib=st.floats(8, 4096),
     per_s=st.floats(0.15, 3.0),
@@ -38,6 +39,7 @@ def test_three_windows_tell_hot_memory_and_its_rate(hot_mib, per_s, slow_mib_per
         )
 
 
+@settings(deadline=None)
 @given(
     dirtied=st.lists(st.integers(0, 1 << 32), min_size=1, max_size=6),
     most=st.integers(1, 1 << 34),

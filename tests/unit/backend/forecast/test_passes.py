@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.forecast import passes
@@ -62,6 +62,7 @@ def test_the_floor_is_met_by_guests_written_in_order_and_not_by_less(ratio):
     assert not forecast(ratio, lowest_s * 0.4).converges
 
 
+@settings(deadline=None)
 @given(ratio=st.floats(1.01, 50))
 def test_the_floor_solves_its_equation(ratio):
     share = floor_s(curve(ratio), LINK) * LINK / HOT
@@ -69,6 +70,7 @@ def test_the_floor_solves_its_equation(ratio):
     assert 1 - 1 / ratio <= share + 1e-3
 
 
+@settings(deadline=None)
 @given(ratio=st.floats(0, 1))
 def test_below_the_links_rate_there_is_no_floor(ratio):
     assert floor_s(curve(ratio), LINK) == 0
@@ -85,6 +87,7 @@ def test_what_is_dirtied_slowly_takes_from_the_link():
     assert floor_s(drowned, LINK) == ALL / LINK
 
 
+@settings(deadline=None)
 @given(
     ratio=st.floats(0, 5),
     limit_s=st.floats(0.001, 3),
