@@ -158,6 +158,28 @@ def test_samples_after_the_end_are_nobodys(traffic):
     assert traffic.sending("a") == 0
 
 
+def test_walking_through_zero_pages_shows_no_slow_link(traffic, clock):
+    begin_ms = clock.now_ms
+    for step in range(20):
+        clock.now_ms = begin_ms + 250 * step
+        sent = MB * step
+        left = 1_000 * MB - 40 * MB * step
+        traffic.saw(migration(), sample(250 * step, sent, memory_remaining_bytes=left))
+    traffic.ended(
+        migration(
+            state=MigrationState.SUCCEEDED,
+            finished_at_ms=clock.now_ms,
+            passes=(
+                msgspec.structs.replace(
+                    long_pass(4 * MB, duration_ms=4_750), remaining_at_start_bytes=1_000 * MB
+                ),
+            ),
+        )
+    )
+    clock.now_ms += 3_000
+    assert traffic.out_of("a") == ()
+
+
 def long_pass(rate: int, duration_ms: int = 1_500) -> Pass:
     return Pass(
         number=1,
