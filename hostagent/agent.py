@@ -10,6 +10,7 @@ from hostagent.calls import CALL_TIMEOUT_S, in_thread
 from hostagent.config import AgentConfig
 from hostagent.copies.desk import Copies
 from hostagent.copies.pulls import Pulls
+from hostagent.dirtying import Sampling
 from hostagent.driver import LibvirtDriver, NoSuchServer
 from hostagent.events import (
     Change,
@@ -82,6 +83,12 @@ class Agent:
             starts=starts,
             publish=self.broadcast.publish,
         )
+        self._sampling = Sampling(
+            self.driver,
+            self.inventory,
+            may_ask=self._may_measure,
+            publish=self.broadcast.publish,
+        )
         self.life = Life(
             config,
             etcd,
@@ -124,6 +131,7 @@ class Agent:
             servers=tuple(server.facts for server in self.inventory.servers.values()),
             jobs=(*self.jobs.all(), *self.copies.pulls.all()),
             meters=self._meters,
+            dirtying=self._sampling.all(),
         )
 
     async def load(self) -> None:
@@ -150,6 +158,7 @@ class Agent:
             tasks.create_task(self.copies.run())
             tasks.create_task(self.life.run())
             tasks.create_task(self._autostart.run())
+            tasks.create_task(self._sampling.run())
         raise AssertionError  # the tasks above never end
 
     def _on_libvirt(self, event: LibvirtEvent) -> None:
@@ -197,6 +206,9 @@ class Agent:
 
     def _epoch_began(self, epoch: int) -> None:
         self._register.begin_epoch(epoch)
+
+    def _may_measure(self, server_id: str) -> bool:
+        return self.life.ready and self.jobs.running(server_id) is None
 
     def _require_ready(self) -> None:
         self.life.require_ready()

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from hostagent.config import AgentConfig
+from hostagent.link import link_bytes_per_s
 from hostagent.pools import read_pools
 from wire.fleet import HostFacts, StoragePool
 
@@ -56,6 +57,7 @@ def read_facts(handle: libvirt.virConnect, config: AgentConfig) -> HostFacts:
         agent_version=importlib.metadata.version("godwit"),
         pools=read_pools(handle, declared_shared=config.shared_pools),
         postcopy=may_use_userfaultfd(_read(_USERFAULTFD), _read(_QEMU_CONF)),
+        link_bytes_per_s=link_bytes_per_s(config.address),
     )
 
 

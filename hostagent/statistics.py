@@ -21,6 +21,11 @@ def job_runs(stats: Mapping[str, Any]) -> bool:
     )
 
 
+def job_idle(stats: Mapping[str, Any]) -> bool:
+    """Whether libvirt's answer shows no job of any kind under way."""
+    return stats.get("type") in _OVER
+
+
 def memory_iteration(stats: Mapping[str, Any]) -> int:
     """QEMU's count of dirty bitmap syncs; 0 while QEMU has not begun to copy."""
     return int(stats.get("memory_iteration", 0))

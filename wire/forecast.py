@@ -28,7 +28,13 @@ class Dirtying(msgspec.Struct, frozen=True, kw_only=True):
     samples: tuple[DirtySample, ...]
     """The latest of each window, the shortest window first."""
     resident_bytes: int = 0
-    """Memory that the guest has touched (``balloon.rss``): zero pages cost next to nothing."""
+    """Memory that the guest has touched (``balloon.rss``, which counts what QEMU needs for itself
+    too): zero pages cost next to nothing. 0 where nobody can tell, as with huge pages."""
+
+    @property
+    def measured_at_ms(self) -> int:
+        """When its last window ended, Unix time in ms; 0 without any."""
+        return max((sample.at_ms for sample in self.samples), default=0)
 
 
 class Basis(StrEnum):

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from wire.forecast import Forecast
+
 DOWNTIME_BOUND_MS = 3_000
 """What ``quickly_finish`` may raise the pause to, unless told otherwise; oVirt stops at 5,000."""
 
@@ -233,6 +235,9 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """Who wants a post-copy that broke off to go on; empty once it does."""
     notes: tuple[Note, ...] = ()
     """What was decided and what happened, oldest first."""
+    forecast: Forecast | None = None
+    """What it was expected to take when its target was chosen; None if nobody could say. Its
+    ``total_ms`` is held against ``created_at_ms`` to ``finished_at_ms``."""
     kept: tuple[Kept, ...] = ()
     """What a failed migration left on the target on request, until it is removed."""
 

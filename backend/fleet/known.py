@@ -7,6 +7,8 @@ Everything here changes in the event loop's thread only. A change marks the view
 import asyncio
 import time
 
+from backend.forecast.past import Past
+from backend.forecast.traffic import Traffic
 from backend.health.transitions import Transitions
 from wire.agent import AgentSnapshot
 from wire.fleet import (
@@ -20,6 +22,7 @@ from wire.fleet import (
     ServerPolicy,
     ServerRecord,
 )
+from wire.forecast import Dirtying
 from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
 
@@ -82,6 +85,10 @@ class Fleet:
         self.links: dict[str, AgentLink] = {}
         self.reports: dict[str, dict[str, ServerFacts]] = {}
         """By host id and server id: what that host says of it."""
+        self.dirtying: dict[str, Dirtying] = {}
+        """server_id → how fast it dirties its memory, as a host measured last."""
+        self.past = Past()
+        self.traffic = Traffic()
         self.owned: dict[str, set[str]] = {}
         """host_id → ids of the servers whose records name it as owner."""
         self.written: dict[str, int] = {}
@@ -208,7 +215,10 @@ class Fleet:
         if before is not None:
             self.owned.get(before.owner.host_id, set()).discard(server_id)
             self.changes.hosts.add(before.owner.host_id)
-        if record is not None:
+        if record is None:
+            self.dirtying.pop(server_id, None)
+            self.past.forget(server_id)
+        else:
             self.records[server_id] = record
             self.owned.setdefault(record.owner.host_id, set()).add(server_id)
             self.changes.hosts.add(record.owner.host_id)
@@ -223,6 +233,9 @@ class Fleet:
             return
         else:
             self.migrations[migration_id] = migration
+            if migration.state.ended and (known is None or not known.state.ended):
+                self.past.ended(migration)
+                self.traffic.ended(migration)
         self.changes.migrations.add(migration_id)
         self.changes.placement = True
         if (told := migration or known) is not None:
@@ -245,6 +258,8 @@ class Fleet:
         link = self.link(host_id)
         link.connected, link.silent, link.reason = True, False, ""
         link.meters = snapshot.meters or link.meters
+        for measured in snapshot.dirtying:
+            self.put_dirtying(measured)
         self.heard(host_id)
         self.changes.servers.update(self.owned.get(host_id, ()))
         self._host_changed(host_id)
@@ -264,6 +279,12 @@ class Fleet:
         self.link(host_id).meters = meters
         self.changes.hosts.add(host_id)
         self.changes.wake.set()
+
+    def put_dirtying(self, dirtying: Dirtying) -> None:
+        """Note what a host measured of a running guest; a measurement that is behind is ignored."""
+        known = self.dirtying.get(dirtying.server_id)
+        if known is None or known.measured_at_ms <= dirtying.measured_at_ms:
+            self.dirtying[dirtying.server_id] = dirtying
 
     def heard(self, host_id: str) -> None:
         """Note that an agent said something just now."""

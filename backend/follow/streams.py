@@ -13,6 +13,7 @@ from backend.migrations.jobs import Jobs
 from wire.agent import AGENT_EVENTS, AgentSnapshot, Job, JobSample, JobState, ServerGone
 from wire.errors import GodwitError
 from wire.fleet import HostMeters, ServerFacts
+from wire.forecast import Dirtying
 from wire.migration import Sample
 from wire.stream import StreamDown, StreamEvent, follow
 
@@ -117,7 +118,11 @@ class Streams:
                 self._fleet.drop_report(host_id, server_id)
             case Job():
                 self._take_job(payload)
+            case Dirtying():
+                self._fleet.put_dirtying(payload)
             case JobSample(migration_id=migration_id, sample=sample):
+                if (migration := self._fleet.migrations.get(migration_id)) is not None:
+                    self._fleet.traffic.saw(migration, sample)
                 placed = self._jobs.put_sample(migration_id, sample)
                 if placed is not None:
                     self._on_sample(migration_id, placed)

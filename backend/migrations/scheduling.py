@@ -5,10 +5,12 @@ import time
 
 import msgspec
 
+from backend.forecast.forecasts import forecast_of
 from backend.migrations.choice import choose
 from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun
 from wire.errors import GodwitError
 from wire.fleet import Candidate
+from wire.forecast import Forecast
 from wire.migration import Migration, MigrationState
 
 SETTLE_S = 10.0
@@ -31,10 +33,26 @@ async def schedule(drive: Drive, migration: Migration) -> Migration:
         target_host_name=target.host_name,
         risk=target.risk,
         safe=target.safe,
+        forecast=_forecast(drive, migration, target.host_id),
     )
     return await drive.journal.advance_with_owner(
         scheduled,
         lambda owner: msgspec.structs.replace(owner, target_host_id=target.host_id),
+    )
+
+
+def _forecast(drive: Drive, migration: Migration, target_host_id: str) -> Forecast | None:
+    """What the move is expected to take, to be held against what comes."""
+    record = drive.fleet.records.get(migration.server_id)
+    if record is None or migration.kind == "rescue":
+        return None
+    return forecast_of(
+        drive.fleet,
+        drive.jobs,
+        record,
+        kind=migration.kind,
+        options=migration.options,
+        target_host_id=target_host_id,
     )
 
 

@@ -1,0 +1,1 @@
+"""What a move will take, before it begins: time, bytes, pause, and whether it converges at all."""

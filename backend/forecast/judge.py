@@ -1,0 +1,134 @@
+"""The forecast itself: curve and passes put together, with a verdict and what would help."""
+
+import math
+
+import msgspec
+
+from backend.forecast.curve import Curve, fit
+from backend.forecast.known import Known
+from backend.forecast.levers import lever
+from backend.forecast.passes import QUICK_MARGIN, Course, Link, floor_s, walk
+from backend.forecast.past import LAST_PASS_SLOWER
+from wire.forecast import Basis, Ease, Forecast
+from wire.migration import MigrationOptions
+
+STUCK_MARGIN = 1.1
+"""A limit at the very floor is met by luck; one so much above it is met soon."""
+_BANDS = {
+    Basis.MEASURED: (0.7, 1.5),
+    Basis.PAST_MOVE: (0.6, 1.8),
+    Basis.GUESSED: (0.6, 4.0),
+}
+"""Before enough moves have shown how forecasts hold."""
+_UNSEEN_LINK = 2.0
+"""A link of which only its card has told may be so much slower."""
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """Under which terms a move is made."""
+
+    bytes_per_s: float
+    """What it gets alone."""
+    share_bytes_per_s: float
+    """What it gets beside as many others as fill the link."""
+    uncapped_bytes_per_s: float
+    """What it would get alone without its own cap."""
+    link_seen: bool
+    """Moves have shown the link's rate."""
+    options: MigrationOptions
+    disk_bytes: int
+    overhead_ms: int
+    fixed_pause_ms: int
+    band: tuple[float, float] | None = None
+    """How forecasts held; None if nobody knows yet."""
+
+
+def judge_live(known: Known, terms: Terms) -> Forecast:
+    """The forecast of a live move."""
+    curve = fit(known.points, float(known.in_use_bytes))
+    rate, limit_s = terms.bytes_per_s, terms.options.downtime_limit_ms / 1000
+    bound_s = terms.options.downtime_bound_ms / 1000 if terms.options.quickly_finish else 0.0
+    lowest_s = floor_s(curve, rate)
+    stuck = lowest_s > max(limit_s, bound_s / (1 + QUICK_MARGIN))
+    if stuck:  # as if its lever was pulled
+        link = Link(bytes_per_s=rate, limit_s=lowest_s * STUCK_MARGIN)
+    else:
+        link = Link(bytes_per_s=rate, limit_s=limit_s, bound_s=bound_s)
+    course = _course(curve, link, known)
+    done = known.under_way
+    pause_ms = int(1000 * course.last_bytes / rate * LAST_PASS_SLOWER) + terms.fixed_pause_ms
+    before_ms = terms.overhead_ms
+    spent_ms = sent_bytes = 0
+    if done is not None:
+        before_ms = max(before_ms, done.overhead_ms)
+        spent_ms, sent_bytes = before_ms + done.elapsed_ms, done.sent_bytes
+        rest_ms = int(1000 * course.seconds) + pause_ms
+    else:
+        disks_ms = int(1000 * terms.disk_bytes / rate)
+        rest_ms = before_ms + disks_ms + int(1000 * course.seconds) + pause_ms
+    low, high = _band(known.basis, terms)
+    return Forecast(
+        ease=_ease(curve, terms, limit_s, stuck=stuck),
+        basis=known.basis,
+        total_ms=spent_ms + rest_ms,
+        low_ms=spent_ms + int(rest_ms * low),
+        high_ms=spent_ms + int(rest_ms * high),
+        sent_bytes=sent_bytes + terms.disk_bytes + int(course.sent_bytes + course.last_bytes),
+        downtime_ms=pause_ms,
+        floor_ms=math.ceil(1000 * lowest_s) + terms.fixed_pause_ms if lowest_s else 0,
+        pass_count=course.pass_count,
+        bandwidth_bytes_per_s=int(rate),
+        lever=_lever(curve, terms, limit_s) if stuck else "",
+    )
+
+
+def judge_cold(terms: Terms) -> Forecast:
+    """The forecast of a stopped server's move: its local disks are all there is to send."""
+    total_ms = terms.overhead_ms + int(1000 * terms.disk_bytes / terms.bytes_per_s)
+    low, high = _band(Basis.MEASURED, terms)
+    return Forecast(
+        ease=Ease.EASY,
+        basis=Basis.MEASURED,
+        total_ms=total_ms,
+        low_ms=int(total_ms * low),
+        high_ms=int(total_ms * high),
+        sent_bytes=terms.disk_bytes,
+        downtime_ms=0,
+        bandwidth_bytes_per_s=int(terms.bytes_per_s),
+    )
+
+
+def _course(curve: Curve, link: Link, known: Known) -> Course:
+    done = known.under_way
+    if done is None:
+        return walk(curve, link, float(known.in_use_bytes), memory_bytes=known.memory_bytes)
+    return walk(
+        curve,
+        link,
+        float(done.remaining_bytes),
+        memory_bytes=known.memory_bytes,
+        finished=done.finished,
+    )
+
+
+def _ease(curve: Curve, terms: Terms, limit_s: float, *, stuck: bool) -> Ease:
+    """Easy is what converges on half of its share: then those that join in do it no harm."""
+    if stuck:
+        return Ease.STUCK
+    shared_s = floor_s(curve, terms.share_bytes_per_s / 2)
+    return Ease.EASY if shared_s <= limit_s else Ease.HEAVY
+
+
+def _lever(curve: Curve, terms: Terms, limit_s: float) -> str:
+    return lever(
+        curve,
+        terms.uncapped_bytes_per_s,
+        terms.bytes_per_s,
+        limit_s,
+        fixed_pause_ms=terms.fixed_pause_ms,
+    )
+
+
+def _band(basis: Basis, terms: Terms) -> tuple[float, float]:
+    low, high = terms.band or _BANDS[basis]
+    return low, high if terms.link_seen else high * _UNSEEN_LINK

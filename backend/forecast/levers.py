@@ -1,0 +1,52 @@
+"""What would bring over a guest that does not converge, in one sentence with the numbers."""
+
+import math
+
+from backend.forecast.curve import Curve
+from backend.forecast.passes import QUICK_MARGIN, floor_s
+
+_MIB = 1 << 20
+_MARGIN = 1.1
+LONGEST_PAUSE_MS = 10_000
+"""Beyond that nobody would call it a live move."""
+
+
+def lever(
+    curve: Curve,
+    uncapped_bytes_per_s: float,
+    bytes_per_s: float,
+    limit_s: float,
+    *,
+    fixed_pause_ms: int,
+) -> str:
+    """Name the cheapest lever first: the whole link, a longer pause, then what gives up being live.
+
+    Args:
+        curve: how the guest dirties its memory.
+        uncapped_bytes_per_s: what it would get without its own cap.
+        bytes_per_s: what it gets.
+        limit_s: the pause that does not suffice.
+        fixed_pause_ms: what a pause takes beyond sending what remains.
+    """
+    told = (
+        f"it dirties {_mib(curve.rate_bytes_per_s)} and gets {_mib(bytes_per_s)}, so that it does "
+        f"not come down to {limit_s * 1000:.0f} ms"
+    )
+    if uncapped_bytes_per_s > bytes_per_s and floor_s(curve, uncapped_bytes_per_s) <= limit_s:
+        return f"{told}: without its cap it gets {_mib(uncapped_bytes_per_s)}, which is enough"
+    floor_ms = floor_s(curve, bytes_per_s) * 1000 + fixed_pause_ms
+    needed_ms = math.ceil(floor_ms * _MARGIN)
+    if needed_ms > LONGEST_PAUSE_MS:
+        return (
+            f"{told}, and would stand still for {needed_ms / 1000:.0f} s: switch it to post-copy "
+            "by hand, or stop it and move it cold"
+        )
+    bound_ms = math.ceil(needed_ms * (1 + QUICK_MARGIN))
+    return (
+        f"{told}: a downtime limit of {needed_ms} ms lets it finish, or quickly_finish with a "
+        f"bound of {bound_ms} ms; else switch it to post-copy by hand, or stop it and move it cold"
+    )
+
+
+def _mib(bytes_per_s: float) -> str:
+    return f"{bytes_per_s / _MIB:.1f} MiB/s"

@@ -1,0 +1,49 @@
+"""How fast bytes leave and enter a host: as moves have shown it, else as its card says."""
+
+from backend.fleet.known import Fleet
+from backend.forecast.traffic import Second
+from backend.migrations.jobs import Jobs
+from wire.forecast import LinkRate
+
+_ALIKE = 1.15
+"""Seconds of one and the same stream differ by as much; a link that carries only so much more than
+one move is full with one."""
+
+
+class Rates:
+    """What is known of links now; made anew for each question, for it keeps nothing itself."""
+
+    def __init__(self, fleet: Fleet, jobs: Jobs) -> None:
+        del jobs
+        self._fleet = fleet
+
+    def out_of(self, host_id: str) -> LinkRate | None:
+        """How fast bytes leave a host; None if nobody knows."""
+        return shown(self._fleet.traffic.out_of(host_id)) or self._card(host_id)
+
+    def into(self, host_id: str) -> LinkRate | None:
+        """How fast bytes enter a host; None if nobody knows."""
+        return shown(self._fleet.traffic.into(host_id)) or self._card(host_id)
+
+    def sending(self, host_id: str) -> int:
+        """Bytes per second that moves send out of a host now, memory and disks together."""
+        return self._fleet.traffic.sending(host_id)
+
+    def _card(self, host_id: str) -> LinkRate | None:
+        facts = self._fleet.facts.get(host_id)
+        if facts is None or not facts.link_bytes_per_s:
+            return None
+        return LinkRate(bytes_per_s=facts.link_bytes_per_s)
+
+
+def shown(seconds: tuple[Second, ...]) -> LinkRate | None:
+    """The best that the newest seconds of sending have shown; None without any."""
+    if not seconds:
+        return None
+    best = max(seconds, key=lambda one: one.bytes_per_s)
+    stream = max(one.single_bytes_per_s for one in seconds)
+    return LinkRate(
+        bytes_per_s=best.bytes_per_s,
+        measured_at_ms=max(one.at_ms for one in seconds),
+        stream_bytes_per_s=best.bytes_per_s if best.bytes_per_s <= stream * _ALIKE else stream,
+    )
