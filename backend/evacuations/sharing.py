@@ -43,7 +43,6 @@ class Sharing:
 
     def look(self, evacuation: Evacuation, moves: Sequence[Migration]) -> None:
         """Change what differs: first those that get less, so that the sum stays below the cap."""
-        self._forget()
         wanted = share(evacuation.max_bandwidth_bytes_per_s, len(sharers(moves)))
         if wanted is None:
             return
@@ -62,6 +61,8 @@ class Sharing:
         """Take the caps of moves away."""
         for one in sharers(moves):
             if one.max_bandwidth_bytes_per_s is not None:
+                if (earlier := self._telling.pop(one.migration_id, None)) is not None:
+                    earlier.cancel()
                 self._tell(one.migration_id, MigrationParameters(no_bandwidth_limit=True))
 
     def stop(self) -> None:
@@ -71,6 +72,7 @@ class Sharing:
         self._telling.clear()
 
     def _tell(self, migration_id: str, parameters: MigrationParameters) -> None:
+        self._forget()
         if migration_id not in self._telling:
             self._telling[migration_id] = asyncio.create_task(
                 self._told(migration_id, parameters), name=f"share of {migration_id}"

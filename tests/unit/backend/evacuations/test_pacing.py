@@ -1,6 +1,7 @@
 """Who may begin: the rules of the pace, each alone, and all of them on fleets made up at random."""
 
 import math
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -38,13 +39,15 @@ def waiting(name: str, ease: Ease = EASY, *, source="a", target="x", **changes: 
     return msgspec.structs.replace(one, **changes)
 
 
-def moving(name: str, left_s: float | None = 60.0, *, source="a", target="x", **changes) -> Moving:
+def moving(
+    name: str, left_s: float | None = 60.0, *, source="a", target="x", **changes: object
+) -> Moving:
     one = Moving(server_name=name, source_host_id=source, target_host_id=target, left_s=left_s)
     return msgspec.structs.replace(one, **changes)
 
 
-def links(link: int = 47, stream: int = 47, hosts: str = "abcxyz", **changes) -> Links:
-    each = Link(rate=rate(link, stream), **changes)
+def links(link: int = 47, stream: int = 47, hosts: str = "abcxyz") -> Links:
+    each = Link(rate=rate(link, stream))
     return Links(out=dict.fromkeys(hosts, each), into=dict.fromkeys(hosts, each))
 
 
@@ -127,7 +130,7 @@ def test_small_ones_follow_one_another_as_fast_as_the_link_takes_them():
             begun_at_s.append(now_s)
             del left[0]
         now_s += 0.05
-    gaps = [later - earlier for earlier, later in zip(begun_at_s, begun_at_s[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(begun_at_s)]
     assert gaps
     assert all(0.2 <= gap <= 0.36 for gap in gaps), begun_at_s
 
