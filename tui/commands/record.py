@@ -5,6 +5,7 @@ import click
 from tui.commands.output import print_record
 from tui.commands.progress import figures_text, pass_table, phase_text
 from tui.formats.options import option_words
+from tui.formats.report import note_text
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
 from wire.migration import Migration, MigrationDetail, MigrationState, PostcopyState
 
@@ -27,6 +28,7 @@ def print_migration(detail: MigrationDetail) -> None:
         ("stalled", migration.stalled_reason),
         ("last known" if migration.stalled_reason else "now", _now_text(detail)),
         ("incident", migration.incident_id),
+        ("evacuation", migration.evacuation_id),
         ("requested by", migration.requested_by),
         ("cancelled by", migration.cancel_requested_by),
         ("options", " ".join(option_words(migration.options)) or "all default"),
@@ -73,10 +75,7 @@ def _postcopy_text(migration: Migration) -> str:
 
 
 def _notes_text(migration: Migration) -> str:
-    return "\n".join(
-        f"{moment_text(note.at_ms)}  {note.text}{f' (by {note.by})' if note.by else ''}"
-        for note in migration.notes
-    )
+    return "\n".join(note_text(note) for note in migration.notes)
 
 
 def _kept_text(migration: Migration) -> str:
