@@ -28,6 +28,7 @@ from backend.leader_writes import LeaderWrites
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
+from backend.migrations.forgetting import Forgetter
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.leading import Leader
@@ -100,6 +101,7 @@ async def run(config: BackendConfig) -> None:
         desk=desk,
         acts=Acts(drive, leadership),
         settler=Settler(drive, leadership),
+        forgetter=Forgetter(drive, writes, leadership),
         policies=Policies(writes, fleet, leadership),
         reporter=Reporter(etcd, fleet),
         rescue_desk=RescueDesk(drive, leadership, rescuer, incidents, starting),

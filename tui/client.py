@@ -283,6 +283,10 @@ class Client:
         """Change the cap, the deadline or the plan of single servers."""
         return await self._steer(evacuation_id, "change", msgspec.json.encode(changed))
 
+    async def forget(self, server: str) -> ServerRemoved:
+        """Delete what is kept of a server that no host has (operator)."""
+        return await self._post(_path("server", server) + "/forget", ServerRemoved, b"")
+
     async def settle(self, server: str, keep_host: str) -> ServerView:
         """Leave exactly one copy of a server that a failed migration left in doubt."""
         body = msgspec.json.encode(SettleRequest(keep_host=keep_host))
