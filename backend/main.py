@@ -32,6 +32,7 @@ from backend.migrations.forgetting import Forgetter
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.leading import Leader
+from backend.migrations.leftovers import Leftovers
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
 from backend.rescue.claims import Claims
@@ -82,13 +83,14 @@ async def run(config: BackendConfig) -> None:
     starting = Starting(drive, claims, wake)
     rescuer = Rescuer(drive, incidents, claims, Sight(leases), starting)
     leader, desk = Leader(drive, claims, wake), Desk(drive, leadership, wake)
-    departures = Departures(fleet, desk)
+    departures, leftovers = Departures(fleet, desk), Leftovers(drive)
 
     async def lead() -> None:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(leader.lead())
             duties.create_task(rescuer.lead())
             duties.create_task(departures.lead())
+            duties.create_task(leftovers.lead())
 
     context = Context(
         version=version("godwit"),

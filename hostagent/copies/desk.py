@@ -20,12 +20,14 @@ from hostagent.copies.target import Target
 from hostagent.driver import LibvirtDriver
 from hostagent.guest import read_truth
 from hostagent.inventory import Inventory, facts_of
+from hostagent.journal import check_migration_id
 from hostagent.ownership import Ownership
 from hostagent.removal import check_removable
 from hostagent.starting import Starts
 from wire.agent import GuestTruth, ServerCommand
 from wire.etcd import Etcd
 from wire.fleet import PowerState
+from wire.storage import Leftovers
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class Copies:
         self.pulls = Pulls(config, publish=publish)
         here = Here(config=config, driver=driver, inventory=inventory, ownership=ownership)
         self.source = Source(here)
-        room = Room(here, self.pulls)
+        self._room = room = Room(here, self.pulls)
         self.clearing = Clearing(room)
         self.target = Target(room, self.clearing)
         self._healing = Healing(
@@ -100,6 +102,18 @@ class Copies:
         host_id = facts_of(self._inventory).host_id
         await self._starts.start(server_id, host_id=host_id, generation=command.generation)
         return await self._driver.truth(server_id)
+
+    async def leftovers(self, migration_id: str) -> Leftovers:
+        """Whether files of a migration are still to be given up or removed here.
+
+        Raises:
+            GodwitError: ``BAD_REQUEST``, it is no migration's id.
+        """
+        check_migration_id(migration_id)
+        incoming = await self._room.read(migration_id)
+        coming = incoming is not None and not incoming.kept
+        leaving = migration_id in await self.source.outgoing()
+        return Leftovers(migration_id=migration_id, held=coming or leaving)
 
     async def remove(self, server_id: str, command: ServerCommand) -> GuestTruth:
         """End and undefine a copy of a server that another host owns; its files stay.
