@@ -121,7 +121,8 @@ def begin_move(witness: Witness, verb: str, name: str) -> str:
     Raises:
         LabError: it is refused.
     """
-    options = {"skip_cpu_check": True, "skip_kernel_check": True}
+    live = verb == "live-migrate"
+    options = {"skip_cpu_check": True, "skip_kernel_check": True} if live else {}
     answer = witness.post(f"/v1/servers/{name}/{verb}", **options)
     if answer.is_error:
         raise LabError(f"{name} cannot be moved: {answer.text}")

@@ -39,7 +39,9 @@ def _step(witness: Witness, name: str, migration_id: str, keep_host: str) -> str
         migration, record = known[migration_id], witness.records()[name]
         if not migration.state.ended:
             return f"its migration is {migration.state}: {migration.stalled_reason}"
-        if record.owner.phase is OwnerPhase.LOST:
+        settled = any(each.text.startswith("settled") for each in migration.notes)
+        # an agent that still has half of the guest takes the server for found again
+        if "is lost" in migration.outcome and not settled:
             answer = witness.post(f"/v1/servers/{name}/settle", keep_host=keep_host)
             return "it was only just settled" if answer.is_success else answer.text
         if record.wanted_on or record.owner.phase is not OwnerPhase.SETTLED:
