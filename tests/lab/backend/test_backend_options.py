@@ -161,11 +161,21 @@ def test_a_guest_whose_source_half_dies_in_post_copy_is_lost_and_can_be_settled(
     assert "restart libvirtd on kvm-01" in ended.advice
     lab.signal_program("kvm-01", "libvirtd", signal.SIGKILL)
 
+    shown = ""
+
     def stopped_still() -> bool:
+        nonlocal shown
         try:
-            return hosts_of(spec.name) == {"kvm-01": "shut off"}
-        except LabError:  # it is only just being started again
-            return False
+            # in short tries: a libvirtd that is only just starting may keep one waiting
+            shown = lab.virsh("kvm-01", f"domstate {spec.name}", timeout_s=10).strip()
+        except LabError as error:
+            shown = str(error)
+        return shown == "shut off"
 
     # libvirtd shows what it knew of a guest until it has found out that its QEMU is gone
-    api.until("libvirtd is back", stopped_still)
+    try:
+        api.until("libvirtd is back", stopped_still)
+    except AssertionError:
+        log = (lab.folders.log("kvm-01") / "libvirtd.log").read_text()[-2000:]
+        pytest.fail(f"libvirtd of kvm-01 says {shown!r} of {spec.name}; its log:\n{log}")
+    assert hosts_of(spec.name) == {"kvm-01": "shut off"}
