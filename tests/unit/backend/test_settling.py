@@ -243,6 +243,7 @@ def die(stage, *, proven: bool) -> None:
     fleet.put_health("host-1", None)
     life = HealthValue(boot_id="b", epoch=3)
     stage.etcd.put(keys.LIVES + "host-1", msgspec.json.encode(life))
+    fleet.put_life("host-1", life)
     incident = Incident(
         incident_id="i1",
         host_id="host-1",

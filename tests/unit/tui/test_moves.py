@@ -1,5 +1,7 @@
 """Options of migrations, where they may go, and what changes them while they run."""
 
+import io
+
 import msgspec
 import pytest
 
@@ -260,6 +262,17 @@ def test_settling_names_the_host_to_keep(fleet, capsys):
     assert run(["server-settle", "--keep-host", "kvm-02", "web-1"]) == 0
     assert fleet.changed == ["settle web-1 kvm-02"]
     assert capsys.readouterr().err == "web-1 is running on kvm-02\n"
+
+
+@pytest.mark.parametrize(("typed", "status"), [("web-1", 0), ("web-2", 2), ("", 2)])
+def test_forgetting_wants_the_name_once_more(typed, status, fleet, capsys, monkeypatch):
+    assert run(["server-forget", "web-1", "--yes", typed]) == status
+    assert fleet.changed == (["forget web-1"] if status == 0 else [])
+    words = "web-1 is forgotten" if status == 0 else "nothing was done"
+    assert words in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO("web-1\n"))
+    assert run(["server-forget", "web-1"]) == 2
+    assert "needs --yes web-1" in error_of(capsys)
 
 
 def test_kept_files_are_shown_and_removed(fleet, capsys):
