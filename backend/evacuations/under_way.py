@@ -11,7 +11,7 @@ from backend.migrations.jobs import Jobs
 from backend.scheduler.storage import carried
 from wire.evacuation import EvacuatedServer
 from wire.fleet import ServerRecord
-from wire.forecast import Ease
+from wire.forecast import Ease, Forecast
 from wire.migration import Migration, MigrationState, Sample
 
 _FIRST_LEAD_S = 1.5
@@ -65,6 +65,7 @@ def moving(
     migration: Migration,
     server: EvacuatedServer | None,
     *,
+    forecast: Forecast | None,
     stream_bytes_per_s: int,
     lead_s: float,
     at_ms: int,
@@ -76,13 +77,14 @@ def moving(
         jobs: samples.
         migration: its record.
         server: its line in an evacuation; None for a move that a person asked for.
+        forecast: what it is expected to take as its link is now; None if nobody knows.
         stream_bytes_per_s: what a move gets on this link, where it tells nothing itself; 0 if
             nobody knows.
         lead_s: from a begin to the first byte.
         at_ms: now.
     """
     planned = server.plan.target_host_id if server else ""
-    forecast = server.forecast if server else None
+    begun_with = server.forecast if server else None
     samples = jobs.samples(migration.migration_id)
     latest = samples[-1] if samples and sent_bytes(samples[-1]) else None
     preparing = latest is None and migration.state.rank < MigrationState.SWITCHING_OVER.rank
@@ -96,7 +98,7 @@ def moving(
         left_s=_left_s(
             migration,
             latest,
-            expected_bytes=forecast.sent_bytes if forecast else 0,
+            expected_bytes=begun_with.sent_bytes if begun_with else 0,
             stream_bytes_per_s=stream_bytes_per_s,
             prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
         ),

@@ -77,6 +77,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         downtime_ms=pause_ms,
         floor_ms=math.ceil(1000 * lowest_s) + terms.fixed_pause_ms if lowest_s else 0,
         pass_count=course.pass_count,
+        dirty_bytes_per_s=int(curve.rate_bytes_per_s),
         bandwidth_bytes_per_s=int(rate),
         lever=_lever(curve, terms, limit_s) if stuck else "",
     )
