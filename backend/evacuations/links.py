@@ -11,11 +11,13 @@ from backend.forecast.rates import Rates
 from backend.forecast.traffic import Second
 from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from backend.migrations.jobs import Jobs
-from wire.evacuation import Evacuation
+from wire.evacuation import Evacuation, MoveState
 from wire.forecast import LinkRate
 
 _ALONE = 0.8
 """In a second of which one move sent no more than this share, others sent, too."""
+_OTHER = 1.4
+"""A rate that differs by this factor makes another plan."""
 _MORE = 1.5
 """A card that tells so much more than one stream has shown is tried with two."""
 
@@ -52,9 +54,31 @@ def links_of(
 
 
 def stream_of(fleet: Fleet, jobs: Jobs, host_id: str) -> int:
-    """What one move gets on the link out of a host; 0 if nobody knows."""
-    rate = Rates(fleet, jobs).out_of(host_id)
-    return (rate.stream_bytes_per_s or rate.bytes_per_s) if rate else 0
+    """What moves have shown that one gets on the link out of a host; 0 if none has."""
+    return _shown(Rates(fleet, jobs).out_of(host_id))
+
+
+def outdated(fleet: Fleet, jobs: Jobs, evacuation: Evacuation) -> bool:
+    """Whether links have turned out other than the plans of waiting servers were reckoned with.
+
+    Who is heavy, and who comes first, follows from that.
+    """
+    rates = Rates(fleet, jobs)
+    cap = evacuation.max_bandwidth_bytes_per_s
+    for one in evacuation.servers:
+        plan = one.plan
+        if one.state is not MoveState.WAITING or plan.forecast is None or not plan.target_host_id:
+            continue
+        sides = (rates.out_of(plan.source_host_id), rates.into(plan.target_host_id))
+        known = [rate for rate in map(_shown, sides) if rate] + ([cap] if cap else [])
+        reckoned = plan.forecast.bandwidth_bytes_per_s
+        if known and not 1 / _OTHER < min(known) / max(1, reckoned) < _OTHER:
+            return True
+    return False
+
+
+def _shown(rate: LinkRate | None) -> int:
+    return rate.stream_bytes_per_s if rate is not None and rate.measured_at_ms else 0
 
 
 def _tried(

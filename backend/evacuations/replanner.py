@@ -1,4 +1,4 @@
-"""Planning anew while an evacuation runs, whenever a server has no target that takes it."""
+"""Planning anew while an evacuation runs: a server has no target, or links are not as thought."""
 
 import logging
 import time
@@ -8,6 +8,7 @@ import msgspec
 
 from backend.evacuations import planning
 from backend.evacuations.course import newcomers
+from backend.evacuations.links import outdated
 from backend.evacuations.planning import Sources
 from backend.evacuations.records import Evacuations, noted
 from backend.evacuations.replanning import failed_targets, replanned, to_place, unfit
@@ -38,7 +39,9 @@ class Replanner:
         """Choose targets for servers that have none, and plan those in that turned up."""
         without, new = to_place(self._fleet, evacuation), newcomers(self._fleet, evacuation)
         waited_s = time.monotonic() - self._planned_s.get(evacuation.evacuation_id, -_AGAIN_S)
-        if not (without or new) or waited_s < _AGAIN_S:
+        if waited_s < _AGAIN_S:
+            return evacuation
+        if not (without or new or outdated(self._fleet, self._drive.jobs, evacuation)):
             return evacuation
         try:
             fresh = await planning.replan(self._sources, evacuation)
