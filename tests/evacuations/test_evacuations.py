@@ -48,10 +48,12 @@ def assert_true(office: Any, evacuation: Evacuation) -> None:
         assert (line.plan.way is Way.LIVE) is (line.downtime_ms is not None)
 
 
-def defined_on(fleet: Fleet, name: str) -> list[str]:
-    """The hosts whose libvirt knows a server."""
+def defined_on(fleet: Fleet, name: str, hosts: list[str] | None = None) -> list[str]:
+    """Those of the hosts whose libvirt knows a server."""
     return [
-        host for host in fleet.hosts if name in fleet.lab.virsh(host, "list --all --name").split()
+        host
+        for host in hosts or fleet.hosts
+        if name in fleet.lab.virsh(host, "list --all --name").split()
     ]
 
 
