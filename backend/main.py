@@ -12,6 +12,13 @@ from backend.agents import Agents
 from backend.api.app import make_app
 from backend.api.context import Context
 from backend.config import BackendConfig
+from backend.evacuations.desk import EvacuationDesk
+from backend.evacuations.evacuator import Evacuator
+from backend.evacuations.means import Means
+from backend.evacuations.planning import Sources
+from backend.evacuations.records import Evacuations
+from backend.evacuations.setting_out import SettingOut
+from backend.evacuations.steering import Steering
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
@@ -82,12 +89,31 @@ async def run(config: BackendConfig) -> None:
     rescuer = Rescuer(drive, incidents, claims, Sight(leases), starting)
     leader, desk = Leader(drive, claims, wake), Desk(drive, leadership, wake)
     departures = Departures(fleet, desk)
+    acts, policies = Acts(drive, leadership), Policies(writes, fleet, leadership)
+    rescue_desk = RescueDesk(drive, leadership, rescuer, incidents, starting)
+    sources = Sources(
+        fleet=fleet,
+        comparisons=comparisons,
+        jobs=jobs,
+        definition=journal.definition,
+    )
+    evacuations = Evacuations(writes, fleet)
+    setting_out = SettingOut(drive, desk, rescue_desk)
+    evacuator = Evacuator(drive, sources, evacuations, acts, setting_out)
+    means = Means(
+        fleet=fleet,
+        leadership=leadership,
+        sources=sources,
+        records=evacuations,
+        evacuator=evacuator,
+    )
 
     async def lead() -> None:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(leader.lead())
             duties.create_task(rescuer.lead())
             duties.create_task(departures.lead())
+            duties.create_task(evacuator.lead())
 
     context = Context(
         version=version("godwit"),
@@ -98,11 +124,13 @@ async def run(config: BackendConfig) -> None:
         broadcaster=broadcaster,
         comparisons=comparisons,
         desk=desk,
-        acts=Acts(drive, leadership),
+        acts=acts,
         settler=Settler(drive, leadership),
-        policies=Policies(writes, fleet, leadership),
+        policies=policies,
         reporter=Reporter(etcd, fleet),
-        rescue_desk=RescueDesk(drive, leadership, rescuer, incidents, starting),
+        rescue_desk=rescue_desk,
+        evacuation_desk=EvacuationDesk(means, policies),
+        steering=Steering(means, acts),
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import time
 
 import msgspec
 
+from backend.evacuations.view import evacuation_view
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
 from backend.fleet.host_view import host_view
@@ -13,7 +15,9 @@ from backend.fleet.server_view import server_view
 from backend.fleet.stalled import stalled_reason
 from backend.fleet.targets import Targets
 from backend.migrations.jobs import Jobs
+from backend.migrations.notes import now_ms
 from wire.console import HostGone, ServerRemoved
+from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration
 from wire.rescue import Incident
@@ -22,10 +26,13 @@ ENDED_SHOWN = 200
 """Ended migrations in lists and snapshots; older ones are found by their id."""
 ENDED_INCIDENTS_SHOWN = 50
 """The same for incidents, whose reports are larger."""
+ENDED_EVACUATIONS_SHOWN = 50
 _GATHER_S = 0.05
 """Changes that arrive this close together become one event for each thing."""
 _AGE_S = 5.0
 """How often it is told anew since when the source of a migration has been silent."""
+_EVACUATIONS_S = 1.0
+"""How often finishing times and rates of open evacuations are reckoned anew."""
 
 
 class Publisher:
@@ -43,13 +50,16 @@ class Publisher:
         self.servers: dict[str, ServerView] = {}
         self.migrations: dict[str, Migration] = {}
         self.incidents: dict[str, Incident] = {}
+        self.evacuations: dict[str, Evacuation] = {}
+        self._reckoned_s = 0.0
 
     async def run(self) -> None:
         """Publish changes for ever, gathered over a short time."""
         while True:
             # wait_for of Python 3.11 can swallow a cancellation that comes with the event
+            open_ones = any(one.open for one in self._fleet.evacuations.values())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_AGE_S):
+                async with asyncio.timeout(_EVACUATIONS_S if open_ones else _AGE_S):
                     await self._fleet.changes.wake.wait()
             await asyncio.sleep(_GATHER_S)
             self.flush()
@@ -62,10 +72,12 @@ class Publisher:
         if self._targets.refresh(self._fleet, placement_changed=placement):
             changes.servers.update(self._fleet.records)
         self._mark_stalled()
+        self._mark_evacuations()
         servers, changes.servers = changes.servers, set()
         hosts, changes.hosts = changes.hosts, set()
         migrations, changes.migrations = changes.migrations, set()
         incidents, changes.incidents = changes.incidents, set()
+        evacuations, changes.evacuations = changes.evacuations, set()
         if changes.status:
             changes.status = False
             self._broadcaster.publish("status", None)
@@ -77,11 +89,17 @@ class Publisher:
             self._flush_migration(migration_id)
         for incident_id in incidents:
             self._flush_incident(incident_id)
+        for evacuation_id in evacuations:
+            self._flush_evacuation(evacuation_id)
 
     def migration_view(self, record: Migration) -> Migration:
         """A journal record with what is known beside it: progress, and why it stalls."""
         stalled = stalled_reason(self._fleet, record)
         return msgspec.structs.replace(self._jobs.with_progress(record), stalled_reason=stalled)
+
+    def evacuation_view(self, record: Evacuation) -> Evacuation:
+        """An evacuation's record with what is known beside it."""
+        return evacuation_view(self._fleet, self._jobs, record, now_ms())
 
     def newest_migrations(self) -> tuple[Migration, ...]:
         """Migrations as last told, newest first: those under way and the latest ended ones."""
@@ -96,6 +114,22 @@ class Publisher:
         ended = [one for one in newest if not one.open]
         left_out = {one.incident_id for one in ended[ENDED_INCIDENTS_SHOWN:]}
         return tuple(one for one in newest if one.incident_id not in left_out)
+
+    def newest_evacuations(self) -> tuple[Evacuation, ...]:
+        """Evacuations as last told, newest first: those that are open and the latest ended."""
+        newest = sorted(self.evacuations.values(), key=lambda one: one.created_at_ms, reverse=True)
+        ended = [one for one in newest if not one.open]
+        left_out = {one.evacuation_id for one in ended[ENDED_EVACUATIONS_SHOWN:]}
+        return tuple(one for one in newest if one.evacuation_id not in left_out)
+
+    def _mark_evacuations(self) -> None:
+        """Have open evacuations made anew, once their figures are old."""
+        if time.monotonic() - self._reckoned_s < _EVACUATIONS_S:
+            return
+        self._reckoned_s = time.monotonic()
+        self._fleet.changes.evacuations.update(
+            one.evacuation_id for one in self._fleet.evacuations.values() if one.open
+        )
 
     def _mark_stalled(self) -> None:
         """Have views made anew that tell how long a source has been silent, or did before."""
@@ -156,3 +190,13 @@ class Publisher:
         elif incident != self.incidents.get(incident_id):
             self.incidents[incident_id] = incident
             self._broadcaster.publish("incident", incident)
+
+    def _flush_evacuation(self, evacuation_id: str) -> None:
+        record = self._fleet.evacuations.get(evacuation_id)
+        if record is None:
+            self.evacuations.pop(evacuation_id, None)
+            return
+        view = self.evacuation_view(record)
+        if view != self.evacuations.get(evacuation_id):
+            self.evacuations[evacuation_id] = view
+            self._broadcaster.publish("evacuation", view)

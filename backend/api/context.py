@@ -4,6 +4,8 @@ import msgspec
 from litestar.di import NamedDependency
 
 from backend.agents import Agents
+from backend.evacuations.desk import EvacuationDesk
+from backend.evacuations.steering import Steering
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
@@ -36,6 +38,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     policies: Policies
     reporter: Reporter
     rescue_desk: RescueDesk
+    evacuation_desk: EvacuationDesk
+    steering: Steering
     leadership: Leadership
 
     def status(self, caller: Token) -> BackendStatus:
@@ -59,6 +63,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             servers=tuple(sorted(views.servers.values(), key=lambda server: server.name)),
             migrations=views.newest_migrations(),
             incidents=views.newest_incidents(),
+            evacuations=views.newest_evacuations(),
         )
 
 

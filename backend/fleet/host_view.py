@@ -44,6 +44,7 @@ def host_view(fleet: Fleet, facts: HostFacts, servers: Iterable[ServerView]) -> 
     link = fleet.link(facts.host_id)
     listed = tuple(servers)
     incident = fleet.open_incident(facts.host_id)
+    evacuation = fleet.open_evacuation(facts.host_id)
     running = [server for server in listed if _is_on(fleet, server)]
     return HostView(
         facts=facts,
@@ -53,6 +54,7 @@ def host_view(fleet: Fleet, facts: HostFacts, servers: Iterable[ServerView]) -> 
         late=facts.host_id in fleet.late,
         dead=is_dead(fleet, facts.host_id),
         incident_id=incident.incident_id if incident else "",
+        evacuation_id=evacuation.evacuation_id if evacuation else "",
         shutting_down=shutting_down(fleet, facts.host_id),
         policy=fleet.policies.get(facts.host_id, HostPolicy()),
         meters=link.meters if link.connected else None,

@@ -11,6 +11,7 @@ from backend.forecast.past import Past
 from backend.forecast.traffic import Traffic
 from backend.health.transitions import Transitions
 from wire.agent import AgentSnapshot
+from wire.evacuation import Evacuation
 from wire.fleet import (
     HealthValue,
     HostFacts,
@@ -50,6 +51,7 @@ class Changes:
         self.servers: set[str] = set()
         self.migrations: set[str] = set()
         self.incidents: set[str] = set()
+        self.evacuations: set[str] = set()
         self.placement = False
         """Something changed that may move hosts in or out of servers' lists of targets."""
         self.status = False
@@ -82,6 +84,13 @@ class Fleet:
         self.guard = RescueGuard()
         self.incidents_changed = asyncio.Event()
         """Set whenever an incident or the guard has changed."""
+        self.evacuations: dict[str, Evacuation] = {}
+        self.evacuation_waits: dict[str, dict[str, str]] = {}
+        """evacuation_id → server_id → what it waits for, of those that this backend drives."""
+        self.evacuation_moves: dict[str, set[str]] = {}
+        """evacuation_id → ids of its migrations, under way and ended."""
+        self.moves_changed = asyncio.Event()
+        """Set whenever a migration's record has changed."""
         self.links: dict[str, AgentLink] = {}
         self.reports: dict[str, dict[str, ServerFacts]] = {}
         """By host id and server id: what that host says of it."""
@@ -201,6 +210,26 @@ class Fleet:
             self.changes.servers.update(self.owned.get(told.host_id, ()))
         self.changes.wake.set()
 
+    def put_evacuation(self, evacuation_id: str, evacuation: Evacuation | None) -> None:
+        """Note an evacuation, or with None that it is forgotten."""
+        known = self.evacuations.pop(evacuation_id, None)
+        if evacuation is not None:
+            self.evacuations[evacuation_id] = evacuation
+        self.changes.evacuations.add(evacuation_id)
+        if (told := evacuation or known) is not None:
+            self.changes.hosts.add(told.host_id)
+        self.changes.wake.set()
+
+    def put_waits(self, evacuation_id: str, waits: dict[str, str]) -> None:
+        """Note what servers of an evacuation wait for, by server id; nothing for none."""
+        if waits == self.evacuation_waits.get(evacuation_id, {}):
+            return
+        self.evacuation_waits[evacuation_id] = waits
+        if not waits:
+            del self.evacuation_waits[evacuation_id]
+        self.changes.evacuations.add(evacuation_id)
+        self.changes.wake.set()
+
     def put_guard(self, guard: RescueGuard) -> None:
         """Note whether anything is rescued without being asked."""
         if guard != self.guard:
@@ -229,13 +258,19 @@ class Fleet:
         known = self.migrations.get(migration_id)
         if migration is None:
             self.migrations.pop(migration_id, None)
+            if known is not None and known.evacuation_id:
+                self.evacuation_moves[known.evacuation_id].discard(migration_id)
         elif known is not None and known.state.rank > migration.state.rank:
             return
         else:
             self.migrations[migration_id] = migration
+            if migration.evacuation_id:
+                moves = self.evacuation_moves.setdefault(migration.evacuation_id, set())
+                moves.add(migration_id)
             if migration.state.ended and (known is None or not known.state.ended):
                 self.past.ended(migration)
                 self.traffic.ended(migration)
+        self.moves_changed.set()
         self.changes.migrations.add(migration_id)
         self.changes.placement = True
         if (told := migration or known) is not None:
@@ -307,6 +342,12 @@ class Fleet:
         """The incident that is open about a host; None while it is not lost."""
         return next(
             (one for one in self.incidents.values() if one.host_id == host_id and one.open), None
+        )
+
+    def open_evacuation(self, host_id: str) -> Evacuation | None:
+        """The evacuation or return that is open about a host; None if none is."""
+        return next(
+            (one for one in self.evacuations.values() if one.host_id == host_id and one.open), None
         )
 
     def _host_changed(self, host_id: str) -> None:

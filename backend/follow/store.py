@@ -10,6 +10,7 @@ import msgspec
 from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from wire import keys
 from wire.etcd import Etcd, KeyValue, Listing
+from wire.evacuation import Evacuation
 from wire.fleet import (
     HealthValue,
     HostFacts,
@@ -49,6 +50,7 @@ class Follower:
             keys.SERVER_POLICIES,
             keys.SERVERS,
             keys.MIGRATIONS,
+            keys.EVACUATIONS,
             keys.INCIDENTS,
             keys.RESCUE_GUARD,
             keys.LEADER,
@@ -75,6 +77,7 @@ class Follower:
                 ),
                 self._follow(keys.SERVERS, ServerRecord, fleet.records, fleet.put_record),
                 self._follow(keys.MIGRATIONS, Migration, fleet.migrations, fleet.put_migration),
+                self._follow(keys.EVACUATIONS, Evacuation, fleet.evacuations, fleet.put_evacuation),
                 self._follow(keys.INCIDENTS, Incident, fleet.incidents, fleet.put_incident),
                 self._follow_guard(),
                 self._follow_leader(),

@@ -9,6 +9,7 @@ from backend.fleet.known import Fleet
 from backend.fleet.server_view import standing, storage_kind
 from backend.migrations.desk import Desk
 from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import Evacuation, EvacuationKind, EvacuationState
 from wire.fleet import HostPolicy, OwnerPhase, ServerPolicy, ServerRecord, ServerStatus
 from wire.lease import boot_clock_s
 from wire.migration import MigrationOptions
@@ -58,6 +59,9 @@ class Departures:
                 await self._move_some(host_id)
 
     def _leaves(self, host_id: str) -> bool:
+        evacuation = self._fleet.open_evacuation(host_id)
+        if evacuation is not None and _moves_all(evacuation):
+            return False
         policy = self._fleet.policies.get(host_id, HostPolicy())
         return policy.auto_migrate_on_host_shutdown and shutting_down(self._fleet, host_id)
 
@@ -106,6 +110,12 @@ class Departures:
         if not present:
             self._not_before_s.clear()
             self._tries.clear()
+
+
+def _moves_all(evacuation: Evacuation) -> bool:
+    """Whether an evacuation moves a host's servers already, at its own pace."""
+    running = evacuation.state is EvacuationState.RUNNING
+    return running and evacuation.kind is EvacuationKind.EVACUATE
 
 
 def departing(fleet: Fleet, host_id: str) -> list[ServerRecord]:

@@ -71,6 +71,21 @@ class Policies:
         _log.info("%s sets of host %s: %s", requested_by, facts.name, said)
         return facts
 
+    async def set_maintenance(self, host: str, *, on: bool, requested_by: str) -> HostFacts:
+        """Have a host take no servers any more, or take them again."""
+        check_acting(self._fleet, self._leadership)
+        facts = find_host(self._fleet, host)
+        key = keys.POLICIES + facts.host_id
+        told, revision = await self._change(
+            key, HostPolicy, lambda known: msgspec.structs.replace(known, maintenance=on)
+        )
+        if revision:
+            self._fleet.written[key] = revision
+            self._fleet.put_policy(facts.host_id, told)
+            word = "begins" if on else "ends"
+            _log.info("%s %s maintenance of host %s", requested_by, word, facts.name)
+        return facts
+
     async def change_server(
         self, server: str, change: ServerPolicyChange, *, requested_by: str
     ) -> ServerRecord:

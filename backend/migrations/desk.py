@@ -40,6 +40,7 @@ class Desk:
         options: MigrationOptions,
         *,
         requested_by: str,
+        evacuation_id: str = "",
     ) -> Migration:
         """Check everything, then begin a migration.
 
@@ -48,6 +49,7 @@ class Desk:
             server: the server's name or id.
             options: what the operator asked for.
             requested_by: name of the operator's token.
+            evacuation_id: the evacuation that it belongs to; empty for none.
 
         Raises:
             GodwitError: one sentence why not; nothing was changed.
@@ -69,6 +71,7 @@ class Desk:
             options=options,
             requested_by=requested_by,
             created_at_ms=now_ms(),
+            evacuation_id=evacuation_id,
         )
         migration = await self._drive.journal.begin(migration)
         _log.info(

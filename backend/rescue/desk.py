@@ -41,13 +41,21 @@ class RescueDesk:
         self._incidents = incidents
         self._starting = starting
 
-    async def rescue(self, server: str, options: RescueOptions, *, requested_by: str) -> Migration:
+    async def rescue(
+        self,
+        server: str,
+        options: RescueOptions,
+        *,
+        requested_by: str,
+        evacuation_id: str = "",
+    ) -> Migration:
         """Bring a server of a dead host to another one.
 
         Args:
             server: the server's name or id.
             options: what the operator asked for.
             requested_by: name of the operator's token.
+            evacuation_id: the evacuation that it belongs to; empty for none.
 
         Raises:
             GodwitError: NOT_PROVEN_DEAD with all that is missing; CONFLICT when the server cannot
@@ -74,7 +82,9 @@ class RescueDesk:
             wanted = MigrationOptions(
                 prefer_host=options.prefer_host, auto_start=options.auto_start
             )
-            return await self._starting.claim(incident, record, target, wanted, by=requested_by)
+            return await self._starting.claim(
+                incident, record, target, wanted, by=requested_by, evacuation_id=evacuation_id
+            )
 
     async def candidates(self, server: str) -> tuple[Candidate, ...]:
         """Judge every host for a rescue of a server that would be started there.

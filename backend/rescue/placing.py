@@ -71,7 +71,7 @@ async def judged(
         kind="rescue",
         auto_start=auto_start,
     )
-    hosts = [_with_promised(fleet, host) for host in host_states(fleet)]
+    hosts = [with_promised(fleet, host) for host in host_states(fleet)]
     return candidates(move, await comparisons.asked_states(move, hosts))
 
 
@@ -128,7 +128,7 @@ def summary(name: str, judged_hosts: tuple[Candidate, ...], *, apart_from: str) 
     return f"{name} has nowhere to start: {'; '.join(told)}{rest}"
 
 
-def _with_promised(fleet: Fleet, host: HostState) -> HostState:
+def with_promised(fleet: Fleet, host: HostState) -> HostState:
     """Count the memory that running servers were given and have not touched yet as promised.
 
     A guest that was started a moment ago uses little of what it will use.

@@ -117,6 +117,7 @@ class Starting:
         options: MigrationOptions,
         *,
         by: str,
+        evacuation_id: str = "",
     ) -> Migration:
         """Take a server over for a target, and have its start run.
 
@@ -139,6 +140,7 @@ class Starting:
             created_at_ms=at_ms,
             started_at_ms=at_ms,
             incident_id=incident.incident_id,
+            evacuation_id=evacuation_id,
         )
         migration = await self._claims.claim(incident, migration)
         self.no_room.pop(record.server_id, None)

@@ -1,0 +1,1 @@
+"""Emptying a host: the plan, its course, and what people do about it."""

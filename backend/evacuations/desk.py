@@ -1,0 +1,147 @@
+"""Where evacuations and returns are asked for, and hosts are taken out of service and back."""
+
+import logging
+
+from backend.evacuations import planning
+from backend.evacuations.beginning import (
+    check_cap,
+    check_confirmed,
+    check_deadline,
+    check_free,
+    check_startable,
+    evacuation_of,
+    holding,
+)
+from backend.evacuations.means import Means
+from backend.fleet.names import find_host
+from backend.health.policies import Policies
+from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import Evacuation, EvacuationKind, Plan, PlanRequest, ReturnRequest
+from wire.fleet import HostFacts
+
+_log = logging.getLogger(__name__)
+
+
+class EvacuationDesk:
+    """Takes requests from the API. Only the leading backend acts."""
+
+    def __init__(self, means: Means, policies: Policies) -> None:
+        self._means = means
+        self._fleet = means.fleet
+        self._policies = policies
+
+    async def plan(self, request: PlanRequest) -> tuple[Plan, ...]:
+        """Plan, and change nothing.
+
+        Raises:
+            GodwitError: as :func:`backend.evacuations.planning.plan`; BAD_REQUEST for a cap or a
+                deadline out of its bounds.
+        """
+        check_cap(request.max_bandwidth_bytes_per_s)
+        check_deadline(request.empty_by_ms)
+        return await planning.plan(self._means.sources, request)
+
+    async def start(self, request: PlanRequest, *, requested_by: str) -> tuple[Evacuation, ...]:
+        """Begin to empty hosts: all of them, or none.
+
+        Each is in maintenance before its first move, and stays so until a person ends that.
+
+        Raises:
+            GodwitError: BAD_REQUEST when the hosts' names are not confirmed, or an option is out of
+                its bounds; CONFLICT with what refuses, or with who empties a host already.
+        """
+        self._means.check_acting()
+        hosts = [find_host(self._fleet, one) for one in request.hosts]
+        check_confirmed(hosts, request.confirmed)
+        check_cap(request.max_bandwidth_bytes_per_s)
+        check_deadline(request.empty_by_ms)
+        async with self._means.evacuator.lock:
+            for host in hosts:
+                check_free(self._fleet, host)
+            plans = await planning.plan(self._means.sources, request)
+            check_startable(plans)
+            for host in hosts:
+                await self._policies.set_maintenance(
+                    host.host_id, on=True, requested_by=requested_by
+                )
+            begun = [
+                await self._means.records.begin(
+                    evacuation_of(
+                        one,
+                        options=request.options,
+                        max_bandwidth_bytes_per_s=request.max_bandwidth_bytes_per_s,
+                        keep_spare=request.keep_spare,
+                        empty_by_ms=request.empty_by_ms,
+                        requested_by=requested_by,
+                    )
+                )
+                for one in plans
+            ]
+        return self._told(begun)
+
+    async def plan_return(self, host: str, request: ReturnRequest) -> Plan:
+        """Plan to bring back what left a host, and change nothing.
+
+        Raises:
+            GodwitError: as :func:`backend.evacuations.planning.plan_return`; BAD_REQUEST for a cap
+                out of its bounds.
+        """
+        check_cap(request.max_bandwidth_bytes_per_s)
+        return await planning.plan_return(self._means.sources, host, request)
+
+    async def bring_back(
+        self, host: str, request: ReturnRequest, *, requested_by: str
+    ) -> Evacuation:
+        """Begin to bring back what left a host.
+
+        Raises:
+            GodwitError: BAD_REQUEST; CONFLICT with what refuses.
+        """
+        self._means.check_acting()
+        facts = find_host(self._fleet, host)
+        check_cap(request.max_bandwidth_bytes_per_s)
+        async with self._means.evacuator.lock:
+            check_free(self._fleet, facts)
+            plan = await planning.plan_return(self._means.sources, facts.host_id, request)
+            check_startable([plan])
+            evacuation = evacuation_of(
+                plan,
+                options=request.options,
+                max_bandwidth_bytes_per_s=request.max_bandwidth_bytes_per_s,
+                requested_by=requested_by,
+            )
+            begun = await self._means.records.begin(evacuation)
+        return self._told([begun])[0]
+
+    async def set_maintenance(self, host: str, *, on: bool, requested_by: str) -> HostFacts:
+        """Have a host take no servers any more, or take them again.
+
+        Raises:
+            GodwitError: CONFLICT while an evacuation holds the host.
+        """
+        self._means.check_acting()
+        facts = find_host(self._fleet, host)
+        async with self._means.evacuator.lock:
+            known = self._fleet.open_evacuation(facts.host_id)
+            if not on and known is not None and known.kind is not EvacuationKind.RETURN:
+                raise GodwitError(
+                    ErrorCode.CONFLICT,
+                    f"{holding(known)}; godwit evacuation-cancel {known.evacuation_id} ends that",
+                )
+            return await self._policies.set_maintenance(
+                facts.host_id, on=on, requested_by=requested_by
+            )
+
+    def _told(self, begun: list[Evacuation]) -> tuple[Evacuation, ...]:
+        """Have the leader look at once."""
+        for one in begun:
+            _log.info(
+                "%s begins to %s %s: evacuation %s with %d servers",
+                one.requested_by,
+                "fill" if one.kind is EvacuationKind.RETURN else "empty",
+                one.host_name,
+                one.evacuation_id,
+                len(one.servers),
+            )
+        self._means.look_soon()
+        return tuple(begun)

@@ -1,0 +1,229 @@
+"""What the leader does all the time about hosts that are emptied or filled again."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+
+import msgspec
+
+from backend.evacuations.converging import hopeless
+from backend.evacuations.course import moves_of, observed
+from backend.evacuations.failing import GAVE_UP
+from backend.evacuations.planning import Sources
+from backend.evacuations.records import Evacuations
+from backend.evacuations.replanner import Replanner
+from backend.evacuations.replanning import (
+    unplaced,
+)
+from backend.evacuations.setting_out import Outcome, SettingOut
+from backend.evacuations.sharing import Sharing
+from backend.migrations.acts import Acts
+from backend.migrations.drive import Drive
+from backend.migrations.notes import now_ms
+from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import (
+    Evacuation,
+    EvacuationKind,
+    EvacuationState,
+    MoveState,
+)
+from wire.migration import Migration
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+_GATHER_S = 0.02
+"""What happens within this becomes one look."""
+_TRIM_EVERY = 500
+"""Looks between two trims."""
+
+
+class Evacuator:
+    """Begins the moves of evacuations as links become free, and notes how they ended.
+
+    Only the leading backend runs it. All that a look decides on is in etcd and in the agents'
+    streams, so that another leader's first look goes on where this one's last ended.
+    """
+
+    def __init__(
+        self,
+        drive: Drive,
+        sources: Sources,
+        records: Evacuations,
+        acts: Acts,
+        setting_out: SettingOut,
+    ) -> None:
+        self._drive = drive
+        self._fleet = drive.fleet
+        self._records = records
+        self._acts = acts
+        self._setting_out = setting_out
+        self.sharing = Sharing(acts)
+        self.replanner = Replanner(drive, sources, records)
+        self.lock = asyncio.Lock()
+        """Held while evacuations are looked at, or changed by a person."""
+
+    async def lead(self) -> None:
+        """Look for ever."""
+        told, looks = "", 0
+        changed = self._fleet.moves_changed
+        try:
+            while True:
+                changed.clear()
+                try:
+                    async with self.lock:
+                        await self.look()
+                        if looks % _TRIM_EVERY == 0 and not self._fleet.etcd_error:
+                            await self._records.trim()
+                    told = ""
+                except GodwitError as error:
+                    if error.message != told:
+                        _log.warning("evacuations not looked at: %s", error.message)
+                    told = error.message
+                looks += 1
+                await asyncio.sleep(_GATHER_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await changed.wait()
+        finally:
+            self.sharing.stop()
+            for evacuation_id in tuple(self._fleet.evacuation_waits):
+                self._fleet.put_waits(evacuation_id, {})
+
+    async def look(self) -> None:
+        """Look at every open evacuation once; the caller holds the lock.
+
+        Raises:
+            GodwitError: NOT_LEADING or ETCD_UNREACHABLE; the next look goes on.
+        """
+        if self._fleet.etcd_error:
+            return
+        looked_at = []
+        for one in self.open():
+            try:
+                looked_at.append(await self._observe(one))
+            except GodwitError as error:
+                if error.code not in {ErrorCode.CONFLICT, ErrorCode.NOT_FOUND}:
+                    raise
+                _log.warning("evacuation %s: %s", one.evacuation_id, error.message)
+        running = [one for one in looked_at if one.state is EvacuationState.RUNNING]
+        for over in self._fleet.evacuation_waits.keys() - {one.evacuation_id for one in running}:
+            self._fleet.put_waits(over, {})
+        for outcome in await self._setting_out.look(running):
+            await self._note_begun(outcome)
+
+    def open(self) -> list[Evacuation]:
+        """List what is open, oldest first."""
+        return sorted(
+            (one for one in self._fleet.evacuations.values() if one.open),
+            key=lambda one: one.created_at_ms,
+        )
+
+    async def note_moves(self, evacuation_id: str) -> Evacuation:
+        """Write what has become of the servers, if anything has."""
+        return await self._records.change(
+            evacuation_id, lambda known: observed(self._fleet, known, now_ms())
+        )
+
+    async def _note_begun(self, outcome: Outcome) -> None:
+        """Write which moves have begun, and take their targets from those that cannot."""
+        await self._records.change(
+            outcome.evacuation_id,
+            lambda known: observed(self._fleet, unplaced(known, outcome.refused), now_ms()),
+        )
+
+    async def _observe(self, evacuation: Evacuation) -> Evacuation:
+        seen = observed(self._fleet, evacuation, now_ms())
+        if seen != evacuation:
+            await self._mark_returned(seen)
+            evacuation = await self.note_moves(evacuation.evacuation_id)
+        if not evacuation.open:
+            _log.info("evacuation of %s has ended", evacuation.host_name)
+            return evacuation
+        if evacuation.kind is EvacuationKind.RESCUE and self._is_back(evacuation):
+            return await self._leave_to_its_host(evacuation)
+        if evacuation.state is EvacuationState.RUNNING:
+            evacuation = await self.replanner.look(evacuation)
+        moves = [
+            latest
+            for listed in moves_of(self._fleet, evacuation).values()
+            if not (latest := listed[-1]).state.ended
+        ]
+        if evacuation.state is EvacuationState.CANCELLING:
+            await self._cancel(moves, evacuation)
+        await self._give_up(moves)
+        self.sharing.look(evacuation, moves)
+        return evacuation
+
+    async def _cancel(self, moves: Iterable[Migration], evacuation: Evacuation) -> None:
+        """Cancel what moves; what is too late to be cancelled goes on to its end."""
+        by = next((one.by for one in reversed(evacuation.notes) if one.by), GAVE_UP)
+        for one in moves:
+            if not one.cancel_requested_by and one.kind != "rescue":
+                await self._cancel_one(one, by)
+
+    async def _give_up(self, moves: Iterable[Migration]) -> None:
+        """Cancel what does not converge, so that the link is free for others."""
+        for one in moves:
+            job = self._drive.jobs.latest(one.migration_id)
+            if one.kind != "live" or job is None or one.cancel_requested_by:
+                continue
+            reason = hopeless(job.passes)
+            if reason:
+                _log.warning("%s is given up: %s", one.server_name, reason)
+                await self._drive.note(one.migration_id, reason, by=GAVE_UP)
+                await self._cancel_one(one, GAVE_UP)
+
+    async def _cancel_one(self, migration: Migration, by: str) -> None:
+        try:
+            await self._acts.cancel(migration.migration_id, requested_by=by)
+        except GodwitError as error:
+            if error.code not in {ErrorCode.CONFLICT, ErrorCode.NOT_FOUND}:
+                raise
+
+    def _is_back(self, evacuation: Evacuation) -> bool:
+        return evacuation.host_id in self._fleet.health
+
+    async def _leave_to_its_host(self, evacuation: Evacuation) -> Evacuation:
+        """A dead host that has come back starts its own servers."""
+        reason = f"{evacuation.host_name} is back, and starts it itself"
+
+        def change(known: Evacuation) -> Evacuation:
+            servers = tuple(
+                msgspec.structs.replace(
+                    one, state=MoveState.STAYED, reason=reason, ended_at_ms=now_ms()
+                )
+                if one.state is MoveState.WAITING
+                else one
+                for one in known.servers
+            )
+            return msgspec.structs.replace(known, servers=servers)
+
+        await self._records.change(evacuation.evacuation_id, change)
+        return await self.note_moves(evacuation.evacuation_id)
+
+    async def _mark_returned(self, back: Evacuation) -> None:
+        """Note in the evacuations of a host what has come back to it."""
+        if back.kind is not EvacuationKind.RETURN:
+            return
+        here = {
+            one.plan.server_id
+            for one in back.servers
+            if one.state is MoveState.LEFT
+            and (record := self._fleet.records.get(one.plan.server_id)) is not None
+            and record.owner.host_id == back.host_id
+        }
+
+        def change(known: Evacuation) -> Evacuation:
+            servers = tuple(
+                msgspec.structs.replace(one, returned=True)
+                if one.state is MoveState.LEFT and one.plan.server_id in here
+                else one
+                for one in known.servers
+            )
+            return msgspec.structs.replace(known, servers=servers)
+
+        for one in tuple(self._fleet.evacuations.values()):
+            if one.host_id == back.host_id and one.kind is not EvacuationKind.RETURN:
+                await self._records.change(one.evacuation_id, change)

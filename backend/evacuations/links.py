@@ -1,0 +1,73 @@
+"""What is known of the links that evacuations send over, as the pace looks at them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from backend.evacuations.pacing import Link, Links, Moving
+from backend.fleet.known import Fleet
+from backend.forecast.rates import Rates
+from backend.forecast.traffic import Second
+from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
+from backend.migrations.jobs import Jobs
+from wire.evacuation import Evacuation
+from wire.forecast import LinkRate
+
+_ALONE = 0.8
+"""In a second of which one move sent no more than this share, others sent, too."""
+_MORE = 1.5
+"""A card that tells so much more than one stream has shown is tried with two."""
+
+
+def links_of(
+    fleet: Fleet, jobs: Jobs, running: Sequence[Evacuation], under_way: Iterable[Moving]
+) -> Links:
+    """The links of all hosts that these evacuations move servers from and to."""
+    rates, traffic = Rates(fleet, jobs), fleet.traffic
+    caps = {one.host_id: one.max_bandwidth_bytes_per_s for one in running}
+    plans = [one.plan for each in running for one in each.servers]
+    arriving = Counter[str]()
+    for one in under_way:
+        arriving[one.target_host_id] += one.sending_bytes_per_s
+
+    def link(host_id: str, rate: LinkRate | None, seconds: Iterable[Second], sending: int) -> Link:
+        return Link(
+            rate=_tried(fleet, host_id, rate, seconds),
+            sending_bytes_per_s=sending,
+            cap_bytes_per_s=caps.get(host_id),
+            least_share_bytes_per_s=LEAST_BANDWIDTH_BYTES_PER_S,
+        )
+
+    return Links(
+        out={
+            one: link(one, rates.out_of(one), traffic.out_of(one), rates.sending(one))
+            for one in {plan.source_host_id for plan in plans}
+        },
+        into={
+            one: link(one, rates.into(one), traffic.into(one), arriving[one])
+            for one in {plan.target_host_id for plan in plans} - {""}
+        },
+    )
+
+
+def stream_of(fleet: Fleet, jobs: Jobs, host_id: str) -> int:
+    """What one move gets on the link out of a host; 0 if nobody knows."""
+    rate = Rates(fleet, jobs).out_of(host_id)
+    return (rate.stream_bytes_per_s or rate.bytes_per_s) if rate else 0
+
+
+def _tried(
+    fleet: Fleet, host_id: str, rate: LinkRate | None, seconds: Iterable[Second]
+) -> LinkRate | None:
+    """The rate to go by: one stream alone does not show what a faster card carries.
+
+    What the card says then counts until two streams have sent at once.
+    """
+    facts = fleet.facts.get(host_id)
+    card = facts.link_bytes_per_s if facts else 0
+    if rate is None or not rate.measured_at_ms or card < rate.bytes_per_s * _MORE:
+        return rate
+    if any(one.single_bytes_per_s < one.bytes_per_s * _ALONE for one in seconds):
+        return rate
+    return msgspec.structs.replace(rate, bytes_per_s=card, measured_at_ms=0)

@@ -1,0 +1,158 @@
+"""Planning anew while an evacuation runs: when it is needed, and what of a new plan is taken."""
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from backend.evacuations.course import moves_of
+from backend.fleet.host_view import host_status, shutting_down
+from backend.fleet.known import Fleet
+from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState, Way
+from wire.fleet import HostPolicy, HostStatus
+from wire.migration import MigrationState
+
+
+def unfit(fleet: Fleet, host_id: str) -> str:
+    """Why a host takes nothing any more, in one clause; empty if it does.
+
+    One that merely does not answer may be back in a moment.
+    """
+    facts = fleet.facts.get(host_id)
+    if facts is None:
+        return "its target was removed from the fleet"
+    if host_status(fleet, facts)[0] is HostStatus.OFFLINE:
+        return f"{facts.name} is offline"
+    if fleet.policies.get(host_id, HostPolicy()).maintenance:
+        return f"{facts.name} is in maintenance"
+    if shutting_down(fleet, host_id):
+        return f"{facts.name} is being shut down"
+    return ""
+
+
+def to_place(fleet: Fleet, evacuation: Evacuation) -> list[EvacuatedServer]:
+    """List the waiting servers whose target is missing, or takes nothing any more."""
+    return [
+        one
+        for one in evacuation.servers
+        if one.state is MoveState.WAITING
+        and (not one.plan.target_host_id or unfit(fleet, one.plan.target_host_id))
+    ]
+
+
+def unplaced(evacuation: Evacuation, refused: Mapping[str, str]) -> Evacuation:
+    """Take their targets from servers that could not begin as planned: they are planned anew.
+
+    Args:
+        evacuation: as it is.
+        refused: server_id → why it could not begin.
+    """
+    servers = tuple(
+        msgspec.structs.replace(
+            one,
+            plan=msgspec.structs.replace(one.plan, target_host_id="", target_host_name=""),
+            reason=refused[one.plan.server_id],
+        )
+        if one.state is MoveState.WAITING and one.plan.server_id in refused
+        else one
+        for one in evacuation.servers
+    )
+    return msgspec.structs.replace(evacuation, servers=servers)
+
+
+def failed_targets(fleet: Fleet, evacuation: Evacuation, server_id: str) -> set[str]:
+    """Where moves of a server in this evacuation have failed already."""
+    return {
+        one.target_host_id
+        for one in moves_of(fleet, evacuation).get(server_id, ())
+        if one.state is MigrationState.FAILED
+    }
+
+
+def replanned(
+    known: Evacuation, fresh: Evacuation, *, asked_for: bool, edited: Collection[str] = ()
+) -> Evacuation:
+    """Take over a new plan for what waits, and for servers that turned up.
+
+    Args:
+        known: the evacuation as it is.
+        fresh: the same with a new plan.
+        asked_for: a person wants it, so that also those are planned which stayed by the plan.
+        edited: ids of servers that a person wants otherwise: what the plan says holds.
+    """
+    planned = {one.plan.server_id: one for one in fresh.servers}
+    there = {one.plan.server_id for one in known.servers}
+    servers = [
+        _replanned(one, planned.get(one.plan.server_id), asked_for, edited) for one in known.servers
+    ]
+    added = [one for one in fresh.servers if one.plan.server_id not in there]
+    places = {one.plan.server_id: place for place, one in enumerate(fresh.servers)}
+    ordered = sorted(
+        (*servers, *added),
+        key=lambda one: (one.state is not MoveState.WAITING, places.get(one.plan.server_id, -1)),
+    )
+    begun = [one for one in ordered if one.state is not MoveState.WAITING]
+    waiting = [one for one in ordered if one.state is MoveState.WAITING]
+    return msgspec.structs.replace(known, servers=(*begun, *waiting))
+
+
+def _replanned(
+    server: EvacuatedServer,
+    fresh: EvacuatedServer | None,
+    asked_for: bool,  # noqa: FBT001
+    edited: Collection[str],
+) -> EvacuatedServer:
+    wanted = {MoveState.WAITING, MoveState.STAYED} if asked_for else {MoveState.WAITING}
+    chosen = server.plan.server_id in edited
+    if fresh is None or (server.state not in wanted and not chosen):
+        return server
+    if server.state in {MoveState.MOVING, MoveState.LEFT}:
+        return server
+    if fresh.plan.way is not Way.STAYS:
+        return msgspec.structs.replace(
+            server, plan=fresh.plan, state=MoveState.WAITING, reason="", ended_at_ms=0
+        )
+    stayed = server.state is MoveState.STAYED or server.plan.way is Way.STAYS
+    if chosen or fresh.plan.chosen_way or stayed:
+        return msgspec.structs.replace(
+            server, plan=fresh.plan, state=MoveState.STAYED, reason=fresh.plan.why
+        )
+    plan = msgspec.structs.replace(server.plan, target_host_id="", target_host_name="")
+    reason = f"no host takes it now: {fresh.plan.why}"
+    return msgspec.structs.replace(server, plan=plan, reason=reason)
+
+
+def held(fleet: Fleet, evacuation: Evacuation, server: EvacuatedServer) -> str:
+    """What keeps a waiting server from beginning, other than links; empty for nothing."""
+    plan = server.plan
+    if not plan.target_host_id:
+        return server.reason or "a target is being chosen"
+    record = fleet.records.get(plan.server_id)
+    if record is not None and record.owner.migration_id:
+        moves = fleet.migrations.get(record.owner.migration_id)
+        by = moves.requested_by if moves and moves.requested_by else "somebody else"
+        return f"{by} moves it (migration {record.owner.migration_id})"
+    if evacuation.kind is not EvacuationKind.RESCUE:
+        away = _away(fleet, plan.source_host_id)
+        if away:
+            return away
+    return _silent(fleet, plan.target_host_id)
+
+
+def _away(fleet: Fleet, host_id: str) -> str:
+    """Why nothing leaves a host now."""
+    facts = fleet.facts.get(host_id)
+    if facts is None:
+        return "its host was removed from the fleet"
+    incident = fleet.open_incident(host_id)
+    if host_status(fleet, facts)[0] is HostStatus.OFFLINE:
+        case = f": incident {incident.incident_id} decides what is started" if incident else ""
+        return f"{facts.name} is down{case}"
+    return _silent(fleet, host_id)
+
+
+def _silent(fleet: Fleet, host_id: str) -> str:
+    facts = fleet.facts.get(host_id)
+    if facts is None:
+        return "its target was removed from the fleet"
+    status, reason = host_status(fleet, facts)
+    return "" if status is HostStatus.ONLINE else f"{facts.name} does not answer: {reason}"

@@ -1,0 +1,212 @@
+"""Beginning moves: what the pace lets begin is asked for at the desk where people ask, too."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+from typing import Literal
+
+import msgspec
+
+from backend.evacuations.course import moves_of
+from backend.evacuations.links import links_of, stream_of
+from backend.evacuations.pacing import Moving, Waiting, pace
+from backend.evacuations.replanning import held
+from backend.evacuations.sharing import share, sharers
+from backend.evacuations.under_way import Lead, moving, sends
+from backend.fleet.known import Fleet
+from backend.migrations.desk import Desk
+from backend.migrations.drive import Drive
+from backend.migrations.notes import now_ms
+from backend.rescue.desk import RescueDesk
+from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import EvacuatedServer, Evacuation, MoveState, Way
+from wire.forecast import Ease
+from wire.migration import Migration
+from wire.rescue import RescueOptions
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_S = 2.0
+"""A server that was refused is asked for again so much later."""
+_PLANNED_WRONG = {ErrorCode.NO_TARGET, ErrorCode.CONFLICT, ErrorCode.BAD_REQUEST}
+"""Refusals that another plan may meet: its target is full, it was stopped meanwhile."""
+_ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
+
+
+class _Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A server whose turn may have come."""
+
+    evacuation: Evacuation
+    server: EvacuatedServer
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it for one evacuation."""
+
+    evacuation_id: str
+    refused: dict[str, str]
+    """server_id → why it cannot begin as it is planned."""
+
+
+class SettingOut:
+    """Begins moves. A refusal becomes what the server waits for, and is not the end."""
+
+    def __init__(self, drive: Drive, desk: Desk, rescue_desk: RescueDesk) -> None:
+        self._drive = drive
+        self._fleet = drive.fleet
+        self._desk = desk
+        self._rescue_desk = rescue_desk
+        self._lead = Lead()
+        self._not_before_s: dict[str, float] = {}
+        """server_id → when it is asked for again."""
+        self._refusals: dict[str, str] = {}
+        """server_id → why it was not begun."""
+
+    async def look(self, running: Sequence[Evacuation]) -> list[Outcome]:
+        """Begin what may begin now.
+
+        Returns:
+            One outcome for each evacuation of which something was begun, or should have been.
+
+        Raises:
+            GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
+        """
+        fleet = self._fleet
+        self._lead.look(fleet, self._drive.jobs)
+        if not running:
+            return []
+        waits: dict[str, str] = {}
+        turns: dict[str, _Turn] = {}
+        for turn in _in_turn(running):
+            server_id = turn.server.plan.server_id
+            reason = held(fleet, turn.evacuation, turn.server) or self._refused(server_id)
+            if reason:
+                waits[server_id] = reason
+            else:
+                turns.setdefault(server_id, turn)
+        under_way = self._under_way()
+        paced = pace(
+            [_waiting(fleet, one) for one in turns.values()],
+            under_way,
+            links_of(fleet, self._drive.jobs, running, under_way),
+            lead_s=self._lead.s,
+        )
+        waits |= paced.waits
+        for one in running:
+            fleet.put_waits(one.evacuation_id, _of(one, waits))
+        begun = [turns[server_id] for server_id in paced.begin]
+        refusals = await asyncio.gather(*(self._begin(one) for one in begun))
+        found: dict[str, dict[str, str]] = {}
+        for turn, refusal in zip(begun, refusals, strict=True):
+            refused = found.setdefault(turn.evacuation.evacuation_id, {})
+            if refusal:
+                refused[turn.server.plan.server_id] = refusal
+        return [Outcome(evacuation_id=id_, refused=refused) for id_, refused in found.items()]
+
+    def _refused(self, server_id: str) -> str:
+        if time.monotonic() < self._not_before_s.get(server_id, 0.0):
+            return self._refusals[server_id]
+        self._not_before_s.pop(server_id, None)
+        self._refusals.pop(server_id, None)
+        return ""
+
+    async def _begin(self, turn: _Turn) -> str:
+        """Begin one move; why it cannot begin as it is planned, if so."""
+        plan = turn.server.plan
+        try:
+            migration = await self._ask(turn)
+        except GodwitError as error:
+            if error.code in _ENDS_THE_LOOK:
+                raise
+            self._not_before_s[plan.server_id] = time.monotonic() + _AGAIN_S
+            self._refusals[plan.server_id] = error.message
+            _log.info("%s does not begin yet: %s", plan.server_name, error.message)
+            return error.message if error.code in _PLANNED_WRONG else ""
+        self._lead.begun(migration.migration_id)
+        return ""
+
+    async def _ask(self, turn: _Turn) -> Migration:
+        evacuation, plan = turn.evacuation, turn.server.plan
+        by, evacuation_id = evacuation.requested_by, evacuation.evacuation_id
+        if plan.way is Way.RESCUE:
+            wanted = RescueOptions(
+                prefer_host=plan.target_host_id, auto_start=plan.options.auto_start
+            )
+            return await self._rescue_desk.rescue(
+                plan.server_id, wanted, requested_by=by, evacuation_id=evacuation_id
+            )
+        kind: Literal["live", "cold"] = "live" if plan.way is Way.LIVE else "cold"
+        count = len(sharers(self._moves(evacuation))) + 1
+        options = msgspec.structs.replace(
+            plan.options,
+            prefer_host=plan.target_host_id,
+            max_bandwidth_bytes_per_s=share(evacuation.max_bandwidth_bytes_per_s, count),
+        )
+        return await self._desk.migrate(
+            kind, plan.server_id, options, requested_by=by, evacuation_id=evacuation_id
+        )
+
+    def _moves(self, evacuation: Evacuation) -> list[Migration]:
+        """The moves of an evacuation that are under way."""
+        return [
+            latest
+            for listed in moves_of(self._fleet, evacuation).values()
+            if not (latest := listed[-1]).state.ended
+        ]
+
+    def _under_way(self) -> list[Moving]:
+        lines = {
+            (one.evacuation_id, server.plan.server_id): server
+            for one in self._fleet.evacuations.values()
+            if one.open
+            for server in one.servers
+        }
+        at_ms = now_ms()
+        return [
+            moving(
+                self._fleet,
+                self._drive.jobs,
+                one,
+                lines.get((one.evacuation_id, one.server_id)),
+                stream_bytes_per_s=stream_of(self._fleet, self._drive.jobs, one.source_host_id),
+                lead_s=self._lead.s,
+                at_ms=at_ms,
+            )
+            for one in self._fleet.migrations.values()
+            if not one.state.ended
+        ]
+
+
+def _in_turn(running: Iterable[Evacuation]) -> list[_Turn]:
+    """List what waits in its order, the hosts taking turns."""
+    listed = [
+        [
+            _Turn(evacuation=one, server=server)
+            for server in one.servers
+            if server.state is MoveState.WAITING
+        ]
+        for one in running
+    ]
+    return [one for one in chain.from_iterable(zip_longest(*listed)) if one is not None]
+
+
+def _waiting(fleet: Fleet, turn: _Turn) -> Waiting:
+    plan = turn.server.plan
+    forecast = plan.forecast
+    kind = {Way.LIVE: "live", Way.COLD: "cold"}.get(plan.way, "rescue")
+    return Waiting(
+        server_id=plan.server_id,
+        server_name=plan.server_name,
+        source_host_id=plan.source_host_id,
+        target_host_id=plan.target_host_id,
+        ease=forecast.ease if forecast else Ease.EASY,
+        sends=sends(fleet.records.get(plan.server_id), kind),
+        lever=forecast.lever if forecast else "",
+    )
+
+
+def _of(evacuation: Evacuation, waits: dict[str, str]) -> dict[str, str]:
+    mine = {one.plan.server_id for one in evacuation.servers}
+    return {server_id: reason for server_id, reason in waits.items() if server_id in mine}

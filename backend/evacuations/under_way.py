@@ -1,0 +1,147 @@
+"""How far moves under way are: what is left to send of each, as its latest sample tells."""
+
+import statistics
+import time
+from collections import deque
+
+from backend.evacuations.pacing import Moving
+from backend.fleet.known import Fleet
+from backend.fleet.stalled import stalled_reason
+from backend.migrations.jobs import Jobs
+from backend.scheduler.storage import carried
+from wire.evacuation import EvacuatedServer
+from wire.fleet import ServerRecord
+from wire.forecast import Ease
+from wire.migration import Migration, MigrationState, Sample
+
+_FIRST_LEAD_S = 1.5
+"""Until one was measured: libvirt starts a QEMU on the target, and agents are asked."""
+_LEADS_KEPT = 8
+
+
+class Lead:
+    """How long moves take from their begin until their first byte is sent, as seen lately."""
+
+    def __init__(self) -> None:
+        self._begun_s: dict[str, float] = {}
+        self._took_s: deque[float] = deque(maxlen=_LEADS_KEPT)
+
+    @property
+    def s(self) -> float:
+        """The median, in seconds."""
+        return statistics.median(self._took_s) if self._took_s else _FIRST_LEAD_S
+
+    def begun(self, migration_id: str) -> None:
+        """Note that a move begins now."""
+        self._begun_s[migration_id] = time.monotonic()
+
+    def look(self, fleet: Fleet, jobs: Jobs) -> None:
+        """Take the time of those that have sent something since the last look."""
+        for migration_id in tuple(self._begun_s):
+            migration = fleet.migrations.get(migration_id)
+            samples = jobs.samples(migration_id)
+            if samples and sent_bytes(samples[-1]):
+                self._took_s.append(time.monotonic() - self._begun_s.pop(migration_id))
+            elif migration is None or migration.state.ended:
+                del self._begun_s[migration_id]
+
+
+def sent_bytes(sample: Sample) -> int:
+    """What a job has sent so far, memory and disks."""
+    disks = sample.disk_total_bytes - sample.disk_remaining_bytes
+    return sample.memory_processed_bytes + disks
+
+
+def sends(record: ServerRecord | None, kind: str) -> bool:
+    """Whether anything but a definition crosses the link."""
+    if kind == "rescue":
+        return False
+    return kind == "live" or record is None or bool(carried(record.disks, "cold"))
+
+
+def moving(
+    fleet: Fleet,
+    jobs: Jobs,
+    migration: Migration,
+    server: EvacuatedServer | None,
+    *,
+    stream_bytes_per_s: int,
+    lead_s: float,
+    at_ms: int,
+) -> Moving:
+    """A move under way as the pace looks at it.
+
+    Args:
+        fleet: hosts and servers.
+        jobs: samples.
+        migration: its record.
+        server: its line in an evacuation; None for a move that a person asked for.
+        stream_bytes_per_s: what a move gets on this link, where it tells nothing itself; 0 if
+            nobody knows.
+        lead_s: from a begin to the first byte.
+        at_ms: now.
+    """
+    planned = server.plan.target_host_id if server else ""
+    forecast = server.forecast if server else None
+    samples = jobs.samples(migration.migration_id)
+    latest = samples[-1] if samples and sent_bytes(samples[-1]) else None
+    preparing = latest is None and migration.state.rank < MigrationState.SWITCHING_OVER.rank
+    return Moving(
+        server_name=migration.server_name,
+        source_host_id=migration.source_host_id,
+        target_host_id=migration.target_host_id or planned,
+        heavy=forecast is not None and forecast.ease is not Ease.EASY,
+        sends=sends(fleet.records.get(migration.server_id), migration.kind),
+        preparing=preparing,
+        left_s=_left_s(
+            migration,
+            latest,
+            expected_bytes=forecast.sent_bytes if forecast else 0,
+            stream_bytes_per_s=stream_bytes_per_s,
+            prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
+        ),
+        sending_bytes_per_s=_rate(latest) if latest else 0,
+        stalled=bool(stalled_reason(fleet, migration)),
+    )
+
+
+def _left_s(
+    migration: Migration,
+    latest: Sample | None,
+    *,
+    expected_bytes: int,
+    stream_bytes_per_s: int,
+    prepares_for_s: float,
+) -> float | None:
+    if migration.state.rank >= MigrationState.SWITCHING_OVER.rank:
+        return 0.0
+    if latest is None:
+        if not stream_bytes_per_s or not expected_bytes:
+            return None
+        return prepares_for_s + expected_bytes / stream_bytes_per_s
+    rate = _rate(latest) or stream_bytes_per_s
+    if not rate:
+        return None
+    return left_bytes(latest, expected_bytes) / _net(rate, latest)
+
+
+def _rate(latest: Sample) -> int:
+    return latest.bandwidth_bytes_per_s + latest.disk_bandwidth_bytes_per_s
+
+
+def left_bytes(latest: Sample, expected_bytes: int) -> int:
+    """What is still to be sent.
+
+    In the first pass zero pages count among what remains and cost next to nothing, while what is
+    dirtied meanwhile comes on top: the forecast knows better. Later passes tell themselves.
+    """
+    remaining = latest.memory_remaining_bytes + latest.disk_remaining_bytes
+    if latest.pass_number > 1 or not expected_bytes:
+        return remaining
+    return max(0, expected_bytes - sent_bytes(latest))
+
+
+def _net(rate: int, latest: Sample) -> float:
+    """How fast what remains grows less; a guest that dirties as fast as that takes long."""
+    dirtying = latest.dirty_bytes_per_s if latest.pass_number > 1 else 0
+    return max(rate - dirtying, rate / 10)

@@ -1,0 +1,118 @@
+"""An evacuation as the API shows it: with its band of finishing, its link, and what waits."""
+
+import msgspec
+
+from backend.evacuations.anew import under_way
+from backend.evacuations.deadline import moment, verdict
+from backend.evacuations.lines import Line
+from backend.evacuations.ordering import Stage, stage_of
+from backend.evacuations.reckoning import Reckoner, Sheet
+from backend.evacuations.timeline import Transfer
+from backend.evacuations.under_way import left_bytes, sent_bytes
+from backend.fleet.known import Fleet
+from backend.migrations.jobs import Jobs
+from wire.evacuation import (
+    EvacuatedServer,
+    Evacuation,
+    EvacuationKind,
+    EvacuationState,
+    MoveState,
+    Way,
+)
+
+
+def evacuation_view(fleet: Fleet, jobs: Jobs, record: Evacuation, at_ms: int) -> Evacuation:
+    """A record with what is known beside it now; an ended one needs nothing."""
+    if not record.open:
+        return record
+    reckoner = Reckoner(fleet, jobs)
+    fills = record.kind is EvacuationKind.RETURN
+    view = msgspec.structs.replace(
+        record,
+        servers=tuple(_with_reason(fleet, record, one) for one in record.servers),
+        link=reckoner.into(record.host_id) if fills else reckoner.out_of(record.host_id),
+        sending_bytes_per_s=_sending(fleet, jobs, record),
+    )
+    return _with_finish(reckoner, view, _sheet(fleet, jobs, record, at_ms), at_ms)
+
+
+def _with_finish(reckoner: Reckoner, view: Evacuation, sheet: Sheet, at_ms: int) -> Evacuation:
+    """Reckon when it ends: nobody can say while it is paused, or waits for a person or for room."""
+    records = sheet.records
+    stages = {one.server_id: stage_of(one, records[one.server_id]) for one in sheet.moves}
+    waits = Stage.STUCK in stages.values()
+    paused = view.state is EvacuationState.PAUSED
+    unplaced = any(
+        not one.target_host_id for one in sheet.moves if stages[one.server_id] is not Stage.STAYS
+    )
+    sheet = reckoner.ordered(sheet)
+    total = reckoner.sum_up(sheet, reckoner.timed([sheet])[0])
+    if not (waits or paused or unplaced):
+        view = msgspec.structs.replace(
+            view,
+            finish_at_ms=at_ms + round(total.finish_s * 1000),
+            finish_low_ms=at_ms + round(total.low_s * 1000),
+            finish_high_ms=at_ms + round(total.high_s * 1000),
+        )
+    if not view.empty_by_ms:
+        return view
+    by = moment(view.empty_by_ms)
+    if paused:
+        sentence = f"whether it is empty by {by} cannot be said: it is paused"
+        return msgspec.structs.replace(view, deadline=sentence, meets_deadline=False)
+    left_s = (view.empty_by_ms - at_ms) / 1000
+    judged = verdict(reckoner, [sheet], 0, total, left_s=left_s, by=by)
+    return msgspec.structs.replace(view, deadline=judged.sentence, meets_deadline=judged.meets)
+
+
+def _sheet(fleet: Fleet, jobs: Jobs, record: Evacuation, at_ms: int) -> Sheet:
+    """What is still to come, as plans are reckoned; what failed or was cancelled stays."""
+    lines, moves = [], []
+    for one in record.servers:
+        server = fleet.records.get(one.plan.server_id)
+        source = fleet.facts.get(one.plan.source_host_id)
+        if server is None or source is None or one.state in {MoveState.MOVING, MoveState.LEFT}:
+            continue
+        waits = one.state is MoveState.WAITING
+        plan = one.plan if waits else msgspec.structs.replace(one.plan, way=Way.STAYS)
+        lines.append(Line(record=server, source=source, way=plan.way, options=plan.options))
+        moves.append(plan)
+    return Sheet(
+        host_id=record.host_id,
+        lines=tuple(lines),
+        moves=tuple(moves),
+        cap_bytes_per_s=record.max_bandwidth_bytes_per_s,
+        under_way=tuple(_as_sampled(jobs, record, one) for one in under_way(record, at_ms)),
+    )
+
+
+def _as_sampled(jobs: Jobs, record: Evacuation, transfer: Transfer) -> Transfer:
+    """What is left of a move by its latest sample, once there is one."""
+    server = next(one for one in record.servers if one.plan.server_id == transfer.server_id)
+    samples = jobs.samples(server.migration_id)
+    if not samples or not sent_bytes(samples[-1]):
+        return transfer
+    expected = server.forecast.sent_bytes if server.forecast else 0
+    return msgspec.structs.replace(transfer, sent_bytes=left_bytes(samples[-1], expected))
+
+
+def _with_reason(fleet: Fleet, record: Evacuation, server: EvacuatedServer) -> EvacuatedServer:
+    if server.state is not MoveState.WAITING:
+        return server
+    if record.state is EvacuationState.PAUSED:
+        return msgspec.structs.replace(server, reason="the evacuation is paused")
+    waits = fleet.evacuation_waits.get(record.evacuation_id, {})
+    reason = waits.get(server.plan.server_id, "")
+    return msgspec.structs.replace(server, reason=reason) if reason else server
+
+
+def _sending(fleet: Fleet, jobs: Jobs, record: Evacuation) -> int:
+    """What its moves send together, by their latest samples."""
+    total = 0
+    for one in record.servers:
+        migration = fleet.migrations.get(one.migration_id)
+        if one.state is not MoveState.MOVING or migration is None or migration.state.ended:
+            continue
+        for sample in jobs.samples(one.migration_id)[-1:]:
+            total += sample.bandwidth_bytes_per_s + sample.disk_bandwidth_bytes_per_s
+    return total

@@ -1,0 +1,450 @@
+"""What the runner makes of an evacuation as moves end, fail, or are taken from it by others."""
+
+import msgspec
+
+from backend.evacuations import replanner
+from backend.evacuations.converging import hopeless
+from backend.evacuations.failing import GAVE_UP
+from wire import keys
+from wire.agent import Job, JobState
+from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import EvacuationState, MoveState, PlanEdit, Way
+from wire.fleet import OwnerPhase, PowerState, ServerRecord
+from wire.forecast import Ease
+from wire.migration import Migration, MigrationState, Pass
+from wire.rescue import Incident
+
+WAITING, MOVING, LEFT = MoveState.WAITING, MoveState.MOVING, MoveState.LEFT
+FAILED, STAYED, CANCELLED = MoveState.FAILED, MoveState.STAYED, MoveState.CANCELLED
+
+
+async def test_servers_leave_one_after_the_other_and_the_record_tells_how(scene):
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start()
+    assert scene.fleet.policies["host-1"].maintenance
+    assert scene.under_way() == {}
+    await scene.look()
+    (moves,) = scene.under_way().values()
+    assert (moves.evacuation_id, moves.requested_by) == (evacuation.evacuation_id, "alice")
+    name = moves.server_name
+    line = scene.line(evacuation, name)
+    assert (line.state, line.tries, line.migration_id) == (MOVING, 1, moves.migration_id)
+    assert line.plan.target_host_id == moves.options.prefer_host
+    await scene.end(name)
+    await scene.look()
+    line = scene.line(evacuation, name)
+    assert (line.state, line.downtime_ms, line.sent_bytes, line.reason) == (LEFT, 87, 9_000, "")
+    assert line.ended_at_ms == moves.created_at_ms + 4_000
+    (other,) = scene.under_way()
+    await scene.end(other)
+    await scene.look()
+    known = scene.known(evacuation)
+    assert (known.state, set(scene.states(known).values())) == (EvacuationState.ENDED, {LEFT})
+    assert known.ended_at_ms
+    assert scene.fleet.policies["host-1"].maintenance, "until a person ends it"
+
+
+async def test_what_waits_says_what_for(scene):
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start()
+    await scene.look()
+    (moving,) = scene.under_way()
+    (waits,) = scene.fleet.evacuation_waits[evacuation.evacuation_id].values()
+    assert waits == f"the link is full: {moving} is being sent"
+
+
+async def test_an_empty_host_is_empty_at_once(scene):
+    evacuation = await scene.start()
+    await scene.look()
+    assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+async def test_another_leader_adopts_a_move_that_was_begun_and_not_noted(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    before = scene.known(evacuation)
+    await scene.look()
+    # the first leader died right after the journal had taken the move
+    scene.etcd.put(keys.EVACUATIONS + before.evacuation_id, msgspec.json.encode(before))
+    scene.fleet.put_evacuation(before.evacuation_id, before)
+    scene.restart()
+    await scene.look()
+    assert len(scene.fleet.migrations) == 1
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.tries) == (MOVING, 1)
+
+
+async def test_another_leader_notes_what_ended_while_nobody_led(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.end("a")
+    scene.restart()
+    await scene.look()
+    assert scene.states(evacuation) == {"a": LEFT}
+
+
+async def test_a_move_that_fails_is_tried_once_more_elsewhere(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    first = await scene.end("a", MigrationState.FAILED, error="no disk there")
+    await scene.look()
+    second = scene.under_way()["a"]
+    assert second.options.prefer_host != first.target_host_id
+    texts = [note.text for note in scene.known(evacuation).notes]
+    assert any("a goes to kvm-0" in text for text in texts), texts
+    await scene.end("a", MigrationState.FAILED, error="nor there")
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.tries, line.reason) == (FAILED, 2, "nor there")
+    assert line.sent_bytes == 18_000
+    assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+async def test_one_whose_target_was_chosen_by_a_person_is_not_tried_elsewhere(scene):
+    scene.add("a")
+    evacuation = await scene.start(edits=(PlanEdit(server="a", target="kvm-03"),))
+    await scene.look()
+    assert scene.under_way()["a"].options.prefer_host == "host-3"
+    await scene.end("a", MigrationState.FAILED, error="no disk there")
+    await scene.look()
+    assert scene.line(evacuation, "a").state is FAILED
+
+
+async def test_a_cancelled_move_is_not_tried_again(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.acts.cancel(scene.under_way()["a"].migration_id, requested_by="bob")
+    await scene.end("a", MigrationState.CANCELLED)
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.reason) == (CANCELLED, "cancelled by bob")
+
+
+async def test_one_that_runs_twice_is_left_to_a_person(scene):
+    server = scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    failed = await scene.end("a", MigrationState.FAILED, error="a runs on both")
+    report = scene.fleet.reports["host-1"][server.server_id]
+    scene.fleet.put_report(failed.target_host_id, report)
+    await scene.look()
+    assert scene.line(evacuation, "a").state is FAILED
+
+
+async def test_a_server_counts_as_left_only_where_it_is_elsewhere(scene):
+    record = scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    migration = scene.under_way()["a"]
+    succeeded = msgspec.structs.replace(migration, state=MigrationState.SUCCEEDED)
+    # the watch of the journal is ahead of that of the servers' records
+    scene.fleet.put_migration(migration.migration_id, succeeded)
+    await scene.look()
+    assert scene.line(evacuation, "a").state is MOVING
+    here = msgspec.structs.replace(record.owner, generation=3)
+    scene.put(msgspec.structs.replace(record, owner=here))
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.reason) == (FAILED, "a is on kvm-01 again")
+
+
+async def test_what_others_move_delete_or_rescue_has_left(scene):
+    for name in ("deleted", "moved", "rescued", "given"):
+        scene.add(name)
+    evacuation = await scene.start()
+    scene.etcd.delete(keys.SERVERS + "id-deleted")
+    scene.fleet.put_record("id-deleted", None)
+    for name, kind, by in (("moved", "live", "carol"), ("rescued", "rescue", "")):
+        record = scene.fleet.records[f"id-{name}"]
+        scene.fleet.put_migration(
+            f"m-{name}",
+            msgspec.structs.replace(
+                a_move_of(record),
+                migration_id=f"m-{name}",
+                kind=kind,
+                requested_by=by,
+            ),
+        )
+    for name in ("moved", "rescued", "given"):
+        record = scene.fleet.records[f"id-{name}"]
+        there = msgspec.structs.replace(record.owner, host_id="host-3", generation=2)
+        scene.put(msgspec.structs.replace(record, owner=there))
+    await scene.look()
+    reasons = {one.plan.server_name: one.reason for one in scene.known(evacuation).servers}
+    assert reasons == {
+        "deleted": "deleted was deleted meanwhile",
+        "moved": "carol moved moved to kvm-03 (migration m-moved)",
+        "rescued": "rescued was rescued to kvm-03 (migration m-rescued)",
+        "given": "given belongs to kvm-03 now",
+    }
+    assert set(scene.states(evacuation).values()) == {LEFT}
+    assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+def a_move_of(record: ServerRecord) -> Migration:
+    return Migration(
+        migration_id="m",
+        server_id=record.server_id,
+        server_name=record.name,
+        source_host_id="host-1",
+        source_host_name="kvm-01",
+        target_host_id="host-3",
+        state=MigrationState.SUCCEEDED,
+        finished_at_ms=5,
+    )
+
+
+async def test_one_that_a_person_moves_meanwhile_is_waited_for(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    options = msgspec.structs.replace(scene.line(evacuation, "a").plan.options, prefer_host="")
+    theirs = await scene.migrations.migrate("live", "a", options, requested_by="carol")
+    await scene.look()
+    assert scene.line(evacuation, "a").state is WAITING
+    waits = scene.fleet.evacuation_waits[evacuation.evacuation_id]
+    assert waits == {"id-a": f"carol moves it (migration {theirs.migration_id})"}
+
+
+async def test_servers_that_turn_up_are_planned_in(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    scene.add("late")
+    await scene.look()
+    assert scene.states(evacuation)["late"] in {WAITING, MOVING}
+    notes = [note.text for note in scene.known(evacuation).notes]
+    assert "late has turned up on kvm-01" in notes
+
+
+async def test_a_server_that_cannot_go_stays_with_the_reason(scene):
+    scene.add("tied", passthrough=("PCI device 0000:3b:00.0",))
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    line = scene.line(evacuation, "tied")
+    assert (line.state, line.plan.way) == (STAYED, Way.STAYS)
+    assert "0000:3b:00.0" in line.reason
+    await scene.end("a")
+    await scene.look()
+    assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+async def test_a_target_that_takes_nothing_any_more_is_replaced(scene, set_maintenance):
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start()
+    await scene.look()
+    (waits,) = {"a", "b"} - set(scene.under_way())
+    target = scene.line(evacuation, waits).plan.target_host_name
+    (other,) = {"kvm-02", "kvm-03"} - {target}
+    set_maintenance(target)
+    await scene.look()
+    assert scene.line(evacuation, waits).plan.target_host_name == other
+    text = f"{waits} goes to {other}, since {target} is in maintenance"
+    assert text in [note.text for note in scene.known(evacuation).notes]
+
+
+async def test_with_all_targets_gone_it_waits_and_goes_on_when_one_is_back(scene, monkeypatch):
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
+    scene.add("a")
+    evacuation = await scene.start()
+    healths = {name: scene.fleet.health[scene.host_id(name)] for name in ("kvm-02", "kvm-03")}
+    for name in healths:
+        scene.drop_host(name)
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.plan.way) == (WAITING, Way.LIVE)
+    assert line.reason.startswith("no host takes it now: ")
+    assert scene.known(evacuation).state is EvacuationState.RUNNING
+    scene.fleet.put_health(scene.host_id("kvm-03"), healths["kvm-03"])
+    await scene.look()
+    assert scene.under_way()["a"].options.prefer_host == "host-3"
+
+
+async def test_one_that_was_stopped_meanwhile_leaves_cold(scene, monkeypatch):
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
+    scene.add("a")
+    evacuation = await scene.start()
+    report = scene.fleet.reports["host-1"]["id-a"]
+    scene.fleet.put_report("host-1", msgspec.structs.replace(report, state=PowerState.SHUT_OFF))
+    await scene.look()
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert line.plan.way is Way.COLD
+    assert line.plan.target_host_id
+
+
+async def test_a_host_that_dies_meanwhile_is_the_incidents(scene):
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start()
+    scene.drop_host("kvm-01")
+    life = msgspec.structs.replace(scene.fleet.health["host-2"])
+    incident = Incident(
+        incident_id="i1", host_id="host-1", host_name="kvm-01", life=life, lost_at_ms=1
+    )
+    scene.fleet.put_incident("i1", incident)
+    await scene.look()
+    assert scene.under_way() == {}
+    assert scene.rescue_desk.asked == []
+    waits = set(scene.fleet.evacuation_waits[evacuation.evacuation_id].values())
+    assert waits == {"kvm-01 is down: incident i1 decides what is started"}
+
+
+def steady(number: int, remaining: int, throttle: int) -> Pass:
+    return Pass(
+        number=number,
+        started_ms=0,
+        duration_ms=1,
+        remaining_at_start_bytes=remaining,
+        transferred_bytes=remaining,
+        dirty_bytes_per_s=1,
+        bandwidth_bytes_per_s=1,
+        throttle_percent=throttle,
+    )
+
+
+def test_what_is_held_back_to_the_utmost_and_does_not_shrink_is_hopeless():
+    mib = 1 << 20
+    flat = [steady(number, 90 * mib, 99) for number in range(1, 6)]
+    assert hopeless(flat) == (
+        "it does not converge: held back by 99 %, pass 5 still began with 90 MiB"
+    )
+    assert not hopeless(flat[1:])
+    assert not hopeless([*flat[:2], steady(3, 90 * mib, 80), *flat[3:]])
+    assert not hopeless([*flat[:4], steady(5, 60 * mib, 99)])
+
+
+async def test_one_that_does_not_converge_is_given_up_and_waits_for_a_lever(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    migration = scene.under_way()["a"]
+    await scene.journal.advance(
+        migration.migration_id,
+        lambda known: msgspec.structs.replace(known, state=MigrationState.COPYING_MEMORY),
+    )
+    scene.jobs.put(
+        Job(
+            migration_id=migration.migration_id,
+            server_id="id-a",
+            state=JobState.COPYING_MEMORY,
+            passes=tuple(steady(number, 90 << 20, 99) for number in range(1, 8)),
+        )
+    )
+    await scene.look()
+    assert scene.under_way()["a"].cancel_requested_by == GAVE_UP
+    await scene.end("a", MigrationState.CANCELLED)
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.plan.forecast.ease) == (WAITING, Ease.STUCK)
+    assert scene.under_way() == {}
+    assert scene.known(evacuation).state is EvacuationState.RUNNING
+
+
+async def test_an_etcd_that_does_not_answer_is_waited_for(scene):
+    scene.add("a")
+    await scene.start()
+    scene.fleet.put_etcd_error(keys.SERVERS, "etcd does not answer")
+    await scene.look()
+    assert scene.under_way() == {}
+    scene.fleet.put_etcd_error(keys.SERVERS, "")
+    await scene.look()
+    assert list(scene.under_way()) == ["a"]
+
+
+async def test_a_server_that_was_lost_is_not_begun(scene):
+    record = scene.add("a")
+    evacuation = await scene.start()
+    lost = msgspec.structs.replace(record.owner, phase=OwnerPhase.LOST)
+    scene.put(msgspec.structs.replace(record, owner=lost))
+    await scene.look()
+    assert scene.under_way() == {}
+    line = scene.line(evacuation, "a")
+    assert "is lost" in line.reason
+
+
+async def test_what_came_back_is_marked_in_the_evacuation_that_it_left_by(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.end("a")
+    await scene.look()
+    await scene.desk.set_maintenance("kvm-01", on=False, requested_by="alice")
+    back = await scene.bring_back()
+    await scene.look()
+    assert scene.under_way()["a"].options.prefer_host == "host-1"
+    await scene.end("a")
+    await scene.look()
+    assert scene.states(back) == {"a": LEFT}
+    assert scene.line(evacuation, "a").returned
+    assert scene.known(back).state is EvacuationState.ENDED
+
+
+def dead(scene) -> None:
+    """kvm-01 is dead, and proven to be."""
+    life = scene.fleet.health["host-1"]
+    scene.fleet.put_life("host-1", life)
+    scene.drop_host("kvm-01")
+    incident = Incident(
+        incident_id="i1",
+        host_id="host-1",
+        host_name="kvm-01",
+        life=life,
+        lost_at_ms=1,
+        dead_at_ms=2,
+    )
+    scene.fleet.put_incident("i1", incident)
+
+
+DEFINITION = "<domain type='qemu'><os><type arch='x86_64' machine='pc-i440fx-7.2'/></os></domain>"
+
+
+async def test_a_dead_host_is_emptied_through_the_rescue_desk(scene):
+    scene.add("on")
+    scene.add("off", state=PowerState.SHUT_OFF)
+    for name in ("on", "off"):
+        scene.etcd.put(keys.DEFINITIONS + f"id-{name}", DEFINITION)
+    dead(scene)
+    evacuation = await scene.start()
+    assert evacuation.kind == "rescue"
+    await scene.look()
+    asked = {server: options.auto_start for server, options in scene.rescue_desk.asked}
+    assert asked == {"id-on": True, "id-off": False}
+    assert set(scene.states(evacuation).values()) == {MOVING}
+    for name in ("on", "off"):
+        await scene.end(name)
+    await scene.look()
+    assert set(scene.states(evacuation).values()) == {LEFT}
+
+
+async def test_what_the_rescue_desk_refuses_waits_with_its_reason(scene):
+    scene.add("on")
+    scene.etcd.put(keys.DEFINITIONS + "id-on", DEFINITION)
+    dead(scene)
+    evacuation = await scene.start()
+    text = "kvm-01 may still run"
+    scene.rescue_desk.refusal = GodwitError(ErrorCode.NOT_PROVEN_DEAD, text)
+    await scene.look()
+    await scene.look()
+    assert scene.states(evacuation) == {"on": WAITING}
+    assert scene.fleet.evacuation_waits[evacuation.evacuation_id] == {"id-on": text}
+    assert len(scene.rescue_desk.asked) == 1
+
+
+async def test_a_dead_host_that_comes_back_keeps_what_had_not_left(scene):
+    scene.add("on")
+    scene.etcd.put(keys.DEFINITIONS + "id-on", DEFINITION)
+    life = scene.fleet.health["host-1"]
+    dead(scene)
+    evacuation = await scene.start()
+    scene.fleet.put_health("host-1", msgspec.structs.replace(life, epoch=4))
+    await scene.look()
+    line = scene.line(evacuation, "on")
+    assert (line.state, line.reason) == (STAYED, "kvm-01 is back, and starts it itself")
+    assert scene.known(evacuation).state is EvacuationState.ENDED
