@@ -29,7 +29,7 @@ class Place(StrEnum):
     PLAN_OPTIONS = "options of a plan"
     """The dialog of the options for all servers of a plan."""
     REPORT = "report"
-    """The report of an incident as text."""
+    """The report of an incident or an evacuation as text."""
     LIVE = "live migration"
     """The dialog before a live migration: targets and options."""
     COLD = "cold migration"
@@ -481,7 +481,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "report",
         "v",
-        (Place.INCIDENTS, Place.INCIDENT),
+        (Place.INCIDENTS, Place.INCIDENT, Place.EVACUATIONS, Place.EVACUATION),
         "Report",
         "Show the report as text, to be copied.",
         footer=3,

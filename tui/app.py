@@ -45,6 +45,7 @@ from tui.screens.too_small import TooSmallScreen, too_small
 from tui.themes import THEMES, next_theme
 from tui.views import plan, settling
 from tui.views.leaving import leave_question
+from tui.views.spoken import in_keys
 from wire.evacuation import Evacuation, PlanRequest
 from wire.fleet import HostView
 from wire.migration import Migration
@@ -146,7 +147,7 @@ class Console(App[None], inherit_bindings=False):
     def tell(self, sentence: str) -> None:
         """Show a sentence in the notice line."""
         if self.frame is not None:
-            self.frame.tell(sentence)
+            self.frame.tell(in_keys(sentence))
 
     async def go_back(self) -> None:
         """Go to the view before, unless this is the first."""
@@ -165,9 +166,9 @@ class Console(App[None], inherit_bindings=False):
         """Show one lost host."""
         await self.push_screen(IncidentScreen(self.desk, incident_id))
 
-    async def show_report(self, incident_id: str) -> None:
-        """Show the report of one lost host as text."""
-        await self.push_screen(ReportScreen(self.desk, incident_id))
+    async def show_report(self, report_id: str) -> None:
+        """Show the report of an incident or an evacuation as text."""
+        await self.push_screen(ReportScreen(self.desk, report_id))
 
     async def show_plan(self, draft: Draft) -> None:
         """Show the plan of hosts to be emptied, or of one to be filled again."""

@@ -13,6 +13,7 @@ from tui.views.planned_hosts import (
     staying,
     unmeasured,
 )
+from tui.views.spoken import in_keys
 from wire.evacuation import EvacuationKind, Plan, Way
 
 
@@ -20,7 +21,7 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
     """Begin what a plan says; or why it cannot."""
     refusals = [each for plan in plans for each in plan.refusals]
     if refusals:
-        return f"nothing can be started: {refusals[0]}"
+        return f"nothing can be started: {in_keys(refusals[0])}"
     if not any(each.way is not Way.STAYS for plan in plans for each in plan.moves):
         return "nothing of this plan would move"
     names = [each.host_name for each in plans]

@@ -29,8 +29,8 @@ class Navigator(Protocol):
     async def show_incident(self, incident_id: str) -> None:
         """Show one lost host."""
 
-    async def show_report(self, incident_id: str) -> None:
-        """Show the report of one lost host as text."""
+    async def show_report(self, report_id: str) -> None:
+        """Show the report of an incident or an evacuation as text."""
 
     async def show_plan(self, draft: Draft) -> None:
         """Show the plan of hosts to be emptied, or of one to be filled again."""

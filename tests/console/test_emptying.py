@@ -87,7 +87,7 @@ async def test_four_keys_lead_from_the_hosts_to_an_evacuation(pilot, client, set
     assert "9 servers of kvm-01 begin to leave" in text_of(pilot, "#sentence")
     assert client.asked[-1][0] == "plan"
     await press(pilot, settled, "enter")
-    assert client.asked[-1] == ("evacuate", "kvm-01")
+    assert ("evacuate", "kvm-01") in client.asked
     assert isinstance(pilot.app.screen, EvacuationScreen)
     await press(pilot, settled, "escape")
     assert isinstance(pilot.app.screen, HostsScreen)
@@ -103,10 +103,10 @@ async def test_a_name_that_is_not_the_hosts_starts_nothing(plan, client, settled
 
 
 async def test_the_plan_says_the_whole_before_anything_starts(plan, client):
-    pane = text_of(plan, "#pane")
+    pane = " ".join(text_of(plan, "#pane").split())
     assert "9 of 12 servers leave (7 live, 2 cold), 3 stay" in pane
     assert "done in 4 min 00 s (3 min 25 s to 6 min 30 s), at 12:04" in pane
-    assert "link 47.7 MiB/s, as moves showed at 11:00" in pane
+    assert "11 GiB to send over 47.7 MiB/s, measured 2026-11-23 11:00:00" in pane
     assert "kvm-01 is not empty after this" in pane
     assert client.asked == [("plan", host_id(1))]
 
@@ -187,7 +187,7 @@ async def test_a_deadline_shows_whether_it_can_be_kept(plan, client, settled):
     await press(plan, settled, "enter")
     assert wishes(client).empty_by_ms == deadline_ms("12:05", "the deadline", NOON_MS)
     assert "✖ too late for it" in text_of(plan, "#pane")
-    await press(plan, settled, "e", "backspace", "enter")
+    await press(plan, settled, "e", "ctrl+u", "enter")
     assert wishes(client).empty_by_ms == 0
 
 
@@ -275,7 +275,7 @@ async def test_what_left_is_brought_back_once_maintenance_has_ended(
         assert "9 of 12 servers come back" in text_of(pilot, "#pane")
         assert "keep spare" not in text_of(pilot, "#pane")
         await press(pilot, settled, "R", "y")
-        assert client.asked[-1] == ("bring_back", host_id(1))
+        assert ("bring_back", host_id(1)) in client.asked
         assert isinstance(pilot.app.screen, EvacuationScreen)
 
 

@@ -208,3 +208,7 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
                 self.navigator.do(acts.edit(evacuation, row, edit))
 
         await self.app.push_screen(edit_dialog(self.desk, server, row.plan, kind), chosen)
+
+    async def action_report(self) -> None:
+        """Show the report as text."""
+        await self.navigator.show_report(self._evacuation_id)

@@ -45,3 +45,8 @@ class EvacuationsScreen(ListView[Evacuation]):
         """Show the evacuation under the cursor."""
         if self.table.cursor_id:
             await self.navigator.show_evacuation(self.table.cursor_id)
+
+    async def action_report(self) -> None:
+        """Show the report as text."""
+        if self.table.cursor_id:
+            await self.navigator.show_report(self.table.cursor_id)

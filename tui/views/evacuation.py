@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from tui.formats.evacuation_report import forecast_of, took_ms
 from tui.formats.options import option_words
 from tui.formats.units import bytes_text, clock_text, duration_text, moment_text
 from tui.listing import Column, natural
@@ -152,20 +153,13 @@ def _figure(
     )
 
 
-def took_ms(server: EvacuatedServer) -> int | None:
-    """How long the last try took, from its start to its end."""
-    if not server.started_at_ms or not server.ended_at_ms:
-        return None
-    return max(0, server.ended_at_ms - server.started_at_ms)
-
-
 def _took(server: EvacuatedServer) -> str:
     took = took_ms(server)
-    return "" if took is None else clock_text(round(took / 1000))
+    return clock_text(round(took / 1000)) if took else ""
 
 
 def _expected(server: EvacuatedServer) -> str:
-    forecast = server.forecast or server.plan.forecast
+    forecast = forecast_of(server)
     return clock_text(round(forecast.total_ms / 1000)) if forecast else ""
 
 
@@ -174,7 +168,7 @@ def _pause(server: EvacuatedServer) -> str:
 
 
 def _planned_pause(server: EvacuatedServer) -> str:
-    forecast = server.forecast or server.plan.forecast
+    forecast = forecast_of(server)
     return duration_text(forecast.downtime_ms) if forecast else ""
 
 
@@ -202,9 +196,9 @@ def progress(
 
 def _result(server: EvacuatedServer) -> Span:
     """The real pause, and whether it took as long as the forecast's band allows."""
-    took, forecast = took_ms(server), server.forecast or server.plan.forecast
+    took, forecast = took_ms(server), forecast_of(server)
     paused = "" if server.downtime_ms is None else f"paused {duration_text(server.downtime_ms)}"
-    if took is None:
+    if not took:
         return Span(paused)
     if forecast is None:
         return Span(f"took {clock_text(round(took / 1000))}")
@@ -263,7 +257,7 @@ def details(
 def _outcome(server: EvacuatedServer) -> list[tuple[str, Span]]:
     """What came of it, to be held against the forecast below."""
     took = took_ms(server)
-    if took is None:
+    if not took:
         began = moment_text(server.started_at_ms)
         return [("began", Span(began))] if server.started_at_ms else []
     parts = [duration_text(took)]

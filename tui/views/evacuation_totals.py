@@ -4,6 +4,7 @@ from collections import Counter
 from statistics import median
 
 from tui.evacuation_acts import names_text
+from tui.formats.evacuation import state_word
 from tui.formats.finishing import band_text, seconds_text, until_text
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
 from tui.paint import Line, Span, Tone, length, line, spread, wrap
@@ -15,14 +16,15 @@ _KINDS = {
     EvacuationKind.RESCUE: "Rescue",
     EvacuationKind.RETURN: "Return",
 }
-_WORDS = {
-    MoveState.LEFT: ("left", Tone.GOOD),
-    MoveState.MOVING: ("moving", Tone.BUSY),
-    MoveState.WAITING: ("waiting", Tone.PLAIN),
-    MoveState.FAILED: ("failed", Tone.BAD),
-    MoveState.CANCELLED: ("cancelled", Tone.WARN),
-    MoveState.STAYED: ("stay", Tone.WARN),
+_TONES = {
+    MoveState.LEFT: Tone.GOOD,
+    MoveState.MOVING: Tone.BUSY,
+    MoveState.WAITING: Tone.PLAIN,
+    MoveState.FAILED: Tone.BAD,
+    MoveState.CANCELLED: Tone.WARN,
+    MoveState.STAYED: Tone.WARN,
 }
+"""What became of servers, in the order in which it is told."""
 _BAR = 20
 
 
@@ -43,7 +45,7 @@ def done_text(evacuation: Evacuation) -> str:
     """``7 of 12 done``: servers of which nothing more is to come; once ended, those that left."""
     if not evacuation.open:
         gone = sum(each.state is MoveState.LEFT for each in evacuation.servers)
-        word = _arrived(evacuation, MoveState.LEFT) or "left"
+        word = state_word(evacuation.kind, MoveState.LEFT)
         return f"{gone} of {len(evacuation.servers)} {word}"
     done = sum(not each.state.open for each in evacuation.servers)
     return f"{done} of {len(evacuation.servers)} done"
@@ -55,19 +57,14 @@ def open_count(evacuation: Evacuation) -> int:
 
 
 def counts(evacuation: Evacuation) -> Line:
-    """``7 left, 2 moving, 2 waiting, 1 failed, 1 stays``, each in its tone."""
+    """``7 left, 2 moving, 2 waiting, 1 failed, 1 stayed``, each in its tone."""
     found = Counter(each.state for each in evacuation.servers)
     spans: list[Span] = []
-    for state, (word, tone) in _WORDS.items():
+    for state, tone in _TONES.items():
         if found[state]:
             spans.append(Span(", " if spans else ""))
-            spans.append(Span(f"{found[state]} {_arrived(evacuation, state) or word}", tone))
+            spans.append(Span(f"{found[state]} {state_word(evacuation.kind, state)}", tone))
     return tuple(spans) or line(Span("no servers", Tone.DIM))
-
-
-def _arrived(evacuation: Evacuation, state: MoveState) -> str:
-    came = evacuation.kind is EvacuationKind.RETURN and state is MoveState.LEFT
-    return "back" if came else ""
 
 
 def total_lines(evacuation: Evacuation, width: int, now_ms: int, glyphs: Glyphs) -> list[Line]:

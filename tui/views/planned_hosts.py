@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from tui.formats.evacuation import link_text
 from tui.formats.finishing import seconds_text, time_of_day
-from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
+from tui.formats.units import bytes_text, duration_text
 from tui.paint import Line, Span, Tone, cut, line, wrap
 from tui.views.glyphs import Glyphs
+from tui.views.spoken import in_keys
 from wire.evacuation import EvacuationKind, Plan, Way
-from wire.forecast import Basis, LinkRate
+from wire.forecast import Basis
 
 
 def host_lines(
@@ -19,7 +21,8 @@ def host_lines(
         name = f"{plan.host_name}: " if len(plans) > 1 else ""
         told = f"{name}{leaving_text(plan, brief=bool(name))}; {finish_text(plan, now_ms)}"
         if plan.kind is not EvacuationKind.RESCUE:
-            told += f"; {bytes_text(plan.sent_bytes)} to send, {link_text(plan.link, brief=brief)}"
+            link = link_text(plan.link) or "a link that nobody has measured"
+            told += f"; {bytes_text(plan.sent_bytes)} to send over {link}"
         lines += [line(Span(cut(told, width)))] if brief and name else wrap(told, width)
         if plan.deadline:
             mark, tone = (glyphs.fits, Tone.GOOD) if plan.meets_deadline else (glyphs.bad, Tone.BAD)
@@ -56,20 +59,6 @@ def finish_text(plan: Plan, now_ms: int) -> str:
     return f"done in {took} ({low} to {high}), at {at} if begun now"
 
 
-def link_text(link: LinkRate | None, *, brief: bool) -> str:
-    """``link 47.7 MiB/s, as moves showed at 03:58; one move alone 40 MiB/s``."""
-    if link is None:
-        return "over a link that nobody has measured"
-    basis = (
-        f"as moves showed at {moment_text(link.measured_at_ms).rpartition(' ')[2][:5]}"
-        if link.measured_at_ms
-        else "as its card says, not measured yet"
-    )
-    alone = link.stream_bytes_per_s
-    stream = f"; one move alone {rate_text(alone)}" if alone and not brief else ""
-    return f"link {rate_text(link.bytes_per_s)}, {basis}{stream}"
-
-
 def remarks(plans: Sequence[Plan], glyphs: Glyphs) -> list[tuple[str, Tone]]:
     """Refusals, then warnings, each with its mark and the host that it is about."""
     found: list[tuple[str, Tone]] = []
@@ -86,7 +75,7 @@ def remarks(plans: Sequence[Plan], glyphs: Glyphs) -> list[tuple[str, Tone]]:
 def _of_host(plan: Plan, plans: Sequence[Plan], sentence: str) -> str:
     """A sentence with the host that it is about, where that is not plain."""
     plain = len(plans) == 1 or plan.host_name in sentence
-    return sentence if plain else f"{plan.host_name}: {sentence}"
+    return in_keys(sentence if plain else f"{plan.host_name}: {sentence}")
 
 
 def longest_pause(plans: Sequence[Plan]) -> str:
