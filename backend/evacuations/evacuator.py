@@ -88,6 +88,8 @@ class Evacuator:
                         await changed.wait()
         finally:
             self.sharing.stop()
+            for evacuation_id in tuple(self._fleet.evacuation_waits):
+                self._fleet.put_waits(evacuation_id, {})
 
     async def look(self) -> None:
         """Look at every open evacuation once; the caller holds the lock.
@@ -132,10 +134,10 @@ class Evacuator:
         )
 
     async def _observe(self, evacuation: Evacuation) -> Evacuation:
-        before = evacuation
-        evacuation = await self.note_moves(evacuation.evacuation_id)
-        if evacuation != before:
-            await self._mark_returned(evacuation)
+        seen = observed(self._fleet, evacuation, now_ms())
+        if seen != evacuation:
+            await self._mark_returned(seen)
+            evacuation = await self.note_moves(evacuation.evacuation_id)
         if not evacuation.open:
             _log.info("evacuation of %s has ended", evacuation.host_name)
             return evacuation

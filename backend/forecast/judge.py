@@ -78,7 +78,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         floor_ms=math.ceil(1000 * lowest_s) + terms.fixed_pause_ms if lowest_s else 0,
         pass_count=course.pass_count,
         bandwidth_bytes_per_s=int(rate),
-        lever=lever(curve, terms.uncapped_bytes_per_s, rate, limit_s) if stuck else "",
+        lever=_lever(curve, terms, limit_s) if stuck else "",
     )
 
 
@@ -117,6 +117,16 @@ def _ease(curve: Curve, terms: Terms, limit_s: float, *, stuck: bool) -> Ease:
         return Ease.STUCK
     shared_s = floor_s(curve, terms.share_bytes_per_s / 2)
     return Ease.EASY if shared_s <= limit_s else Ease.HEAVY
+
+
+def _lever(curve: Curve, terms: Terms, limit_s: float) -> str:
+    return lever(
+        curve,
+        terms.uncapped_bytes_per_s,
+        terms.bytes_per_s,
+        limit_s,
+        fixed_pause_ms=terms.fixed_pause_ms,
+    )
 
 
 def _band(basis: Basis, terms: Terms) -> tuple[float, float]:
