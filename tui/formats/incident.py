@@ -4,7 +4,7 @@ The same words as text, for the command line and the console, and as Markdown, f
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tui.formats.health import after_text, fence_text
 from tui.formats.report import (
@@ -20,6 +20,7 @@ from tui.formats.report import (
 from tui.formats.table import Column, table_lines
 from tui.formats.units import duration_text, moment_text
 from tui.text import escape_text
+from wire.migration import Note
 from wire.rescue import Incident, IncidentServer, IncidentState, RescueState
 
 _SERVERS = (
@@ -88,6 +89,32 @@ def timeline(incident: Incident) -> list[tuple[str, int, str]]:
     return events
 
 
+def brief_proof(incident: Incident) -> str:
+    """Why a host counts as dead, in a few words; the proof says it in full."""
+    if incident.declared_off_by:
+        return f"{incident.declared_off_by} declared it off"
+    return "by its watchdog, its lease being over" if incident.proof else ""
+
+
+def happened(incident: Incident, asked_by: Mapping[str, str]) -> tuple[Note, ...]:
+    """What happened, each start of a server too, oldest first.
+
+    Args:
+        incident: the lost host.
+        asked_by: who asked for a rescue by hand, by its migration's id; empty texts for nobody.
+    """
+    starts = [
+        Note(
+            at_ms=each.running_at_ms,
+            text=f"{each.server_name} runs on {each.target_host_name}",
+            by=asked_by.get(each.migration_id, ""),
+        )
+        for each in incident.servers
+        if each.running_at_ms
+    ]
+    return tuple(sorted([*incident.notes, *starts], key=lambda note: note.at_ms))
+
+
 def in_order(servers: Sequence[IncidentServer]) -> list[IncidentServer]:
     """Servers as an operator reads them, the urgent ones first among their like."""
     return sorted(
@@ -113,7 +140,7 @@ def report_markdown(incident: Incident) -> str:
 
 
 def _notes(incident: Incident) -> list[str]:
-    return [note_text(note) for note in incident.notes]
+    return [note_text(note) for note in happened(incident, {})]
 
 
 def _title(incident: Incident) -> str:
