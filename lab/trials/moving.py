@@ -116,16 +116,18 @@ def server_on(witness: Witness, host: str) -> str:
 
 
 def begin_move(witness: Witness, verb: str, name: str) -> str:
-    """Ask for a move to any host; the migration's id.
+    """Ask for a move to any host, again if it is refused at first; the migration's id.
 
     Raises:
-        LabError: it is refused.
+        LabError: it is still refused after 40 s.
     """
     live = verb == "live-migrate"
     options = {"skip_cpu_check": True, "skip_kernel_check": True} if live else {}
-    answer = witness.post(f"/v1/servers/{name}/{verb}", **options)
-    if answer.is_error:
-        raise LabError(f"{name} cannot be moved: {answer.text}")
+    deadline = time.monotonic() + _BEGINS_WITHIN_S
+    while (answer := witness.post(f"/v1/servers/{name}/{verb}", **options)).is_error:
+        if time.monotonic() > deadline:
+            raise LabError(f"{name} cannot be moved: {answer.text}")
+        time.sleep(_LOOK_S)
     return msgspec.json.decode(answer.content, type=Migration).migration_id
 
 
