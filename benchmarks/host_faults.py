@@ -95,7 +95,8 @@ def attempts(witness: Witness, chance: random.Random) -> Iterator[Attempt]:
             round_.append(Attempt(fault=cold, hold_s=_some_time(chance), of_server=NAME))
         if len(members) > 1:
             lost = faults.cut_beside_a_lost_member(chance.choice(members))
-            round_.append(Attempt(fault=lost, hold_s=0))
+            # not until all are rescued: hosts that are late meanwhile may disarm that
+            round_.append(Attempt(fault=lost, hold_s=4 * TTL_S))
         chance.shuffle(round_)
         yield from round_
 

@@ -73,9 +73,9 @@ class Role(StrEnum):
 class SettleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Leave exactly one copy of a server that a failed migration left double, halted or nowhere.
 
-    The copy on ``keep_host`` stays, and is let run again if the migration paused it; every other
-    one is ended. If no host has the server, it is defined on ``keep_host`` from the definition
-    that etcd keeps, and stays stopped.
+    The copy on ``keep_host`` stays, and is let run again if the migration paused it; one that is
+    off stays so until a person starts it. Every other one is ended. If no host has the server, it
+    is defined on ``keep_host`` from the definition that etcd keeps, and stays stopped.
     """
 
     keep_host: str

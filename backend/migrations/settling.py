@@ -171,7 +171,11 @@ class Settler:
         rest = f", ended on {' and '.join(ended)}" if ended else ""
         owner = self._next(case.record.owner, keep_id)
         last = self._noted(case, f"settled: kept on {case.keep.name}{rest}", by)
-        await self._drive.journal.settle(server_id, case.record.owner, owner, last, away=case.dead)
+        # nobody but a person starts what is left of a guest that died in a migration
+        stopped = case.sides[keep_id] is Side.SHUT_OFF
+        await self._drive.journal.settle(
+            server_id, case.record.owner, owner, last, away=case.dead, stopped=stopped
+        )
         await self._remove(case.others, server_id, owner)
         if case.sides[keep_id] is Side.HALTED:
             command = ServerCommand(generation=owner.generation)

@@ -172,7 +172,8 @@ def test_a_guest_whose_source_half_dies_in_post_copy_is_lost_and_can_be_settled(
             shown = str(error)
         return shown == "shut off"
 
-    # libvirtd shows what it knew of a guest until it has found out that its QEMU is gone
+    # libvirtd shows what it knew of a guest until it has found out that its QEMU is gone, and the
+    # agent, which has its libvirtd back then, starts nothing that was settled to be off
     try:
         api.until("libvirtd is back", stopped_still)
     except AssertionError:

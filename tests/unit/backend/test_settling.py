@@ -90,6 +90,17 @@ async def test_of_two_running_copies_one_stays(stage, settler, keep, kept, ended
     assert (note.text, note.by) == (f"settled: kept on {keep}, ended on {ended.name}", "alice")
 
 
+@pytest.mark.parametrize(("state", "wanted_on"), [(SHUT_OFF, False), (RUNNING, True)])
+async def test_a_copy_that_is_off_stays_so_until_a_person_starts_it(
+    stage, settler, state, wanted_on
+):
+    both(stage, state, PAUSED, "post-copy failed")
+    await settle(settler, "kvm-01")
+    item = stage.etcd.get(keys.SERVERS + "id-web-1")
+    record = msgspec.json.decode(item.value, type=ServerRecord)
+    assert (record.owner.phase, record.wanted_on) == (OwnerPhase.SETTLED, wanted_on)
+
+
 async def test_a_copy_that_the_migration_paused_runs_again(stage, settler):
     both(stage, PAUSED, ABSENT, "migrating")
     await settle(settler, "kvm-01")
