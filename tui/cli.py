@@ -108,6 +108,7 @@ for _command in (
     in_flight.server_switch_to_postcopy,
     in_flight.server_recover_postcopy,
     leftovers.server_settle,
+    leftovers.server_forget,
     migrations.migration_list,
     migrations.migration_show,
     leftovers.migration_remove_kept,

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from tui.transport import Transport, path_of
-from wire.console import BackendStatus, SettleRequest
+from wire.console import BackendStatus, ServerRemoved, SettleRequest
 from wire.fleet import Candidate, HostView, ServerView
 from wire.migration import (
     Migration,
@@ -117,6 +117,10 @@ class FleetCalls(Transport):
         """Take no servers on a host any more, or take them again."""
         act = "maintenance" if on else "exit-maintenance"
         return await self._post(f"{path_of('host', host)}/{act}", HostView, b"")
+
+    async def forget(self, server: str) -> ServerRemoved:
+        """Delete what is kept of a server that no host has (operator)."""
+        return await self._post(path_of("server", server) + "/forget", ServerRemoved, b"")
 
     async def settle(self, server: str, keep_host: str) -> ServerView:
         """Leave exactly one copy of a server that a failed migration left in doubt."""

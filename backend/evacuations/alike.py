@@ -5,7 +5,7 @@ that is the same question: only memory, local pools and weights differ from host
 they change while targets are given.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
@@ -32,10 +32,6 @@ class CpuAnswer(msgspec.Struct, frozen=True):
     silence: str = ""
 
 
-Asked = Mapping[tuple[_Key, _Key], CpuAnswer]
-"""By kind of guest and kind of host."""
-
-
 class Verdict(msgspec.Struct, frozen=True):
     """What the filters say of one kind of server on one kind of host, room left out."""
 
@@ -50,16 +46,29 @@ class Verdict(msgspec.Struct, frozen=True):
 class Alike:
     """The hosts that may be targets at all, by kind, and what was found of kinds of servers."""
 
-    def __init__(self, hosts: Iterable[HostState], asked: Asked) -> None:
-        """Group them.
-
-        Args:
-            hosts: in an order of their own; it stays within each kind.
-            asked: of :func:`ask`, for the same hosts.
-        """
-        self._kinds = by_kind(hosts)
-        self._asked = asked
+    def __init__(self, hosts: Iterable[HostState]) -> None:
+        """Group them; their order stays within each kind."""
+        self._kinds: dict[_Key, list[HostState]] = {}
+        for host in hosts:
+            self._kinds.setdefault(_host_key(host), []).append(host)
+        self._answers: dict[tuple[_Key, _Key], CpuAnswer] = {}
         self._verdicts: dict[_Key, tuple[Verdict, ...]] = {}
+
+    async def ask(self, comparisons: Comparisons, moves: Iterable[Move]) -> None:
+        """Ask libvirt on one host of each kind about one guest of each kind, unless it is known.
+
+        Where the first host of a kind is silent, those that are alike are asked instead.
+        """
+        firsts = [alike[0] for alike in self._kinds.values()]
+        for guest, move in {cpu_key(move): move for move in moves}.items():
+            if not guest:
+                continue
+            answered = await comparisons.asked_states(move, firsts)
+            for (host_key, alike), first in zip(self._kinds.items(), answered, strict=True):
+                told = first
+                if first.cpu_silence and alike[1:]:
+                    told = (await comparisons.asked_states(move, alike))[0]
+                self._answers[guest, host_key] = CpuAnswer(told.cpu, told.cpu_silence)
 
     def verdicts(self, move: Move) -> tuple[Verdict, ...]:
         """What the filters say of each kind of host."""
@@ -74,18 +83,10 @@ class Alike:
     def with_cpu(self, move: Move, host: HostState, host_key: _Key | None = None) -> HostState:
         """A host with what libvirt there says of this guest's CPU."""
         key = cpu_key(move)
-        answer = self._asked.get((key, host_key or _host_key(host))) if key else None
+        answer = self._answers.get((key, host_key or _host_key(host))) if key else None
         if answer is None:
             return host
         return msgspec.structs.replace(host, cpu=answer.cpu, cpu_silence=answer.silence)
-
-
-def by_kind(hosts: Iterable[HostState]) -> dict[_Key, list[HostState]]:
-    """Group hosts that only differ in their room and their load."""
-    kinds: dict[_Key, list[HostState]] = {}
-    for host in hosts:
-        kinds.setdefault(_host_key(host), []).append(host)
-    return kinds
 
 
 def bound(move: Move, host: HostState) -> str:
@@ -97,26 +98,6 @@ def bound(move: Move, host: HostState) -> str:
 def has_room(move: Move, host: HostState) -> bool:
     """Whether memory and local pools of a host take a server now."""
     return not any(rule.refusal(move, host) for rule in _rules(move, OF_ROOM))
-
-
-async def ask(comparisons: Comparisons, moves: Iterable[Move], hosts: Iterable[HostState]) -> Asked:
-    """Ask libvirt on one host of each kind about one guest of each kind, unless it is known.
-
-    Where the first host of a kind is silent, those that are alike are asked instead.
-    """
-    kinds = by_kind(hosts)
-    asked: dict[tuple[_Key, _Key], CpuAnswer] = {}
-    for guest, move in {cpu_key(move): move for move in moves}.items():
-        if not guest:
-            continue
-        firsts = [alike[0] for alike in kinds.values()]
-        answered = await comparisons.asked_states(move, firsts)
-        for (host_key, alike), first in zip(kinds.items(), answered, strict=True):
-            told = first
-            if first.cpu_silence and alike[1:]:
-                told = (await comparisons.asked_states(move, alike))[0]
-            asked[guest, host_key] = CpuAnswer(told.cpu, told.cpu_silence)
-    return asked
 
 
 def cpu_key(move: Move) -> _Key:

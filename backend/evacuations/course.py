@@ -29,9 +29,9 @@ Moves = Mapping[str, Sequence[Migration]]
 def moves_of(fleet: Fleet, evacuation: Evacuation) -> Moves:
     """List what was begun for an evacuation, under way and ended."""
     found: dict[str, list[Migration]] = defaultdict(list)
-    for one in fleet.migrations.values():
-        if one.evacuation_id == evacuation.evacuation_id:
-            found[one.server_id].append(one)
+    for migration_id in fleet.evacuation_moves.get(evacuation.evacuation_id, ()):
+        one = fleet.migrations[migration_id]
+        found[one.server_id].append(one)
     for moves in found.values():
         moves.sort(key=lambda one: one.created_at_ms)
     return found

@@ -219,7 +219,7 @@ def _longer(move: PlannedMove) -> MigrationOptions:
 
 
 def _longer_ms(move: PlannedMove) -> int:
-    """A pause above the floor of a hard move, if the one it has is not and it may be called live."""
+    """A pause above the floor of a hard move, if its own is shorter and it still is a live move."""
     floor_ms = move.forecast.floor_ms if move.forecast is not None else 0
     wanted_ms = math.ceil(floor_ms * _MORE)
     return wanted_ms if move.options.downtime_limit_ms < wanted_ms <= LONGEST_PAUSE_MS else 0

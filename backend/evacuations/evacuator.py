@@ -13,9 +13,7 @@ from backend.evacuations.failing import GAVE_UP
 from backend.evacuations.planning import Sources
 from backend.evacuations.records import Evacuations
 from backend.evacuations.replanner import Replanner
-from backend.evacuations.replanning import (
-    unplaced,
-)
+from backend.evacuations.replanning import unplaced
 from backend.evacuations.setting_out import Outcome, SettingOut
 from backend.evacuations.sharing import Sharing
 from backend.migrations.acts import Acts
@@ -88,6 +86,8 @@ class Evacuator:
                         await changed.wait()
         finally:
             self.sharing.stop()
+            for evacuation_id in tuple(self._fleet.evacuation_waits):
+                self._fleet.put_waits(evacuation_id, {})
 
     async def look(self) -> None:
         """Look at every open evacuation once; the caller holds the lock.
@@ -132,17 +132,17 @@ class Evacuator:
         )
 
     async def _observe(self, evacuation: Evacuation) -> Evacuation:
-        before = evacuation
-        evacuation = await self.note_moves(evacuation.evacuation_id)
-        if evacuation != before:
-            await self._mark_returned(evacuation)
+        seen = observed(self._fleet, evacuation, now_ms())
+        if seen != evacuation:
+            await self._mark_returned(seen)
+            evacuation = await self.note_moves(evacuation.evacuation_id)
         if not evacuation.open:
             _log.info("evacuation of %s has ended", evacuation.host_name)
             return evacuation
         if evacuation.kind is EvacuationKind.RESCUE and self._is_back(evacuation):
             return await self._leave_to_its_host(evacuation)
         if evacuation.state is EvacuationState.RUNNING:
-            evacuation = await self.replanner.look(evacuation)
+            evacuation = await self._renewed(await self.replanner.look(evacuation))
         moves = [
             latest
             for listed in moves_of(self._fleet, evacuation).values()
@@ -153,6 +153,13 @@ class Evacuator:
         await self._give_up(moves)
         self.sharing.look(evacuation, moves)
         return evacuation
+
+    async def _renewed(self, evacuation: Evacuation) -> Evacuation:
+        """Write in which order the servers begin, once links have shown what they carry."""
+        outlook = self._setting_out.outlook
+        if not outlook.differs(evacuation):
+            return evacuation
+        return await self._records.change(evacuation.evacuation_id, outlook.renewed)
 
     async def _cancel(self, moves: Iterable[Migration], evacuation: Evacuation) -> None:
         """Cancel what moves; what is too late to be cancelled goes on to its end."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from backend.evacuations.alike import Alike, Asked
+from backend.evacuations.alike import Alike
 from backend.evacuations.deadline import Verdict, moment, verdict
 from backend.evacuations.lines import Line, line_of
 from backend.evacuations.placing import Placed, Placing
@@ -49,6 +49,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     """For each host that is planned how its servers leave."""
     states: Mapping[str, HostState]
     """Every host that may be a target, by id and in the order of names."""
+    alike: Alike
+    """The same hosts by kind."""
     at_ms: int
 
 
@@ -71,29 +73,29 @@ def given(
     Raises:
         GodwitError: BAD_REQUEST, as :func:`backend.evacuations.lines.line_of`.
     """
+    lines = tuple(_lines_of(fleet, one, definitions) for one in wanted)
+    states = rooms(
+        fleet,
+        _promises(fleet, wanted),
+        leaving=_left_out(fleet, wanted),
+        untouched=any(one.kind is EvacuationKind.RESCUE for one in wanted),
+    )
     return Given(
         fleet=fleet,
         jobs=jobs,
-        lines=tuple(_lines_of(fleet, one, definitions) for one in wanted),
-        states=rooms(
-            fleet,
-            _promises(fleet, wanted),
-            leaving=_left_out(fleet, wanted),
-            untouched=any(one.kind is EvacuationKind.RESCUE for one in wanted),
-        ),
+        lines=lines,
+        states=states,
+        alike=Alike(states.values()),
         at_ms=at_ms,
     )
 
 
-def make(
-    known: Given, wanted: Sequence[Wanted], asked: Asked, *, keep_spare: bool
-) -> tuple[Plan, ...]:
+def make(known: Given, wanted: Sequence[Wanted], *, keep_spare: bool) -> tuple[Plan, ...]:
     """Plan for several hosts together: one plan for each, in their order.
 
     Args:
-        known: what :func:`given` read.
+        known: what :func:`given` read, with what libvirt says of CPUs.
         wanted: the same that it was read for.
-        asked: what libvirt says of CPUs.
         keep_spare: whether targets keep room for one more host's death.
     """
     fleet, lines, apart = known.fleet, known.lines, _left_out(known.fleet, wanted)
@@ -102,7 +104,7 @@ def make(
         spare = spare_of(fleet, known.states, _promises(fleet, wanted), leaving=apart)
     placing = Placing(
         known.states,
-        Alike(known.states.values(), asked),
+        known.alike,
         left_out=apart,
         late=fleet.late,
         spare=spare,

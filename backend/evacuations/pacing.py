@@ -5,7 +5,7 @@ each of them longer, and those that dirty memory fast would never end.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -136,11 +136,16 @@ class _Course:
     """What is under way, with what this look has added."""
 
     def __init__(self, moving: Sequence[Moving], links: Links, lead_s: float) -> None:
-        self._links, self._lead_s = links, lead_s
+        self._links = links
         active = [one for one in moving if not one.stalled]
         self._total = len(active)
         self._prepared = Counter(one.target_host_id for one in active if one.preparing)
-        self._sending = [one for one in active if one.sends]
+        self._out: dict[str, list[Moving]] = defaultdict(list)
+        """By source: what still sends by the time that a move which begins now does."""
+        self._into: dict[str, list[Moving]] = defaultdict(list)
+        for one in active:
+            if one.sends and (one.left_s is None or one.left_s > lead_s):
+                self._count(one)
         self._kept_out: set[str] = set()
         """Sources whose links drain for a heavy one that comes first."""
         self._kept_in: set[str] = set()
@@ -151,7 +156,7 @@ class _Course:
         self._total += 1
         self._prepared[one.target_host_id] += 1
         if one.sends:
-            self._sending.append(
+            self._count(
                 Moving(
                     server_name=one.server_name,
                     source_host_id=one.source_host_id,
@@ -173,7 +178,7 @@ class _Course:
         return self._on_links(one) if one.sends else ""
 
     def _on_links(self, one: Waiting) -> str:
-        out, into = self._out(one.source_host_id), self._into(one.target_host_id)
+        out, into = self._out[one.source_host_id], self._into[one.target_host_id]
         if one.ease is Ease.HEAVY:
             if out:
                 self._kept_out.add(one.source_host_id)
@@ -193,15 +198,9 @@ class _Course:
                 return f"the link is full: {_named(there)}"
         return ""
 
-    def _out(self, host_id: str) -> list[Moving]:
-        return [one for one in self._sending if one.source_host_id == host_id and self._counts(one)]
-
-    def _into(self, host_id: str) -> list[Moving]:
-        return [one for one in self._sending if one.target_host_id == host_id and self._counts(one)]
-
-    def _counts(self, one: Moving) -> bool:
-        """Whether it still sends by the time that a move which begins now does."""
-        return one.left_s is None or one.left_s > self._lead_s
+    def _count(self, one: Moving) -> None:
+        self._out[one.source_host_id].append(one)
+        self._into[one.target_host_id].append(one)
 
 
 def _named(moving: Sequence[Moving]) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from backend.evacuations.alike import ask
 from backend.evacuations.anew import again, open_servers, remembered, under_way
 from backend.evacuations.making import Wanted, given, make
 from backend.evacuations.telling import kind_of
@@ -165,8 +164,8 @@ async def _made(
     definitions = await _definitions(sources, dead)
     known = given(fleet, sources.jobs, wanted, definitions, now_ms())
     moves = [line.move for each in known.lines for line in each if line.move is not None]
-    asked = await ask(sources.comparisons, moves, known.states.values())
-    return make(known, wanted, asked, keep_spare=keep_spare)
+    await known.alike.ask(sources.comparisons, moves)
+    return make(known, wanted, keep_spare=keep_spare)
 
 
 async def _definitions(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from backend.evacuations.course import moves_of
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState, Way
@@ -62,10 +63,8 @@ def failed_targets(fleet: Fleet, evacuation: Evacuation, server_id: str) -> set[
     """Where moves of a server in this evacuation have failed already."""
     return {
         one.target_host_id
-        for one in fleet.migrations.values()
-        if one.evacuation_id == evacuation.evacuation_id
-        and one.server_id == server_id
-        and one.state is MigrationState.FAILED
+        for one in moves_of(fleet, evacuation).get(server_id, ())
+        if one.state is MigrationState.FAILED
     }
 
 

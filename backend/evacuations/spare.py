@@ -8,7 +8,7 @@ import msgspec
 _MIB = 1 << 20
 
 
-class Guest(msgspec.Struct, frozen=True, order=True):
+class Guest(msgspec.Struct, frozen=True, order=True, gc=False):
     """A server that runs, as far as its host's death matters."""
 
     memory_bytes: int
@@ -40,7 +40,11 @@ class Spare:
         self._names = names
         self._free = dict(free)
         self._order = sorted((-room, host_id) for host_id, room in free.items())
-        self._running = {host_id: sorted(guests) for host_id, guests in running.items()}
+        self._running = {host_id: list(guests) for host_id, guests in running.items()}
+        self._needed = {
+            host_id: sum([guest.memory_bytes for guest in guests])
+            for host_id, guests in self._running.items()
+        }
         self._leans: dict[str, dict[str, int]] = {}
         """host_id → how many bytes each other host would take up of it."""
         self._borne: dict[str, set[str]] = {}
@@ -68,14 +72,14 @@ class Spare:
         if self.lacking:
             return self.lacking
         self._change(host_id, -guest.memory_bytes)
-        insort(self._running.setdefault(host_id, []), guest)
+        self._count(host_id, guest, 1)
         left = self._free[host_id]
         weakened = [one for one in self._borne.get(host_id, ()) if self._leans[one][host_id] > left]
         settled: dict[str, dict[str, int]] = {}
         for each in [host_id, *sorted(set(weakened) - {host_id})]:
             found = self._taken_up(each)
             if isinstance(found, str):
-                self._running[host_id].remove(guest)
+                self._count(host_id, guest, -1)
                 self._change(host_id, guest.memory_bytes)
                 return found
             settled[each] = found
@@ -85,8 +89,7 @@ class Spare:
 
     def _taken_up(self, host_id: str) -> dict[str, int] | str:
         """Say how much which hosts would take up of one that dies, or why they could not."""
-        guests = self._running[host_id]
-        needed = sum(guest.memory_bytes for guest in guests)
+        needed = self._needed[host_id]
         if not needed:
             return {}
         others = [(one, -room) for room, one in self._order[:2] if one != host_id]
@@ -94,7 +97,7 @@ class Spare:
             return {others[0][0]: needed}
         left = {one: -room for room, one in self._order if one != host_id}
         taken: dict[str, int] = {}
-        for guest in reversed(guests):
+        for guest in sorted(self._running[host_id], reverse=True):
             size = guest.memory_bytes
             into = next((one for one, room in left.items() if room >= size), None)
             if into is None:
@@ -104,8 +107,7 @@ class Spare:
         return taken
 
     def _short(self, host_id: str, guest: Guest, left: Mapping[str, int]) -> str:
-        guests = self._running[host_id]
-        needed = sum(one.memory_bytes for one in guests)
+        guests, needed = self._running[host_id], self._needed[host_id]
         free = sum(room for one, room in self._free.items() if one != host_id)
         many = f"{len(guests)} running servers need" if guests[1:] else "one running server needs"
         most = max(left.values(), default=0)
@@ -121,6 +123,15 @@ class Spare:
         self._leans[host_id] = on
         for one in on:
             self._borne.setdefault(one, set()).add(host_id)
+
+    def _count(self, host_id: str, guest: Guest, by: int) -> None:
+        """One more guest that runs on a host, or the last one less."""
+        guests = self._running.setdefault(host_id, [])
+        if by > 0:
+            guests.append(guest)
+        else:
+            guests.pop()
+        self._needed[host_id] = self._needed.get(host_id, 0) + by * guest.memory_bytes
 
     def _change(self, host_id: str, by_bytes: int) -> None:
         before = self._free[host_id]

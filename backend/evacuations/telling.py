@@ -10,6 +10,7 @@ from backend.fleet.known import Fleet
 from wire.evacuation import Evacuation, EvacuationKind, PlannedMove, Way
 from wire.fleet import HostFacts, HostPolicy, HostStatus
 from wire.forecast import Basis, Ease, LinkRate
+from wire.rescue import IncidentState
 
 _MIB = 1 << 20
 _NAMED = 4
@@ -76,6 +77,12 @@ def warnings(
         found.append(f"no room is kept for one more host's death, for there is none now: {lacking}")
     if kind is not EvacuationKind.RESCUE and any(one.way is not Way.STAYS for one in moves):
         found += _of_link(host, kind, link)
+    incident = fleet.open_incident(host.host_id)
+    if incident is not None and incident.state is IncidentState.RESCUING:
+        found.append(
+            f"servers of {host.name} are started elsewhere already without being asked: incident "
+            f"{incident.incident_id}"
+        )
     if kind is EvacuationKind.EVACUATE:
         found += _of_arrivals(fleet, host)
     if shutting_down(fleet, host.host_id):

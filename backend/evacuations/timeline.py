@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-AT_ONCE = 8
-"""Moves that take nothing of the link, of one host at one moment; as many as rescues."""
-AT_ONCE_ON_A_TARGET = 4
+from backend.evacuations.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE
+
 _WORTHWHILE = 0.1
 _SOON_S = 1e-6
 
@@ -95,11 +94,11 @@ def spans(queues: Sequence[Sequence[Transfer]], links: Links) -> dict[str, Span]
 
 def instants(moves: Sequence[Instant]) -> dict[str, Span]:
     """Say when each of one evacuation's moves runs that take nothing of the link."""
-    slots = [0.0] * AT_ONCE
+    slots = [0.0] * AT_ONCE_IN_THE_FLEET
     on_target: dict[str, list[float]] = {}
     found: dict[str, Span] = {}
     for move in moves:
-        there = on_target.setdefault(move.target_host_id, [0.0] * AT_ONCE_ON_A_TARGET)
+        there = on_target.setdefault(move.target_host_id, [0.0] * PREPARED_AT_ONCE)
         start_s = max(heapq.heappop(slots), heapq.heappop(there))
         found[move.server_id] = Span(start_s, start_s + move.takes_s)
         heapq.heappush(slots, start_s + move.takes_s)

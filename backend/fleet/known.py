@@ -28,7 +28,9 @@ from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
 
 UNREADABLE_HEALTH = HealthValue(boot_id="", epoch=0, fence_detail="its health key is unreadable")
-"""Stands for a health key whose value cannot be read: no life has an empty boot id."""
+"""Stands for a health key or a life whose value cannot be read: no life has an empty boot id."""
+NO_LIFE = HealthValue(boot_id="", epoch=0)
+"""Of a host that has never told one."""
 
 
 class AgentLink:
@@ -87,6 +89,8 @@ class Fleet:
         self.evacuations: dict[str, Evacuation] = {}
         self.evacuation_waits: dict[str, dict[str, str]] = {}
         """evacuation_id → server_id → what it waits for, of those that this backend drives."""
+        self.evacuation_moves: dict[str, set[str]] = {}
+        """evacuation_id → ids of its migrations, under way and ended."""
         self.moves_changed = asyncio.Event()
         """Set whenever a migration's record has changed."""
         self.links: dict[str, AgentLink] = {}
@@ -256,10 +260,15 @@ class Fleet:
         known = self.migrations.get(migration_id)
         if migration is None:
             self.migrations.pop(migration_id, None)
+            if known is not None and known.evacuation_id:
+                self.evacuation_moves[known.evacuation_id].discard(migration_id)
         elif known is not None and known.state.rank > migration.state.rank:
             return
         else:
             self.migrations[migration_id] = migration
+            if migration.evacuation_id:
+                moves = self.evacuation_moves.setdefault(migration.evacuation_id, set())
+                moves.add(migration_id)
             if migration.state.ended and (known is None or not known.state.ended):
                 self.past.ended(migration)
                 self.traffic.ended(migration)

@@ -11,7 +11,14 @@ LONGEST_PAUSE_MS = 10_000
 """Beyond that nobody would call it a live move."""
 
 
-def lever(curve: Curve, uncapped_bytes_per_s: float, bytes_per_s: float, limit_s: float) -> str:
+def lever(
+    curve: Curve,
+    uncapped_bytes_per_s: float,
+    bytes_per_s: float,
+    limit_s: float,
+    *,
+    fixed_pause_ms: int,
+) -> str:
     """Name the cheapest lever first: the whole link, a longer pause, then what gives up being live.
 
     Args:
@@ -19,6 +26,7 @@ def lever(curve: Curve, uncapped_bytes_per_s: float, bytes_per_s: float, limit_s
         uncapped_bytes_per_s: what it would get without its own cap.
         bytes_per_s: what it gets.
         limit_s: the pause that does not suffice.
+        fixed_pause_ms: what a pause takes beyond sending what remains.
     """
     told = (
         f"it dirties {_mib(curve.rate_bytes_per_s)} and gets {_mib(bytes_per_s)}, so that it does "
@@ -26,7 +34,8 @@ def lever(curve: Curve, uncapped_bytes_per_s: float, bytes_per_s: float, limit_s
     )
     if uncapped_bytes_per_s > bytes_per_s and floor_s(curve, uncapped_bytes_per_s) <= limit_s:
         return f"{told}: without its cap it gets {_mib(uncapped_bytes_per_s)}, which is enough"
-    needed_ms = math.ceil(floor_s(curve, bytes_per_s) * _MARGIN * 1000)
+    floor_ms = floor_s(curve, bytes_per_s) * 1000 + fixed_pause_ms
+    needed_ms = math.ceil(floor_ms * _MARGIN)
     if needed_ms > LONGEST_PAUSE_MS:
         return (
             f"{told}, and would stand still for {needed_ms / 1000:.0f} s: switch it to post-copy "

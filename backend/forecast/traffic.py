@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from wire.migration import Migration, Sample
+from wire.migration import Migration, Pass, Sample
 
 HOURS_MS = 6 * 3_600_000
 """What was shown longer ago says nothing any more."""
@@ -17,7 +17,12 @@ _WHOLE_MS = 800
 _LATE_MS = 2_000
 """A second is counted up so long after its end: hypervisors answer late at times."""
 _STEADY_MS = 500
-"""A pass that lasted so long shows what the link carried."""
+_TELLING_BYTES = 16 << 20
+_TELLING_SHARE = 0.2
+"""A pass that lasted so long, and sent so much and such a share of what it walked through, shows
+what the link carried. Zero pages are walked through without sending anything."""
+_DENSE = 0.5
+"""So much of what is done with has to have been sent in a moment that shows the link."""
 
 
 class Second(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,20 +112,18 @@ class Traffic:
                 (self._in, migration.target_host_id),
             ):
                 link = links.setdefault(host_id, _Link())
-                _spread(link, migration, span, sent)
+                _spread(link, migration, span, sent, busy=_is_dense(before, sample, sent))
                 link.close((now_ms - _LATE_MS) // 1000)
 
     def ended(self, migration: Migration) -> None:
-        """Take the passes of a move that ended, if nothing was heard of it while it ran."""
-        if self._moves.pop(migration.migration_id, None) is not None:
-            return
+        """Take the passes of a move that ended: they are dated more exactly than any sample.
+
+        After a restart they are all that there is.
+        """
+        self._moves.pop(migration.migration_id, None)
         if migration.finished_at_ms < self._now_ms() - HOURS_MS:
             return
-        rates = [
-            each.bandwidth_bytes_per_s
-            for each in migration.passes
-            if each.duration_ms >= _STEADY_MS and each.bandwidth_bytes_per_s > 0
-        ]
+        rates = [each.bandwidth_bytes_per_s for each in migration.passes if _shows_the_link(each)]
         if rates and migration.max_bandwidth_bytes_per_s is None:
             seen = Second(
                 at_ms=migration.finished_at_ms,
@@ -170,7 +173,20 @@ def _sent(migration: Migration, before: Sample, now: Sample) -> int:
     return max(0, sent)
 
 
-def _spread(link: _Link, migration: Migration, span_ms: tuple[int, int], sent: int) -> None:
+def _is_dense(before: Sample, now: Sample, sent: int) -> bool:
+    """Whether there was something to send all the time, and not zero pages to be passed over."""
+    done = before.memory_remaining_bytes - now.memory_remaining_bytes
+    return sent >= _DENSE * done
+
+
+def _shows_the_link(one: Pass) -> bool:
+    needed = max(_TELLING_BYTES, int(_TELLING_SHARE * one.remaining_at_start_bytes))
+    return one.duration_ms >= _STEADY_MS and one.transferred_bytes >= needed
+
+
+def _spread(
+    link: _Link, migration: Migration, span_ms: tuple[int, int], sent: int, *, busy: bool
+) -> None:
     """Spread what was sent evenly over the seconds in which it was."""
     begin, end = span_ms
     limited = migration.max_bandwidth_bytes_per_s is not None
@@ -180,7 +196,7 @@ def _spread(link: _Link, migration: Migration, span_ms: tuple[int, int], sent: i
         until = min(end, (second + 1) * 1000)
         share = link.open.setdefault(second, {}).setdefault(migration.migration_id, _Share())
         share.sent += sent * (until - at) / (end - begin)
-        share.covered_ms += until - at
+        share.covered_ms += until - at if busy else 0
         if limited:
             link.limited.add(second)
         at = until

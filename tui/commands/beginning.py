@@ -93,6 +93,8 @@ def _remainder(ended: Evacuation) -> str:
         return ""
     if ended.kind is EvacuationKind.RETURN:
         return f"not all are back on {ended.host_name}: {servers}"
+    if ended.kind is EvacuationKind.RESCUE:
+        return f"not all of {ended.host_name} are rescued: {servers}"
     return f"{ended.host_name} is not empty: {servers}"
 
 

@@ -22,7 +22,7 @@ _LEFT = {
 }
 BASES = {
     Basis.MEASURED: "measured",
-    Basis.PAST_MOVE: "from their last move",
+    Basis.PAST_MOVE: "from the last move",
     Basis.GUESSED: "guessed",
 }
 """What a forecast rests on."""
@@ -111,6 +111,6 @@ def link_text(link: LinkRate | None) -> str:
 
 
 def basis_text(bases: Sequence[Basis]) -> str:
-    """``8 measured, 1 from their last move, 2 guessed``."""
+    """``8 measured, 1 from the last move, 2 guessed``."""
     counts = Counter(bases)
     return ", ".join(f"{counts[each]} {word}" for each, word in BASES.items() if counts[each])

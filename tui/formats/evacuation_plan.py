@@ -96,13 +96,17 @@ def _row(plan: Plan, number: int, move: PlannedMove) -> tuple[str, ...]:
 def _totals(plan: Plan, empty_by_ms: int) -> list[tuple[str, str]]:
     if not leaving(plan):
         return [("total", "nothing moves")]
-    forecasts = [move.forecast for move in leaving(plan) if move.forecast]
     done_at_ms = plan.made_at_ms + plan.finish_in_s * 1000
+    told = [("total", f"{finish_text(plan)}, done {moment_text(done_at_ms)} if it starts now")]
+    if plan.kind is not EvacuationKind.RESCUE:
+        bases = [move.forecast.basis for move in leaving(plan) if move.forecast]
+        told += [
+            ("sends", bytes_text(plan.sent_bytes)),
+            ("link", link_text(plan.link) or "nobody knows yet what it carries"),
+            ("rests on", basis_text(bases)),
+        ]
     return [
-        ("total", f"{finish_text(plan)}, done {moment_text(done_at_ms)} if it starts now"),
-        ("sends", bytes_text(plan.sent_bytes)),
-        ("link", link_text(plan.link) or "nobody knows yet what it carries"),
-        ("rests on", basis_text([each.basis for each in forecasts])),
+        *told,
         ("empty by", moment_text(empty_by_ms) if empty_by_ms else ""),
         ("deadline", plan.deadline),
     ]
@@ -116,14 +120,16 @@ def _remarks(move: PlannedMove) -> list[str]:
     remarks = [f"{name}: {move.why}"] if move.why else []
     if move.forecast and move.forecast.lever:
         remarks.append(f"{name} waits: {move.forecast.lever}")
+    if move.way is Way.RESCUE and not move.options.auto_start:
+        remarks.append(f"{name} did not run: it is defined there, and stays stopped")
     chosen = [f"to {move.target_host_name} only"] if move.pinned else []
     words = [*chosen, *(word for word in option_words(move.options) if _is_own(word))]
     return [*remarks, f"{name} goes {', '.join(words)}"] if words else remarks
 
 
 def _is_own(word: str) -> bool:
-    """Whether an option says more than the target does, and the cap on the whole host."""
-    return not word.startswith(("--prefer-host", "--max-bandwidth-mb"))
+    """Whether an option says more than its line, and the cap on the whole host."""
+    return not word.startswith(("--prefer-host", "--max-bandwidth-mb", "--auto-start"))
 
 
 def _seconds(duration_s: int) -> str:

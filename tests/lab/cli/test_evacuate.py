@@ -114,13 +114,14 @@ def test_steered_while_it_runs(lab, operator, viewer, add_known, truth, shown):
     assert "operator" in viewer.refused(4, "evacuation-resume", EMPTIED)
     assert operator.run("evacuation-change", "--max-bandwidth-mb", "1", EMPTIED).returncode == 0
     assert shown().max_bandwidth_bytes_per_s == 1 << 20
+    assert operator.run("evacuation-change", "--no-bandwidth-limit", EMPTIED).returncode == 0
+    assert shown().max_bandwidth_bytes_per_s is None
     assert operator.run("evacuation-cancel", EMPTIED).returncode == 0
     ended = until(lambda: (one := shown()) and not one.open and one, "it is cancelled")
     assert {one.state for one in ended.servers} == {MoveState.CANCELLED}
     assert all(note.by == "operator" for note in ended.notes if note.text == "paused")
     for spec in (first, second):
         assert truth.hosts_of(spec.name) == {EMPTIED: "running"}
-    operator.run("evacuation-change", "--no-bandwidth-limit", EMPTIED)
     lab.limit_link(EMPTIED, LinkLimit())
     assert operator.run("evacuation-retry", EMPTIED, second.name).returncode == 0
     ended = until(lambda: (one := shown()) and not one.open and one, "it ran again")

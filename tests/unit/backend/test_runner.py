@@ -30,6 +30,7 @@ from wire.agent import (
 )
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, HealthValue, OwnerPhase, PowerState, ServerRecord, StoragePool
+from wire.forecast import Basis
 from wire.migration import (
     Kept,
     Migration,
@@ -225,6 +226,8 @@ class Scene:
         self.two.fleet.put_health(host_id, None)
         name = "kvm-01" if host_id == "host-1" else "kvm-02"
         life = HealthValue(boot_id="b", epoch=3)
+        self.two.fleet.put_life(host_id, life)
+        self.etcd.put(keys.LIVES + host_id, msgspec.json.encode(life))
         self.incident = Incident(
             incident_id="i1", host_id=host_id, host_name=name, life=life, lost_at_ms=1
         )
@@ -273,6 +276,17 @@ async def until(holds: Callable[[], bool]) -> None:
 def moved(scene: Scene) -> Job:
     scene.source.truths, scene.target.truths = [ABSENT], [RUNNING]
     return job(JobState.ENDED)
+
+
+async def test_the_record_keeps_what_was_expected(scene, make_host):
+    scene.two.fleet.put_facts("host-1", make_host(1, link_bytes_per_s=1_250_000_000))
+    scene.two.fleet.put_facts("host-2", make_host(2, link_bytes_per_s=125_000_000))
+    scene.put(MigrationState.QUEUED)
+    scene.source.on_migrate = lambda: moved(scene)
+    forecast = (await scene.run()).forecast
+    assert forecast.basis is Basis.GUESSED
+    assert forecast.bandwidth_bytes_per_s < 125_000_000  # the slower one of both ends
+    assert forecast.sent_bytes == scene.two.server.memory_bytes
 
 
 async def test_a_new_migration_is_driven_to_its_end(scene):

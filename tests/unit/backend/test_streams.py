@@ -10,6 +10,7 @@ from backend.migrations.jobs import Jobs
 from wire.agent import AgentSnapshot, Job, JobDetail, JobSample, JobState, ServerGone
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HealthValue, HostMeters, HostStatus, PowerState
+from wire.forecast import Dirtying, DirtySample
 from wire.migration import Migration, MigrationState, Sample
 from wire.stream import StreamEvent
 
@@ -41,6 +42,17 @@ class ForgetfulAgent:
 
 def job(state: JobState = JobState.COPYING_MEMORY) -> Job:
     return Job(migration_id="m", server_id="id-web-1", state=state)
+
+
+def migration(state: MigrationState) -> Migration:
+    return Migration(
+        migration_id="m",
+        server_id="id-web-1",
+        server_name="web-1",
+        source_host_id="host-1",
+        source_host_name="kvm-01",
+        state=state,
+    )
 
 
 class Wire:
@@ -100,6 +112,20 @@ async def test_each_change_is_taken_over(wire):
     assert wire.jobs.samples("m") == (SAMPLE,)
 
 
+async def test_what_guests_dirty_and_what_moves_send_is_noted(wire):
+    await wire.snapshot()
+    told = Dirtying(
+        server_id="id-web-1",
+        samples=(DirtySample(window_ms=1000, dirtied_bytes=5, at_ms=7),),
+    )
+    await wire.send("dirtying", told)
+    assert wire.fleet.dirtying == {"id-web-1": told}
+    wire.fleet.put_migration("m", migration(MigrationState.COPYING_MEMORY))
+    sample = msgspec.structs.replace(SAMPLE, bandwidth_bytes_per_s=9)
+    await wire.send("sample", JobSample(migration_id="m", server_id="id-web-1", sample=sample))
+    assert wire.fleet.traffic.sending("host-1") == 9
+
+
 async def test_the_agent_of_another_host_is_not_believed(wire):
     await wire.snapshot(host_id="host-9")
     assert wire.status[0] is HostStatus.UNREACHABLE
@@ -136,14 +162,6 @@ async def test_an_ended_job_stays_ended_whatever_arrives_late(wire):
 
 
 async def test_jobs_of_ended_migrations_are_not_kept(wire):
-    ended = Migration(
-        migration_id="m",
-        server_id="id-web-1",
-        server_name="web-1",
-        source_host_id="host-1",
-        source_host_name="kvm-01",
-        state=MigrationState.SUCCEEDED,
-    )
-    wire.fleet.put_migration("m", ended)
+    wire.fleet.put_migration("m", migration(MigrationState.SUCCEEDED))
     await wire.snapshot(job(JobState.ENDED))
     assert wire.jobs.latest("m") is None

@@ -22,7 +22,7 @@ from tests.unit.tui.evacuation_routes import evacuation_routes
 from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
 from wire.broadcasting import Outgoing
 from wire.config import TlsFiles
-from wire.console import BackendStatus, FleetSnapshot, Role, SettleRequest
+from wire.console import BackendStatus, FleetSnapshot, Role, ServerRemoved, SettleRequest
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, Plan
 from wire.fleet import (
@@ -203,7 +203,12 @@ def _server_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
             fleet.server(name), status=ServerStatus.RUNNING, host_name=data.keep_host
         )
 
-    return [servers, server, candidates, live_migrate, migrate, settle]
+    @post("/v1/servers/{name:str}/forget", status_code=200)
+    async def forget(name: FromPath[str]) -> ServerRemoved:
+        fleet.change(f"forget {name}")
+        return ServerRemoved(server_id=fleet.server(name).server_id)
+
+    return [servers, server, candidates, live_migrate, migrate, settle, forget]
 
 
 def _migration_routes(fleet: Fleet) -> list[HTTPRouteHandler]:

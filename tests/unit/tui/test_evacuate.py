@@ -221,6 +221,27 @@ def test_the_plan_as_json_is_the_wires_own(fleet, capsys):
     assert msgspec.json.decode(capsys.readouterr().out, type=Plan) == fleet.plans[1]
 
 
+def test_a_rescue_sends_nothing_and_says_what_stays_stopped(plan, fleet, capsys):
+    runs, stopped, _, stays = plan.moves
+    options = MigrationOptions(auto_start=True)
+    runs = changed(runs, way=Way.RESCUE, forecast=None, options=options)
+    stopped = changed(stopped, way=Way.RESCUE, forecast=None, why="", options=MigrationOptions())
+    rescue = changed(
+        plan, kind=EvacuationKind.RESCUE, moves=(runs, stopped, stays), warnings=(), link=None
+    )
+    fleet.plans = [rescue]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Plan: Rescue from kvm-01: 2 are rescued, 1 stays\n")
+    lines = out.splitlines()
+    assert not any(line.startswith(("sends", "link", "rests on")) for line in lines)
+    assert lines[lines.index("Servers:") + 1 :] == [
+        "  hot-1 did not run: it is defined there, and stays stopped",
+        "  hot-1 goes to kvm-02 only",
+        "  usb-1 stays: it has a passed-through device",
+    ]
+
+
 def test_a_deadline_that_cannot_be_kept_stands_with_its_lever(plan, fleet, capsys):
     fleet.plans = [changed(plan, deadline="1 min too late; hot-1 left alone would make it")]
     assert run(["host-evacuate", "--dry-run", "--empty-by", "2099-11-27T04:30", "kvm-01"]) == 0

@@ -65,7 +65,7 @@ moves = st.builds(
 @given(st.lists(states, min_size=1, max_size=12, unique_by=lambda one: one.facts.host_id), moves)
 def test_shared_verdicts_fit_the_hosts_that_the_scheduler_lets_through(hosts, move):
     by_id = {one.facts.host_id: one for one in hosts}
-    alike = Alike(hosts, {})
+    alike = Alike(hosts)
     fitting = {
         host_id
         for verdict in alike.verdicts(move)

@@ -1,11 +1,13 @@
 """Plans for hosts that are down: rescues, within the rules of fencing."""
 
+import msgspec
 import pytest
 
 from tests.unit.backend.evacuations.planned import Planned, line, order, routes
 from wire.errors import GodwitError
 from wire.evacuation import EvacuationKind, PlanEdit, Way
 from wire.fleet import OwnerPhase, PowerState, RescuePriority, ServerPolicy
+from wire.rescue import IncidentState
 
 
 def lost(*, proven: bool = True, held_reason: str = "") -> Planned:
@@ -91,3 +93,12 @@ async def test_a_dead_and_a_living_host_are_planned_together():
     assert (dead.kind, living.kind) == (EvacuationKind.RESCUE, EvacuationKind.EVACUATE)
     assert routes(living) == {"web-2": "kvm-03"}
     assert line(dead, "web-1").target_host_name == "kvm-03"
+
+
+async def test_rescues_that_go_on_by_themselves_are_told():
+    town = lost()
+    incident = town.fleet.incidents["incident-1"]
+    assert not any("incident-1" in one for one in (await town.plan()).warnings)
+    rescuing = msgspec.structs.replace(incident, state=IncidentState.RESCUING)
+    town.fleet.put_incident("incident-1", rescuing)
+    assert any("incident-1" in one for one in (await town.plan()).warnings)

@@ -7,6 +7,8 @@ import msgspec
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from backend.fleet.targets import host_states, move_of
+from backend.scheduler.candidates import candidates
 from tests.unit.backend.evacuations.planned import GIB, Planned, disk, pool
 from wire.errors import GodwitError
 from wire.evacuation import Plan, PlanEdit, Way
@@ -182,3 +184,21 @@ def test_the_times_of_a_plan_hold_together(scene):
         assert one.finish_low_s <= one.finish_in_s <= one.finish_high_s
         assert all(0 <= move.starts_in_s <= move.ends_in_s for move in one.moves)
         assert one.sent_bytes <= 20 * GIB * max(1, len(ends)) * 20
+
+
+@quietly
+@given(scenes)
+def test_a_single_server_goes_where_the_scheduler_would_send_it(scene):
+    town = town_of(scene | {"servers": scene["servers"][:1]})
+    for record in list(town.fleet.records.values()):
+        number = int(record.owner.host_id.removeprefix("host-"))
+        (made,) = plans(town, {"emptied": [number], "keep_spare": False})
+        (move,) = made.moves
+        kind = "live" if record.wanted_on else "cold"
+        seen = move_of(town.fleet, record, kind=kind)
+        judged = candidates(seen, host_states(town.fleet)) if seen else ()
+        fitting = [one.host_id for one in judged if one.fits]
+        if record.owner.phase is OwnerPhase.LOST:
+            assert move.way is Way.STAYS
+        else:
+            assert move.target_host_id == next(iter(fitting), "")

@@ -370,3 +370,19 @@ async def test_the_same_fleet_gives_the_same_plan():
     assert msgspec.structs.replace(first, made_at_ms=0) == msgspec.structs.replace(
         second, made_at_ms=0
     )
+
+
+async def test_equal_hosts_take_turns():
+    town = Planned(hosts=5)
+    for number in range(4):
+        town.server(f"web-{number}")
+    assert sorted(routes(await town.plan()).values()) == ["kvm-02", "kvm-03", "kvm-04", "kvm-05"]
+
+
+async def test_memory_that_was_given_away_makes_a_host_weigh_less():
+    town = Planned(hosts=1)
+    town.host(2, free_gib=40)
+    town.host(3, free_gib=32)
+    for number in range(4):
+        town.server(f"web-{number}", gib=8)
+    assert sorted(routes(await town.plan()).values()) == ["kvm-02"] * 2 + ["kvm-03"] * 2

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.evacuations.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE
 from backend.evacuations.timeline import (
-    AT_ONCE,
     Instant,
     Link,
     Links,
@@ -94,14 +94,20 @@ def test_a_full_target_lets_the_next_one_go_to_another():
 
 
 def test_what_takes_nothing_of_the_link_runs_side_by_side_within_limits():
+    count = AT_ONCE_IN_THE_FLEET + 1
     moves = [
         Instant(server_id=str(number), target_host_id=f"t{number}", takes_s=3.0)
-        for number in range(AT_ONCE + 1)
+        for number in range(count)
     ]
     found = instants(moves)
-    assert [found[str(number)].start_s for number in range(AT_ONCE + 1)] == [0.0] * AT_ONCE + [3.0]
-    on_one = [Instant(server_id=str(n), target_host_id="t", takes_s=3.0) for n in range(5)]
-    assert instants(on_one)["4"].start_s == 3.0
+    assert [found[str(number)].start_s for number in range(count)] == [0.0] * (count - 1) + [3.0]
+    on_one = [
+        Instant(server_id=str(number), target_host_id="t", takes_s=3.0)
+        for number in range(PREPARED_AT_ONCE + 1)
+    ]
+    found = instants(on_one)
+    starts = [found[one.server_id].start_s for one in on_one]
+    assert starts == [0.0] * PREPARED_AT_ONCE + [3.0]
 
 
 transfers = st.builds(

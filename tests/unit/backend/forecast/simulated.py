@@ -1,0 +1,68 @@
+"""A guest page by page, moved as QEMU moves it: what forecasts are held against."""
+
+import random
+
+STEP_S = 0.002
+CHUNK_S = 0.02
+"""QEMU looks so often whether what remains is little enough."""
+
+
+class Moved:
+    """How such a move went."""
+
+    def __init__(self, *, converged: bool, seconds: float, pause_s: float, least_s: float) -> None:
+        self.converged = converged
+        self.seconds = seconds
+        self.pause_s = pause_s
+        self.least_s = least_s
+        """The shortest pause that there would have been at any pass."""
+
+
+def move(
+    *,
+    hot_pages: int,
+    all_pages: int,
+    dirty_pages_per_s: float,
+    link_pages_per_s: float,
+    limit_s: float,
+    in_order: bool = False,
+    give_up_s: float = 60.0,
+    seed: int = 7,
+) -> Moved:
+    """Move a guest of which all pages are in use, and ``hot_pages`` are written over and over.
+
+    At random and anywhere, or one after another, as a program that walks through its memory.
+    """
+    chosen = random.Random(seed)  # noqa: S311 - a guest, no secret
+    hot = list(range(hot_pages)) if in_order else chosen.sample(range(all_pages), hot_pages)
+    to_send, dirtied = set(range(all_pages)), set()
+    scanned = written = 0
+    write_credit = send_credit = seconds = 0.0
+    chunk_s, least_s = CHUNK_S, float("inf")
+    while seconds < give_up_s:
+        write_credit += dirty_pages_per_s * STEP_S
+        while write_credit >= 1:
+            write_credit -= 1
+            dirtied.add(hot[written if in_order else chosen.randrange(hot_pages)])
+            written = (written + 1) % hot_pages
+        send_credit += link_pages_per_s * STEP_S
+        while send_credit >= 1:
+            send_credit -= 1
+            if not to_send:
+                continue
+            while scanned not in to_send:
+                scanned = (scanned + 1) % all_pages
+            to_send.discard(scanned)
+        seconds += STEP_S
+        chunk_s -= STEP_S
+        if chunk_s > 0 and to_send:
+            continue
+        chunk_s = CHUNK_S
+        if len(to_send) < link_pages_per_s * limit_s:
+            to_send |= dirtied
+            dirtied.clear()
+            pause_s = len(to_send) / link_pages_per_s
+            least_s = min(least_s, pause_s)
+            if len(to_send) < link_pages_per_s * limit_s:
+                return Moved(converged=True, seconds=seconds, pause_s=pause_s, least_s=least_s)
+    return Moved(converged=False, seconds=seconds, pause_s=0.0, least_s=least_s)
