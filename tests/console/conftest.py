@@ -558,7 +558,8 @@ class StubClient:
         if self.recorded is not None:
             return self.recorded
         migration = self._migration(migration_id)
-        samples = () if migration.state.ended else self.samples
+        begun = migration.state.rank >= MigrationState.COPYING_DISKS.rank
+        samples = self.samples if begun and not migration.state.ended else ()
         return MigrationDetail(migration=migration, samples=samples)
 
     def _migration(self, migration_id: str) -> Migration:

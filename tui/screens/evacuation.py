@@ -18,7 +18,7 @@ from tui.screens.plan_edit import edit_dialog
 from tui.store import Changes
 from tui.views import evacuation as course
 from tui.views import plan as moving
-from tui.views.evacuation_totals import heading, total_lines
+from tui.views.evacuation_totals import heading, sending_bytes_per_s, total_lines
 from wire.evacuation import (
     EvacuatedServer,
     Evacuation,
@@ -104,7 +104,11 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
         """The host's total, and what happened last."""
         if self.evacuation is None:
             return ()
-        lines = total_lines(self.evacuation, width, self.desk.now_ms, self.desk.glyphs)
+        desk = self.desk
+        sending = sending_bytes_per_s(self.evacuation, desk.store.last_sample)
+        lines = total_lines(
+            self.evacuation, width, desk.now_ms, desk.glyphs, sending_bytes_per_s=sending
+        )
         notes = course.last_notes(self.evacuation, width, 1 if self.low else _NOTES)
         return [*lines, *notes]
 

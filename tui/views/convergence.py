@@ -35,9 +35,11 @@ def convergence(
     if migration is None:
         return Span("")
     history = history_of(migration, samples)
-    points = history.remaining
-    if not points:
+    found = history.remaining
+    if not found:
         return Span("")
+    # of the time before the first figures nothing is known: the line begins with them
+    points = [(moment - found[0][0], left) for moment, left in found]
     ratio = dirty_ratio(migration, samples)
     cells = width - _RATIO_WIDTH if width >= _RATIO_WIDTH + _LEAST else width
     across, up = resolution(style)

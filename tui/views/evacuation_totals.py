@@ -9,6 +9,7 @@ from tui.formats.finishing import band_text, seconds_text, until_text
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
 from tui.paint import Line, Span, Tone, length, line, spread, wrap
 from tui.views.glyphs import Glyphs, bar, evacuation_span
+from tui.views.migrations import LastSample
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, EvacuationState, MoveState
 
 _KINDS = {
@@ -67,13 +68,30 @@ def counts(evacuation: Evacuation) -> Line:
     return tuple(spans) or line(Span("no servers", Tone.DIM))
 
 
-def total_lines(evacuation: Evacuation, width: int, now_ms: int, glyphs: Glyphs) -> list[Line]:
-    """The whole in a few lines, the most wanted first."""
+def total_lines(
+    evacuation: Evacuation,
+    width: int,
+    now_ms: int,
+    glyphs: Glyphs,
+    *,
+    sending_bytes_per_s: int | None = None,
+) -> list[Line]:
+    """The whole in a few lines, the most wanted first.
+
+    Args:
+        evacuation: as the backend said it last.
+        width: cells.
+        now_ms: Unix time in ms.
+        glyphs: the marks.
+        sending_bytes_per_s: what samples that are newer than it say; None if there are none.
+    """
     if not evacuation.open:
         return _ending(evacuation, width)
     lines = _side_by_side(counts(evacuation), _finish(evacuation, now_ms), width)
     if evacuation.kind is not EvacuationKind.RESCUE:
-        lines.append(_link(evacuation, width, glyphs))
+        told = evacuation.sending_bytes_per_s
+        sending = told if sending_bytes_per_s is None else sending_bytes_per_s
+        lines.append(_link(evacuation, sending, width, glyphs))
     lines += _held(evacuation, width, glyphs)
     if evacuation.deadline:
         met = evacuation.meets_deadline
@@ -97,9 +115,17 @@ def _finish(evacuation: Evacuation, now_ms: int) -> str:
     return f"done {until_text(at, now_ms)}, at {band_text(at, low, high, now_ms)}"
 
 
-def _link(evacuation: Evacuation, width: int, glyphs: Glyphs) -> Line:
+def sending_bytes_per_s(evacuation: Evacuation, last_sample: LastSample) -> int | None:
+    """What its moves under way send together by their newest samples; None if there are none."""
+    moving = [each for each in evacuation.servers if each.state is MoveState.MOVING]
+    found = [sample for each in moving if (sample := last_sample(each.migration_id))]
+    rates = [each.bandwidth_bytes_per_s + each.disk_bandwidth_bytes_per_s for each in found]
+    return sum(rates) if rates else None
+
+
+def _link(evacuation: Evacuation, sending: int, width: int, glyphs: Glyphs) -> Line:
     """What its moves send together, against what the link carries."""
-    sending, link = evacuation.sending_bytes_per_s, evacuation.link
+    link = evacuation.link
     cap = evacuation.max_bandwidth_bytes_per_s
     capped = Span(f"  cap {rate_text(cap)}" if cap else "", Tone.STRONG)
     if link is None or not link.bytes_per_s:
