@@ -1,8 +1,8 @@
 """Pictures of the console on a real lab: `make screenshots`.
 
 Brings up a lab of three hosts, drives the console with keys, as a person would, while db-1 (which
-dirties 20 MB/s) moves over a link of 400 Mbit/s and then while kvm-02 loses its power, and saves
-what the screen shows as SVG.
+dirties 20 MB/s) moves over a link of 400 Mbit/s, while kvm-01 is emptied and filled again, and then
+while kvm-02 loses its power, and saves what the screen shows as SVG.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from lab.state import LinkLimit
 from tui.app import Console
 from tui.client import Client
 from tui.desk import Desk
+from tui.screens.plan import PlanScreen
 from tui.settings import Settings
 from wire.config import TlsFiles
 from wire.fleet import Fence, HostStatus
@@ -33,6 +34,8 @@ LAB = "screenshots"
 FOLDER = Path(__file__).parent
 SIZES = {"narrow": (80, 24), "wide": (140, 40)}
 DYING = "kvm-02"
+LEFT = "kvm-01"
+"""The host that is emptied."""
 Tour = Callable[[Lab, Pilot[None], Desk, Callable[[str], None]], Awaitable[None]]
 
 
@@ -93,6 +96,52 @@ async def move(_lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], 
     await pilot.press("2", "escape")
     await pilot.pause(0.6)
     save("servers")
+
+
+async def empty(_lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], None]) -> None:
+    """Empty a host by keys, wait for the report, and bring back what left it."""
+    store = desk.store
+    await until(pilot, lambda: store.complete)
+    host_id = next(key for key, each in store.hosts.items() if each.facts.name == LEFT)
+    await until(pilot, lambda: store.hosts[host_id].status is HostStatus.ONLINE)
+    await pilot.pause(1.5)
+    await pilot.press("g", "E")
+    await _planned(pilot)
+    save("plan")
+    await pilot.press("R", *("minus" if each == "-" else each for each in LEFT))
+    await pilot.pause(0.5)
+    await pilot.press("enter")
+    await until(pilot, store.open_evacuations)
+    await until(pilot, lambda: _sends(desk))
+    await pilot.pause(0.6)
+    save("evacuation")
+    await until(pilot, lambda: not store.open_evacuations())
+    await pilot.pause(1.5)
+    save("evacuation-ended")
+    await pilot.press("escape", "M", "y")
+    await until(pilot, lambda: not store.hosts[host_id].policy.maintenance)
+    await pilot.pause(1.0)
+    await pilot.press("B")
+    await _planned(pilot)
+    await pilot.press("R", "y")
+    await until(pilot, store.open_evacuations)
+    await until(pilot, lambda: not store.open_evacuations())
+
+
+async def _planned(pilot: Pilot[None]) -> None:
+    """Wait for the plan's screen, and for the backend's answer."""
+    await until(
+        pilot,
+        lambda: isinstance(pilot.app.screen, PlanScreen) and not pilot.app.screen.asking,
+    )
+    await pilot.pause(0.6)
+
+
+def _sends(desk: Desk) -> bool:
+    """Whether a move of an evacuation is known to send."""
+    moving = [one.migration_id for one in desk.store.under_way() if one.evacuation_id]
+    lasts = [desk.store.last_sample(one) for one in moving]
+    return any(last is not None and last.bandwidth_bytes_per_s for last in lasts)
 
 
 async def lose(lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str], None]) -> None:
@@ -162,7 +211,7 @@ async def take(lab: Lab, tour: Tour, name: str, size: tuple[int, int]) -> None:
 
 
 def main() -> None:
-    """Bring the lab up, take both tours at both sizes, end the lab."""
+    """Bring the lab up, take every tour at both sizes, end the lab."""
     lab = Lab(LAB, say=print)
     try:
         lab.up()
@@ -170,7 +219,7 @@ def main() -> None:
         for host in lab.state.hosts:
             rate = network.parse_rate("400mbit")
             lab.limit_link(host.name, LinkLimit(rate_bits_per_s=rate))
-        for tour in (move, lose):
+        for tour in (move, empty, lose):
             for name, size in SIZES.items():
                 asyncio.run(take(lab, tour, name, size))
     finally:
