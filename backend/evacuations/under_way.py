@@ -92,21 +92,25 @@ def moving(
     begun_with = server.forecast if server else None
     samples = jobs.samples(migration.migration_id)
     latest = samples[-1] if samples and sent_bytes(samples[-1]) else None
-    preparing = latest is None and migration.state.rank < MigrationState.SWITCHING_OVER.rank
+    before_the_switch = migration.state.rank < MigrationState.SWITCHING_OVER.rank
+    heavy = _is_heavy(forecast, latest)
+    left_s = _left_s(
+        migration,
+        latest,
+        expected_bytes=begun_with.sent_bytes if begun_with else 0,
+        stream_bytes_per_s=stream_bytes_per_s,
+        prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
+    )
+    if heavy and before_the_switch and left_s is not None:
+        left_s = _heavy_left_s(left_s, forecast, latest)
     return Moving(
         server_name=migration.server_name,
         source_host_id=migration.source_host_id,
         target_host_id=migration.target_host_id or planned,
-        heavy=_is_heavy(forecast, latest),
+        heavy=heavy,
         sends=sends(fleet.records.get(migration.server_id), migration.kind),
-        preparing=preparing,
-        left_s=_left_s(
-            migration,
-            latest,
-            expected_bytes=begun_with.sent_bytes if begun_with else 0,
-            stream_bytes_per_s=stream_bytes_per_s,
-            prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
-        ),
+        preparing=latest is None and before_the_switch,
+        left_s=left_s,
         sending_bytes_per_s=_rate(latest) if latest else 0,
         stalled=bool(stalled_reason(fleet, migration)),
     )
@@ -134,6 +138,16 @@ def _left_s(
     return left_bytes(latest, expected_bytes) / (rate - dirtying)
 
 
+def _heavy_left_s(left_s: float, forecast: Forecast | None, latest: Sample | None) -> float | None:
+    """What is left of a heavy move: of its present pass, or of all passes that are forecast.
+
+    What remains falls to nothing at the end of every pass, and grows again in the next one.
+    """
+    if latest is None or latest.pass_number < 2 or forecast is None or forecast.ease is Ease.STUCK:
+        return None
+    return max(left_s, (forecast.total_ms - latest.elapsed_ms) / 1000)
+
+
 def _rate(latest: Sample) -> int:
     return latest.bandwidth_bytes_per_s + latest.disk_bandwidth_bytes_per_s
 
@@ -142,12 +156,14 @@ def left_bytes(latest: Sample, expected_bytes: int) -> int:
     """What is still to be sent.
 
     In the first pass zero pages count among what remains and cost next to nothing, while what is
-    dirtied meanwhile comes on top: the forecast knows better. Later passes tell themselves.
+    dirtied meanwhile comes on top: the forecast knows better, until more was sent than it expected.
+    Later passes tell themselves.
     """
     remaining = latest.memory_remaining_bytes + latest.disk_remaining_bytes
-    if latest.pass_number > 1 or not expected_bytes:
+    sent = sent_bytes(latest)
+    if latest.pass_number > 1 or sent >= expected_bytes:
         return remaining
-    return max(0, expected_bytes - sent_bytes(latest))
+    return expected_bytes - sent
 
 
 def _dirtying(latest: Sample) -> int:
