@@ -18,7 +18,7 @@ PREPARED_AT_ONCE = 2
 """Servers that one target prepares at one moment: QEMUs that start compete with its guests."""
 _WORTHWHILE = 0.1
 """Another stream has to add so much of one: rates are measured, and vary."""
-_FILLED = 0.85
+FILLED = 0.85
 """With less than this share of their full rate, streams have filled their link."""
 
 
@@ -125,7 +125,7 @@ def streams(link: Link, now: int) -> int:
         whole = min(whole, link.cap_bytes_per_s)
     fitting = math.ceil(whole / stream - _WORTHWHILE)
     if not rate.measured_at_ms:
-        filled = link.sending_bytes_per_s < _FILLED * now * stream
+        filled = link.sending_bytes_per_s < FILLED * now * stream
         fitting = min(fitting, max(1, now if filled else now + 1))
     if link.cap_bytes_per_s is not None:
         fitting = min(fitting, link.cap_bytes_per_s // link.least_share_bytes_per_s)

@@ -17,7 +17,7 @@ async def test_a_begin_that_is_under_way_is_over_before_the_look_is(scene, monke
     await scene.start()
     migrate = scene.migrations.migrate
 
-    async def asked(kind, server, options, **by):
+    async def asked(kind, server, options, **by: str):
         if server == "id-a":
             raise GodwitError(ErrorCode.ETCD_UNREACHABLE, "etcd does not answer")
         await asyncio.sleep(0.05)

@@ -180,7 +180,10 @@ def test_the_slower_end_counts_and_a_card_is_not_believed_in_full(case, make_hos
 def test_what_moves_have_shown_beats_the_card(case, make_host, monkeypatch):
     case.fleet.put_facts("host-1", make_host(1, link_bytes_per_s=1_250_000_000))
     case.fleet.put_facts("host-2", make_host(2, link_bytes_per_s=1_250_000_000))
-    shown = (Second(at_ms=9, bytes_per_s=4 * LINK, single_bytes_per_s=LINK),)
+    shown = (
+        Second(at_ms=8, bytes_per_s=LINK, moves=1),
+        Second(at_ms=9, bytes_per_s=4 * LINK, moves=4),
+    )
     monkeypatch.setattr(case.fleet.traffic, "out_of", lambda _: shown)
     told = case.ask(bandwidth=None)
     assert told.bandwidth_bytes_per_s == LINK
