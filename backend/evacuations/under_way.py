@@ -101,8 +101,14 @@ def moving(
         stream_bytes_per_s=stream_bytes_per_s,
         prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
     )
-    if heavy and before_the_switch and left_s is not None:
-        left_s = _heavy_left_s(left_s, forecast, latest)
+    if before_the_switch and left_s is not None and latest is not None:
+        told_s = _forecast_left_s(fleet, jobs, migration, forecast, latest)
+        if told_s is not None:
+            left_s = max(left_s, told_s)
+        elif heavy:
+            left_s = None
+    elif before_the_switch and heavy:
+        left_s = None
     return Moving(
         server_name=migration.server_name,
         source_host_id=migration.source_host_id,
@@ -126,8 +132,10 @@ def _left_s(
 ) -> float | None:
     if migration.state.rank >= MigrationState.SWITCHING_OVER.rank:
         return 0.0
+    if not stream_bytes_per_s:  # whatever is expected of its link, nobody has seen it
+        return None
     if latest is None:
-        if not stream_bytes_per_s or not expected_bytes:
+        if not expected_bytes:
             return None
         return prepares_for_s + expected_bytes / stream_bytes_per_s
     rate = _rate(latest) or stream_bytes_per_s
@@ -138,14 +146,21 @@ def _left_s(
     return left_bytes(latest, expected_bytes) / (rate - dirtying)
 
 
-def _heavy_left_s(left_s: float, forecast: Forecast | None, latest: Sample | None) -> float | None:
-    """What is left of a heavy move: of its present pass, or of all passes that are forecast.
+def _forecast_left_s(
+    fleet: Fleet, jobs: Jobs, migration: Migration, forecast: Forecast | None, latest: Sample
+) -> float | None:
+    """How long a move still copies, by its forecast; None if that does not say.
 
-    What remains falls to nothing at the end of every pass, and grows again in the next one.
+    What remains falls to nothing at the end of every pass, and grows again in the next one, of
+    which the first pass says nothing.
     """
-    if latest is None or latest.pass_number < 2 or forecast is None or forecast.ease is Ease.STUCK:
+    job = jobs.latest(migration.migration_id)
+    passes = job.passes if job else ()
+    if len(passes) < 2 or forecast is None or forecast.ease is Ease.STUCK:
         return None
-    return max(left_s, (forecast.total_ms - latest.elapsed_ms) / 1000)
+    begun_ms = passes[0].started_ms
+    before_ms = max(fleet.past.overhead_ms("live"), begun_ms)
+    return (forecast.total_ms - before_ms - (latest.elapsed_ms - begun_ms)) / 1000
 
 
 def _rate(latest: Sample) -> int:

@@ -11,6 +11,7 @@ from backend.evacuations.sharing import share
 from backend.evacuations.under_way import Lead, moving, sends
 from backend.forecast.traffic import Second
 from backend.migrations.notes import now_ms
+from wire.agent import Job, JobState
 from wire.evacuation import (
     EvacuatedServer,
     Evacuation,
@@ -21,7 +22,7 @@ from wire.evacuation import (
 )
 from wire.fleet import Disk
 from wire.forecast import Basis, Ease, Forecast
-from wire.migration import Migration, MigrationState, Sample
+from wire.migration import Migration, MigrationState, Pass, Sample
 
 MB = 1_000_000
 MIB = 1 << 20
@@ -112,7 +113,7 @@ def seen(
         (forecast(100), sample(1, 40, 450), 60 / 50),
         (None, sample(1, 40, 450), 450 / 50),
         (forecast(100), sample(3, 90, 20), 20 / 50),
-        (forecast(100), sample(3, 90, 20, dirty_bytes_per_s=30 * MB), 20 / 20),
+        (forecast(100), sample(3, 90, 20, dirty_bytes_per_s=20 * MB), 20 / 30),
         (forecast(100), sample(3, 90, 20, dirty_bytes_per_s=46 * MB), None),
         (forecast(100), sample(3, 140, 20), None),
         # what a forecast that was too low left out has to be sent, too
@@ -130,6 +131,7 @@ async def test_what_is_left_is_told_by_the_sample_and_by_the_forecast(
 
 async def test_nobody_can_say_before_a_link_has_shown_anything(scene):
     assert seen(scene, forecast(100), None, stream_mb=0).left_s is None
+    assert seen(scene, forecast(100), sample(3, 90, 1), stream_mb=0).left_s is None
 
 
 async def test_one_that_switches_over_has_sent_everything(scene):
@@ -156,11 +158,12 @@ async def test_who_dirties_half_of_what_is_sent_needs_the_whole_link(
 @pytest.mark.parametrize(
     ("expected", "latest", "left_s"),
     [
+        # 1.5 s pass before the first pass and after the last one, by what is known of moves;
         # its present pass is nearly over, and so is the move, or there are more to come
-        (forecast(100, Ease.HEAVY, total_ms=2_500), sample(3, 90, 1), 1.5),
-        (forecast(100, Ease.HEAVY, total_ms=9_000), sample(3, 90, 1), 8.0),
-        (forecast(100, Ease.HEAVY, total_ms=9_000), sample(3, 90, 0), 8.0),
-        (forecast(100, Ease.HEAVY, total_ms=1_500), sample(3, 90, 40), 0.8),
+        (forecast(100, Ease.HEAVY, total_ms=3_500), sample(3, 90, 1), 1.5),
+        (forecast(100, Ease.HEAVY, total_ms=9_000), sample(3, 90, 1), 7.0),
+        (forecast(100, Ease.HEAVY, total_ms=9_000), sample(3, 90, 0), 7.0),
+        (forecast(100, Ease.HEAVY, total_ms=2_500), sample(3, 90, 40), 0.8),
         # whoever would not converge by itself, and whoever nobody has a forecast of
         (forecast(100, Ease.STUCK, total_ms=1_500), sample(3, 90, 1), None),
         (None, sample(3, 90, 1, dirty_bytes_per_s=26 * MB), None),
@@ -170,11 +173,37 @@ async def test_who_dirties_half_of_what_is_sent_needs_the_whole_link(
     ],
 )
 async def test_the_end_of_a_pass_is_not_that_of_a_heavy_move(scene, expected, latest, left_s):
+    if latest is not None:
+        passes_of(scene, latest.pass_number)
     found = seen(scene, expected, latest)
     assert found.heavy
     assert found.left_s == (left_s if left_s is None else pytest.approx(left_s))
     switching = MigrationState.SWITCHING_OVER
     assert seen(scene, expected, latest, switching).left_s == 0.0
+
+
+async def test_nor_that_of_an_easy_one(scene):
+    passes_of(scene, 2)
+    found = seen(scene, forecast(100, total_ms=6_000), sample(2, 90, 1))
+    assert (found.heavy, found.left_s) == (False, pytest.approx(4.0))
+
+
+def passes_of(scene: Any, count: int) -> None:
+    """Have the agent tell of so many passes; the first one began half a second after the job."""
+    one = Pass(
+        number=1,
+        started_ms=500,
+        duration_ms=100,
+        remaining_at_start_bytes=1,
+        transferred_bytes=1,
+        dirty_bytes_per_s=0,
+        bandwidth_bytes_per_s=1,
+        throttle_percent=0,
+    )
+    passes = tuple(msgspec.structs.replace(one, number=number + 1) for number in range(count))
+    scene.jobs.put(
+        Job(migration_id="m", server_id="id-a", state=JobState.COPYING_MEMORY, passes=passes)
+    )
 
 
 async def test_a_move_whose_host_is_silent_stalls(scene):
