@@ -6,6 +6,7 @@ import pytest
 
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
+from wire.forecast import Basis, Ease, Forecast
 
 MIB = 1 << 20
 
@@ -36,3 +37,23 @@ async def test_those_that_begin_at_once_share_the_cap(scene):
     await scene.look()
     caps = {one.server_name: one.max_bandwidth_bytes_per_s for one in scene.under_way().values()}
     assert caps == {"a": 4 * MIB, "b": 4 * MIB}
+
+
+async def test_the_report_sets_the_end_against_the_moves_own_forecast(scene):
+    """The plan's can be hours old; the move's was made when its target was chosen."""
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    own = Forecast(
+        ease=Ease.HEAVY,
+        basis=Basis.MEASURED,
+        total_ms=7_000,
+        low_ms=5_000,
+        high_ms=9_000,
+        sent_bytes=1,
+        downtime_ms=80,
+        bandwidth_bytes_per_s=MIB,
+    )
+    await scene.end("a", forecast=own)
+    await scene.look()
+    assert scene.line(evacuation, "a").forecast == own
