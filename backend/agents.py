@@ -29,6 +29,7 @@ from wire.storage import (
     Export,
     ExportCommand,
     Incoming,
+    Leftovers,
     PrepareCommand,
     PullCommand,
     ReleaseCommand,
@@ -141,6 +142,10 @@ class AgentClient:
         """Have all removed that a migration made here."""
         path = f"/v1/incoming/{migration_id}/discard"
         return await self._call("POST", path, Discarded, command, _FILES_TIMEOUT)
+
+    async def leftovers(self, migration_id: str) -> Leftovers:
+        """Ask whether anything is still to be cleared up there after a migration."""
+        return await self._call("GET", f"/v1/leftovers/{migration_id}", Leftovers)
 
     async def remove_kept(self, migration_id: str) -> None:
         """Have removed what a failed migration left here on request."""

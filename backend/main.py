@@ -35,9 +35,11 @@ from backend.leader_writes import LeaderWrites
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
+from backend.migrations.forgetting import Forgetter
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.leading import Leader
+from backend.migrations.leftovers import Leftovers
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
 from backend.rescue.claims import Claims
@@ -88,7 +90,7 @@ async def run(config: BackendConfig) -> None:
     starting = Starting(drive, claims, wake)
     rescuer = Rescuer(drive, incidents, claims, Sight(leases), starting)
     leader, desk = Leader(drive, claims, wake), Desk(drive, leadership, wake)
-    departures = Departures(fleet, desk)
+    departures, leftovers = Departures(fleet, desk), Leftovers(drive)
     acts, policies = Acts(drive, leadership), Policies(writes, fleet, leadership)
     rescue_desk = RescueDesk(drive, leadership, rescuer, incidents, starting)
     sources = Sources(
@@ -114,6 +116,7 @@ async def run(config: BackendConfig) -> None:
             duties.create_task(rescuer.lead())
             duties.create_task(departures.lead())
             duties.create_task(evacuator.lead())
+            duties.create_task(leftovers.lead())
 
     context = Context(
         version=version("godwit"),
@@ -126,6 +129,7 @@ async def run(config: BackendConfig) -> None:
         desk=desk,
         acts=acts,
         settler=Settler(drive, leadership),
+        forgetter=Forgetter(drive, writes, leadership),
         policies=policies,
         reporter=Reporter(etcd, fleet),
         rescue_desk=rescue_desk,

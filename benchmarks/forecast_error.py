@@ -18,6 +18,7 @@ import math
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ GUESTS = {
 }
 """Working set in MiB and MB dirtied per second."""
 MEASURED_S = 90.0
+FIRST_OVERHEAD_MS = 1_500
 CARD_BYTES_PER_S = 500_000_000
 """A forecast that reckons with more has not seen this link yet."""
 
@@ -88,8 +90,17 @@ def move(name: str, host: str, env: dict[str, str]) -> dict[str, Any]:
     return record
 
 
-def by_constant_rate(record: dict[str, Any]) -> float:
-    """The forecast of the geometric series, in ms, with all that its real passes told of rates."""
+def overhead_ms(record: dict[str, Any]) -> float:
+    """What came before and after the copying."""
+    copied_ms = sum(each["duration_ms"] for each in record["passes"])
+    return float(record["finished_at_ms"] - record["created_at_ms"] - copied_ms)
+
+
+def by_constant_rate(record: dict[str, Any], before: list[dict[str, Any]]) -> float:
+    """The forecast of the geometric series, in ms, with all that its real passes told of rates.
+
+    What comes beside the copying is taken from the moves before, as Godwit does.
+    """
     first = record["passes"][0]
     rate, memory = first["bandwidth_bytes_per_s"], first["transferred_bytes"]
     dirty = max((each["dirty_bytes_per_s"] for each in record["passes"]), default=0)
@@ -97,9 +108,8 @@ def by_constant_rate(record: dict[str, Any]) -> float:
     limit = rate * record["options"]["downtime_limit_ms"] / 1000
     count = max(1, math.ceil(math.log(limit / memory) / math.log(ratio))) if ratio > 0 else 1
     passes = memory / rate * (1 - ratio ** (count + 1)) / (1 - ratio)
-    copied_ms = sum(each["duration_ms"] for each in record["passes"])
-    overhead_ms = record["finished_at_ms"] - record["created_at_ms"] - copied_ms
-    return overhead_ms + 1000 * passes
+    beside_ms = statistics.median([overhead_ms(one) for one in before] or [FIRST_OVERHEAD_MS])
+    return beside_ms + 1000 * passes
 
 
 def percentile(values: list[float], part: float) -> float:
@@ -108,22 +118,23 @@ def percentile(values: list[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)]
 
 
-def errors(records: list[dict[str, Any]]) -> dict[str, list[float]]:
+def errors(records: list[dict[str, Any]], every: list[dict[str, Any]]) -> dict[str, list[float]]:
     """Relative errors of time and bytes, absolute ones of pauses in ms."""
     found: dict[str, list[float]] = {"time": [], "bytes": [], "pause_ms": [], "constant": []}
     for record in records:
         told, figures = record["forecast"], record["statistics"]
         real_ms = record["finished_at_ms"] - record["created_at_ms"]
+        before = [one for one in every if one["finished_at_ms"] < record["created_at_ms"]]
         found["time"].append(abs(told["total_ms"] / real_ms - 1))
-        found["constant"].append(abs(by_constant_rate(record) / real_ms - 1))
+        found["constant"].append(abs(by_constant_rate(record, before) / real_ms - 1))
         found["bytes"].append(abs(told["sent_bytes"] / figures["memory_transferred_bytes"] - 1))
         found["pause_ms"].append(abs(told["downtime_ms"] - figures["downtime_ms"]))
     return found
 
 
-def row(name: str, records: list[dict[str, Any]]) -> str:
+def row(name: str, records: list[dict[str, Any]], every: list[dict[str, Any]]) -> str:
     """One line of the table."""
-    found = errors(records)
+    found = errors(records, every)
     inside = sum(
         one["forecast"]["low_ms"]
         <= one["finished_at_ms"] - one["created_at_ms"]
@@ -150,7 +161,7 @@ def report(records: list[dict[str, Any]], unseen: int) -> str:
     for name in (*GUESTS, "all"):
         chosen = [one for one in records if name in {"all", one["server_name"]}]
         if chosen:
-            lines.append(row(name, chosen))
+            lines.append(row(name, chosen, records))
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     lines.append("")
     lines.append(

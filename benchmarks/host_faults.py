@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/host_faults.py [--faults 210] [--labs 3] [--seed 1] [--write]
 
-Each lab has four hosts, leases of 5 s and eight guests that write to their shared disks every
-50 ms, watched from outside all the time. After each fault all is switched on and connected again;
+Each lab has four hosts, leases of 5 s, a stopped server with a local disk, and eight guests that
+write to their shared disks every 50 ms, watched from outside all the time; the first lab has three
+members of etcd, the others one. After each fault all is switched on and connected again;
 then every guest must run exactly once, none may be lost, its record, both libvirts, the API and the
 host's report must agree, and no disk may ever have been written by two boots at once. Prints each
 fault as it ends, and counts per kind; --write puts them into results/. Ends with 1 if anything was
@@ -28,13 +29,16 @@ import msgspec
 from lab.fleet import Lab
 from lab.server import ServerSpec, Workload
 from lab.trials import faults
+from lab.trials.cold import NAME, cold_move_cut, cold_server
 from lab.trials.faults import Fault
-from lab.trials.moving import migration_cut
+from lab.trials.moving import migration_cut, postcopy_cut, rescue_target_cut
 from lab.trials.trial import Finding, Trial, until_rescued
 from lab.trials.witness import Witness
 
 RESULT = Path(__file__).parent / "results" / "host_faults.md"
 HOSTS, GUESTS, TTL_S = 4, 8, 5
+LATE_S = 60.0
+"""A host that comes back later than all of its servers run elsewhere."""
 RESCUE_LIMIT_S = 60.0
 """Longer than any rescue may take, so that one that never comes is told."""
 
@@ -58,6 +62,7 @@ OTHERS = (
     faults.ETCD_STOPPED,
     faults.CLOCKS_STEPPED,
     faults.SHUT_DOWN,
+    faults.CUT_BESIDE_A_BLIND_BACKEND,
     faults.TWO_CUT,
     faults.TWO_PARTITIONED,
 )
@@ -69,16 +74,29 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault
     hold_s: float
     """How long it lasts; 0 until every server of the host has been rescued."""
+    of_server: str = ""
+    """The fault is of this server's host; empty for any host's."""
 
 
 def attempts(witness: Witness, chance: random.Random) -> Iterator[Attempt]:
-    """Every kind in turn, in an order of chance, for ever; each lasts from 0.2 to 4 leases."""
+    """Every kind in turn, in an order of chance, for ever; most last from 0.05 to 4 leases."""
+    members = [each.name for each in witness.lab.state.etcd_members]
     while True:
         round_ = [Attempt(fault=fault, hold_s=_some_time(chance)) for fault in (*DEADLY, *OTHERS)]
         round_ += [Attempt(fault=fault, hold_s=0) for fault in DEADLY]
+        round_.append(Attempt(fault=faults.POWER_CUT, hold_s=LATE_S))
+        round_.append(Attempt(fault=rescue_target_cut(witness), hold_s=_some_time(chance)))
         for cut_source in (True, False):
-            moving = migration_cut(witness, cut_source=cut_source, after_s=chance.uniform(0, 4))
-            round_.append(Attempt(fault=moving, hold_s=_some_time(chance)))
+            after_s = chance.uniform(0, 4)
+            moving = migration_cut(witness, cut_source=cut_source, after_s=after_s)
+            half = postcopy_cut(witness, cut_source=cut_source, after_s=after_s / 4)
+            cold = cold_move_cut(witness, cut_source=cut_source, after_s=after_s)
+            round_ += [Attempt(fault=one, hold_s=_some_time(chance)) for one in (moving, half)]
+            round_.append(Attempt(fault=cold, hold_s=_some_time(chance), of_server=NAME))
+        if len(members) > 1:
+            lost = faults.cut_beside_a_lost_member(chance.choice(members))
+            # not until all are rescued: hosts that are late meanwhile may disarm that
+            round_.append(Attempt(fault=lost, hold_s=4 * TTL_S))
         chance.shuffle(round_)
         yield from round_
 
@@ -88,11 +106,18 @@ def _some_time(chance: random.Random) -> float:
 
 
 def try_faults(
-    lab: Lab, seed: int, count: int, ends_at: float, say: Callable[[dict], None]
+    lab: Lab, seed: int, count: int, ends_at: float, say: Callable[[dict], None], *, members: int
 ) -> None:
     """Bring a lab up and try faults on it, one after the other."""
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    lab.up(host_count=HOSTS, server_count=0, lease_ttl_s=TTL_S, stepped_clocks=True)
+    lab.up(
+        host_count=HOSTS,
+        server_count=0,
+        lease_ttl_s=TTL_S,
+        etcd_members=members,
+        stepped_clocks=True,
+    )
+    lab.add_server(cold_server(lab.state.hosts[0].name))
     names = [f"guest-{number + 1}" for number in range(GUESTS)]
     for number, name in enumerate(names):
         host = lab.state.hosts[number % HOSTS].name
@@ -116,6 +141,8 @@ def try_one(trial: Trial, attempt: Attempt, chance: random.Random) -> dict:
     # a host without a server has nothing to lose
     owners = sorted({trial.before.owner(name) for name in trial.servers})
     hosts = chance.sample(owners, min(attempt.fault.host_count, len(owners)))
+    if attempt.of_server:
+        hosts = [trial.before.owner(attempt.of_server)]
 
     def hold() -> None:
         if attempt.hold_s:
@@ -142,7 +169,9 @@ def one_lab(number: int, arguments: argparse.Namespace, queue: multiprocessing.Q
         queue.put({"lab": number, **finding})
 
     try:
-        try_faults(lab, arguments.seed * 1000 + number, share, ends_at, say)
+        members = 3 if number == 0 else 1
+        seed = arguments.seed * 1000 + number
+        try_faults(lab, seed, share, ends_at, say, members=members)
     except Exception as error:  # noqa: BLE001 - told by the parent, which goes on with the others
         traceback.print_exc()
         queue.put({"lab": number, "fault": "", "wrong": [f"the run ended: {error}"]})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from hostagent import repeated
+from hostagent import breaks, repeated
 from hostagent.curve import Curve
 from hostagent.departure import departure_of
 from hostagent.driver import JobReading, LibvirtDriver
@@ -19,7 +19,7 @@ from hostagent.permission import (
     require_in_postcopy,
     require_postcopy,
 )
-from hostagent.postcopy import BROKE_OFF, NOT_RECOVERED, is_half, is_news, observed_postcopy
+from hostagent.postcopy import is_half
 from hostagent.steering import Steering
 from wire.agent import Job, JobDetail, JobSample, JobState
 from wire.errors import GodwitError
@@ -200,9 +200,9 @@ class MigrationJob:
                 except GodwitError as failure:
                     # if libvirtd went away, its peer-to-peer job may outlive our call
                     error = failure.message
-                    self._see_failure(error)
+                    breaks.see_failure(self._ledger, error)
                 else:
-                    self._see_arrival()
+                    breaks.see_arrival(self._ledger)
                     return ""
             try:
                 reading = await self._driver.read_job(self.job.server_id)
@@ -211,7 +211,8 @@ class MigrationJob:
                 self._curve.miss()
                 continue
             if reading is not None:
-                self._see_postcopy(reading, error)
+                calling = self._call is not None
+                breaks.see_state(self._ledger, reading.state, error, calling=calling)
             if reading is not None and reading.statistics is not None:
                 await self._observe(reading)
             elif self._call is None and not (reading is not None and is_half(reading.state)):
@@ -223,35 +224,6 @@ class MigrationJob:
             async with asyncio.timeout(_SAMPLE_S):
                 await self._wake.wait()
         self._wake.clear()
-
-    def _see_postcopy(self, reading: JobReading, error: str) -> None:
-        before = self.job.postcopy
-        now = observed_postcopy(before, reading.state)
-        if now is before or (now is PostcopyState.PAUSED and self._call is not None):
-            return  # a call that is still under way will say why
-        self._ledger.change(postcopy=now)
-        if now is PostcopyState.PAUSED:
-            self._ledger.note(f"{BROKE_OFF}: {error or 'libvirt gives no reason'}")
-        elif before is PostcopyState.PAUSED:
-            self._ledger.note("post-copy goes on")
-        else:
-            self._ledger.note(
-                f"the guest runs on {self._ledger.entry.command.target_host_name} by post-copy"
-            )
-
-    def _see_failure(self, error: str) -> None:
-        """A recovery that fails is asked for again: the same reason is noted once."""
-        if self.job.recovering:
-            self._ledger.change(recovering=False)
-        text = f"{NOT_RECOVERED}: {error}"
-        if self.job.postcopy is PostcopyState.PAUSED and is_news(self.job.notes, text):
-            self._ledger.note(text)
-
-    def _see_arrival(self) -> None:
-        """A recovery may be over before anybody has looked at it."""
-        if self.job.postcopy is PostcopyState.PAUSED:
-            self._ledger.change(postcopy=PostcopyState.ACTIVE)
-            self._ledger.note("post-copy went on")
 
     async def _observe(self, reading: JobReading) -> None:
         entry, postcopy = self._ledger.entry, self.job.postcopy

@@ -185,15 +185,15 @@ class Ownership:
             )
         return record
 
-    async def require_gone(self, server_id: str, generation: int, *, host_id: str) -> None:
+    async def require_gone(self, server_id: str, generation: int, *, host_id: str) -> ServerRecord:
         """Refuse to remove what this host still owns.
 
         Raises:
             GodwitError: ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, or ``CONFLICT``.
         """
-        await asyncio.to_thread(self.check_gone, server_id, generation, host_id=host_id)
+        return await asyncio.to_thread(self.check_gone, server_id, generation, host_id=host_id)
 
-    def check_gone(self, server_id: str, generation: int, *, host_id: str) -> None:
+    def check_gone(self, server_id: str, generation: int, *, host_id: str) -> ServerRecord:
         """The same in a thread. Blocks."""
         record, _ = read_record(self._etcd, server_id)
         if record is not None:
@@ -209,3 +209,4 @@ class Ownership:
                 ErrorCode.CONFLICT,
                 f"{record.name!r} belongs to this host ({host_id}): it is not removed from here",
             )
+        return record

@@ -79,12 +79,12 @@ class Starts:
 
         return await self._driver.call("start a domain", start, timeout_s=_START_TIMEOUT_S)
 
-    async def end(self, server_id: str, check: Callable[[], None]) -> None:
+    async def end(self, server_id: str, check: Callable[[libvirt.virConnect], None]) -> None:
         """End and undefine a copy; its files stay.
 
         Args:
             server_id: whose domain.
-            check: refuses what must not be ended, at the moment before it is.
+            check: refuses what must not be ended, at the moment before it is. Blocks.
 
         Raises:
             GodwitError: of ``check``, or ``LIBVIRT``.
@@ -92,7 +92,7 @@ class Starts:
 
         def end(handle: libvirt.virConnect) -> None:
             with self.alone(server_id):
-                check()
+                check(handle)
                 domains.destroy(handle, server_id)
                 domains.undefine(handle, server_id)
 

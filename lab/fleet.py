@@ -214,7 +214,7 @@ class Lab(LabView):
             self.init(name)
             each = self.state.node(name)
             node.stop(each)
-            off = replace(each, process=None, card=None, begun=False, backend_cut_off=False)
+            off = replace(each, process=None, card=None, begun=False, backend_lacks=())
             self._replace_node(off)
 
     def shut_down(self, name: str, *, within_s: int = shutdown.LEAVING_S) -> None:
@@ -252,21 +252,26 @@ class Lab(LabView):
                 network.set_partition(self.state, each, cut=cut)
             self._replace_node(replace(each, partitioned=cut))
 
-    def cut_off_backend(self) -> None:
-        """Drop every packet between the backend and etcd or agents; consoles still reach it."""
-        self._set_backend(cut=True)
+    def cut_off_backend(self, *, from_etcd: bool = True) -> None:
+        """Drop every packet between the backend and agents, and between it and etcd too.
+
+        Consoles still reach it. ``from_etcd`` False leaves it etcd.
+        """
+        etcd = (programs.ETCD_PORT,) if from_etcd else ()
+        self._cut_backend_off((*etcd, programs.AGENT_PORT))
 
     def heal_backend(self) -> None:
         """Let the backend reach etcd and agents again."""
-        self._set_backend(cut=False)
+        self._cut_backend_off(())
 
-    def _set_backend(self, *, cut: bool) -> None:
+    def _cut_backend_off(self, ports: tuple[int, ...]) -> None:
         with self._locked():
             each = self.state.node(CONTROLLER)
-            if each.backend_cut_off != cut:
-                ports = (programs.ETCD_PORT, programs.AGENT_PORT)
-                network.cut_off_backend(self.init(CONTROLLER).pid, ports, cut=cut)
-                self._replace_node(replace(each, backend_cut_off=cut))
+            before = set(each.backend_lacks)
+            pid = self.init(CONTROLLER).pid
+            network.cut_off_backend(pid, sorted(before - set(ports)), cut=False)
+            network.cut_off_backend(pid, sorted(set(ports) - before), cut=True)
+            self._replace_node(replace(each, backend_lacks=ports))
 
     def step_clock(self, name: str, seconds: float) -> None:
         """Set the wall clock that Godwit's programs on a node see, forward or (negative) back.

@@ -40,8 +40,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     begun: bool = False
     """Whether that PID 1 was told to begin; one that never was ends by itself."""
     partitioned: bool = False
-    backend_cut_off: bool = False
-    """Of the controller: whether its backend reaches neither etcd nor hosts."""
+    backend_lacks: tuple[int, ...] = ()
+    """Of the controller: the ports that its backend does not reach, etcd's and the agents'."""
     limit: LinkLimit = LinkLimit()
 
 

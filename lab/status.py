@@ -51,7 +51,7 @@ def _row(state: LabState, folders: LabFolders, each: Node) -> list[Text]:
 def _condition(each: Node, init: ProcessId | None) -> Text:
     if init is None:
         return Text("✖ cut", style="red")
-    if each.backend_cut_off:
+    if each.backend_lacks:
         return Text("◐ backend cut off", style="yellow")
     if each.partitioned:
         return Text("◐ partitioned", style="yellow")

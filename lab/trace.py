@@ -117,8 +117,13 @@ class DiskWatch:
                     known[nonce] = msgspec.structs.replace(boot, last_s=now_s, count=count)
 
     def boots(self, name: str) -> list[Boot]:
-        """Every boot of a guest that was seen on its disk, in the order of their first writes."""
-        return sorted(self._boots[name].values(), key=lambda boot: (boot.first_s, boot.boots))
+        """Every boot of a guest that was seen on its disk, in the order of their first writes.
+
+        None of one that is not watched, which leaves no traces.
+        """
+        return sorted(
+            self._boots.get(name, {}).values(), key=lambda boot: (boot.first_s, boot.boots)
+        )
 
     def splits(self) -> list[str]:
         """Guests that have noticed themselves, by their disk's record, that another copy wrote."""

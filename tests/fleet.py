@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 
 from lab import hypervisor, network, programs
 from lab.errors import LabError
 from lab.fleet import Lab
 from lab.server import MIB, ServerSpec, Workload
-from lab.state import CONTROLLER_NUMBER, LinkLimit
-from wire.fleet import HostPolicy
-from wire.keys import POLICIES
+from lab.state import LinkLimit
 
 GODWIT = str(Path(sys.executable).with_name("godwit"))
 
@@ -230,27 +227,15 @@ class Fleet:
 
     @contextmanager
     def maintenance(self, host: str) -> Iterator[None]:
-        """Have a host emptied, as etcd tells the backend; nothing of ours writes it yet."""
-        key = POLICIES + self._host(host)["facts"]["host_id"]
-        self._etcdctl("put", key, msgspec.json.encode(HostPolicy(maintenance=True)).decode())
-        eventually(lambda: self._host(host)["policy"]["maintenance"], what=f"{host} in maintenance")
+        """Have a host take no servers."""
+        self.godwit("host-maintenance", host).check_returncode()
         try:
             yield
         finally:
-            self._etcdctl("del", key)
-            eventually(
-                lambda: not self._host(host)["policy"]["maintenance"], what=f"{host} in service"
-            )
+            self.godwit("host-exit-maintenance", host).check_returncode()
 
     def _host(self, name: str) -> Any:
         return next(one for one in self._get("/v1/hosts") if one["facts"]["name"] == name)
-
-    def _etcdctl(self, *arguments: str) -> None:
-        url = f"https://{self.lab.state.address(CONTROLLER_NUMBER)}:{programs.ETCD_PORT}"
-        tls = ("--cacert", "/etc/godwit/ca.pem", "--cert", "/etc/godwit/cert.pem")
-        command = ("etcdctl", "--endpoints", url, *tls, "--key", "/etc/godwit/key.pem", *arguments)
-        done = self.lab.execute("controller", "env", "ETCDCTL_API=3", *command)
-        assert done.returncode == 0, done.stderr
 
     def wait_until_healthy(self) -> None:
         """Wait until every host is online again."""

@@ -17,8 +17,19 @@ class Place(StrEnum):
     HEALTH = "health"
     INCIDENTS = "incidents"
     INCIDENT = "incident"
+    EVACUATIONS = "evacuations"
+    EVACUATION = "evacuation"
+    """One host that is or was emptied, or filled again."""
+    PLAN = "plan"
+    """What would be moved, before anything is."""
+    PLAN_LIVE = "live move of a plan"
+    """The dialog that changes target and options of one server of a plan that runs."""
+    PLAN_COLD = "cold move of a plan"
+    """The same of one that does not run."""
+    PLAN_OPTIONS = "options of a plan"
+    """The dialog of the options for all servers of a plan."""
     REPORT = "report"
-    """The report of an incident as text."""
+    """The report of an incident or an evacuation as text."""
     LIVE = "live migration"
     """The dialog before a live migration: targets and options."""
     COLD = "cold migration"
@@ -63,19 +74,24 @@ class Action(msgspec.Struct, frozen=True):
 
 
 _ABOUT_HOSTS = (Place.HOSTS, Place.HEALTH, Place.INCIDENTS, Place.INCIDENT)
-_LISTS = (
+_FLEET = (
     Place.HOSTS,
     Place.SERVERS,
     Place.MIGRATIONS,
     Place.HEALTH,
     Place.INCIDENTS,
     Place.INCIDENT,
+    Place.EVACUATIONS,
+    Place.EVACUATION,
 )
+"""Lists of what is."""
+_LISTS = (*_FLEET, Place.PLAN)
 _VIEWS = (*_LISTS, Place.MIGRATION)
 _WITH_ID = tuple(place for place in _VIEWS if place is not Place.INCIDENT)
 """What an incident is copied for is its report."""
 _MOVES = (Place.LIVE, Place.COLD)
-_DIALOGS = (*_MOVES, Place.RESCUE)
+_EDITS = (Place.PLAN_LIVE, Place.PLAN_COLD)
+_DIALOGS = (*_MOVES, Place.RESCUE, *_EDITS)
 _SCROLLING = (
     *_VIEWS,
     *_DIALOGS,
@@ -85,6 +101,9 @@ _SCROLLING = (
     Place.PAGE,
     Place.REPORT,
 )
+_CLOSED = (*_DIALOGS, Place.PLAN_OPTIONS, Place.CHOICE, Place.SETTLE)
+"""What esc closes without any change."""
+_LIVE = (Place.LIVE, Place.PLAN_LIVE, Place.PLAN_OPTIONS)
 _OPTION = "option('"
 
 ACTIONS: tuple[Action, ...] = (
@@ -99,12 +118,120 @@ ACTIONS: tuple[Action, ...] = (
         dangerous=True,
     ),
     Action(
+        "maintenance",
+        "M",
+        (Place.HOSTS,),
+        "Maintenance",
+        "Take no servers on this host any more, or take them again.",
+        footer=2,
+        dangerous=True,
+    ),
+    Action(
+        "run_plan",
+        "R",
+        (Place.PLAN,),
+        "Run",
+        "Begin what stands here, once the host's name is typed.",
+        footer=1,
+        dangerous=True,
+    ),
+    Action(
+        "hold",
+        "P",
+        (Place.EVACUATION,),
+        "Pause moves",
+        "Let no further move begin, or let moves begin again.",
+        footer=2,
+        dangerous=True,
+    ),
+    Action(
+        "cancel_one",
+        "X",
+        (Place.EVACUATION,),
+        "Cancel",
+        "Cancel the move of this server.",
+        footer=3,
+        dangerous=True,
+    ),
+    Action(
+        "cancel_all",
+        "C",
+        (Place.EVACUATION,),
+        "Cancel all",
+        "Cancel the whole evacuation; what moves stays where it is.",
+        footer=3,
+        dangerous=True,
+    ),
+    Action(
+        "retry",
+        "R",
+        (Place.EVACUATION,),
+        "Retry",
+        "Move again what failed or was cancelled.",
+        footer=1,
+        dangerous=True,
+    ),
+    Action(
+        "replan",
+        "N",
+        (Place.EVACUATION,),
+        "Plan anew",
+        "Choose targets and order of what waits again.",
+        footer=6,
+        dangerous=True,
+    ),
+    Action(
+        "cap_all",
+        "B",
+        (Place.EVACUATION,),
+        "Bandwidth",
+        "Cap what all moves of this host send together.",
+        footer=5,
+        dangerous=True,
+    ),
+    Action(
+        "deadline",
+        "D",
+        (Place.EVACUATION,),
+        "Deadline",
+        "Say by when the host has to be empty.",
+        footer=5,
+        dangerous=True,
+    ),
+    Action(
+        "edit",
+        "E",
+        (Place.EVACUATION,),
+        "Change",
+        "Give a server that waits another target or other options.",
+        footer=4,
+        dangerous=True,
+    ),
+    Action(
+        "stay",
+        "S",
+        (Place.EVACUATION,),
+        "Stay",
+        "Have a server that waits stay, or leave after all.",
+        footer=7,
+        dangerous=True,
+    ),
+    Action(
+        "first",
+        "F",
+        (Place.EVACUATION,),
+        "First",
+        "Put a server that waits before the others.",
+        footer=7,
+        dangerous=True,
+    ),
+    Action(
         "auto_migrate",
         "H",
         (Place.HOSTS, Place.HEALTH),
         "Auto-migrate",
         "Say when this host's servers leave it by themselves.",
-        footer=2,
+        footer=3,
         dangerous=True,
     ),
     Action(
@@ -198,6 +325,118 @@ ACTIONS: tuple[Action, ...] = (
         dangerous=True,
     ),
     # What a view offers
+    Action(
+        "evacuate",
+        "E",
+        (Place.HOSTS,),
+        "Evacuate",
+        "Plan how this host or the marked ones are emptied, or see it happen.",
+        footer=1,
+    ),
+    Action(
+        "bring_back",
+        "B",
+        (Place.HOSTS,),
+        "Bring back",
+        "Plan the return of what left this host in an evacuation.",
+        footer=2,
+    ),
+    Action(
+        "mark",
+        "space",
+        (Place.HOSTS,),
+        "Mark",
+        "Mark hosts that are emptied together; esc takes the marks away.",
+        footer=8,
+    ),
+    Action(
+        "open",
+        "enter",
+        (Place.EVACUATIONS,),
+        "Open",
+        "Open this evacuation: its course, or its report.",
+        footer=1,
+    ),
+    Action(
+        "open",
+        "enter",
+        (Place.EVACUATION,),
+        "Migration",
+        "Open the latest move of this server.",
+        footer=1,
+    ),
+    Action(
+        "change_line",
+        "enter",
+        (Place.PLAN,),
+        "Change",
+        "Choose another target or other options for this server.",
+        footer=2,
+    ),
+    Action(
+        "stay_line",
+        "s",
+        (Place.PLAN,),
+        "Stay",
+        "Have this server stay, or leave after all.",
+        footer=3,
+    ),
+    Action(
+        "first_line",
+        "f",
+        (Place.PLAN,),
+        "First",
+        "Put this server before the others, or back among them.",
+        footer=3,
+    ),
+    Action(
+        "empty_by",
+        "e",
+        (Place.PLAN,),
+        "Deadline",
+        "Say by when the host has to be empty.",
+        footer=4,
+    ),
+    Action(
+        "cap_plan",
+        "b",
+        (Place.PLAN,),
+        "Cap",
+        "Cap what all moves of a host send together.",
+        footer=4,
+    ),
+    Action(
+        "spare",
+        "n",
+        (Place.PLAN,),
+        "Keep spare",
+        "Leave targets room for the servers of any one more host that dies.",
+        footer=5,
+    ),
+    Action(
+        "plan_options",
+        "a",
+        (Place.PLAN,),
+        "All",
+        "Choose options for all servers of the plan.",
+        footer=5,
+    ),
+    Action(
+        "ask_again",
+        "r",
+        (Place.PLAN,),
+        "Ask again",
+        "Plan again, with what is known now.",
+        footer=6,
+    ),
+    Action(
+        "set_options",
+        "enter",
+        (Place.PLAN_OPTIONS,),
+        "Set",
+        "Plan again with these options for all servers.",
+        footer=1,
+    ),
     Action("open", "enter", (Place.HOSTS,), "Servers", "Open the servers of this host.", footer=1),
     Action(
         "open",
@@ -242,7 +481,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "report",
         "v",
-        (Place.INCIDENTS, Place.INCIDENT),
+        (Place.INCIDENTS, Place.INCIDENT, Place.EVACUATIONS, Place.EVACUATION),
         "Report",
         "Show the report as text, to be copied.",
         footer=3,
@@ -274,42 +513,42 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "option('skip_cpu_check')",
         "c",
-        (Place.LIVE,),
+        _LIVE,
         "skip CPU check",
         "Let through hosts of another CPU model, microcode or fewer CPU features.",
     ),
     Action(
         "option('skip_kernel_check')",
         "n",
-        (Place.LIVE,),
+        _LIVE,
         "skip kernel check",
         "Let through hosts of another kernel.",
     ),
     Action(
         "option('enable_tls')",
         "t",
-        (Place.LIVE,),
+        _LIVE,
         "encrypt (TLS)",
         "Encrypt memory and disks on their way, each side proving its certificate.",
     ),
     Action(
         "option('quickly_finish')",
         "f",
-        (Place.LIVE,),
+        _LIVE,
         "quickly finish",
         "After a few passes raise the downtime limit to what the pass at hand needs.",
     ),
     Action(
         "option('downtime_limit_ms')",
         "l",
-        (Place.LIVE,),
+        _LIVE,
         "downtime",
         "Type the pause to aim at.",
     ),
     Action(
         "option('downtime_bound_ms')",
         "u",
-        (Place.LIVE,),
+        _LIVE,
         "bound",
         "Type the highest limit that quickly finish may set.",
     ),
@@ -372,7 +611,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("reverse", "O", _LISTS),
     Action(
-        "resort", "r", _LISTS, "Re-sort", "Sort and filter anew; until then rows stay in place."
+        "resort", "r", _FLEET, "Re-sort", "Sort and filter anew; until then rows stay in place."
     ),
     Action(
         "details",
@@ -406,13 +645,14 @@ ACTIONS: tuple[Action, ...] = (
         "1",
         _VIEWS,
         "Views",
-        "Hosts, servers, migrations, health, incidents.",
-        shown="1 2 3 4 5",
+        "Hosts, servers, migrations, health, incidents, evacuations.",
+        shown="1 2 3 4 5 6",
     ),
     Action("app.view('servers')", "2", _VIEWS),
     Action("app.view('migrations')", "3", _VIEWS),
     Action("app.view('health')", "4", _VIEWS),
     Action("app.view('incidents')", "5", _VIEWS),
+    Action("app.view('evacuations')", "6", _VIEWS),
     Action(
         "command",
         ":",
@@ -424,7 +664,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "back",
         "escape",
-        (*_DIALOGS, Place.CHOICE, Place.SETTLE),
+        _CLOSED,
         "Close",
         "Close the dialog; nothing is begun.",
         shown="esc",
@@ -458,7 +698,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "app.help",
         "?",
-        (*_VIEWS, *_DIALOGS, Place.CHOICE, Place.SETTLE),
+        (*_VIEWS, *_CLOSED),
         "Keys",
         "Show these keys.",
         footer=10,

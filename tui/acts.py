@@ -11,12 +11,13 @@ from tui.formats.numbers import NumberError, bandwidth_bytes_per_s, downtime_ms
 from tui.formats.units import bytes_text, mebibytes, rate_text
 from tui.paint import Span, Tone
 from tui.store import Store
+from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration, MigrationParameters, MigrationState, PostcopyState
 from wire.rescue import Incident, RescueGuard
 
-Answer = Migration | ServerView | HostView | Incident | RescueGuard
-"""What the backend answers to an act."""
+Answer = Migration | ServerView | HostView | Incident | RescueGuard | Evacuation | list[Evacuation]
+"""What the backend answers to an act; a list of evacuations are those that it began."""
 Facts = tuple[tuple[str, Span], ...]
 
 

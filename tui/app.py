@@ -14,6 +14,8 @@ from tui.acts import MAKERS, Act, ChoiceAct, TypedAct, Wanted
 from tui.calls import Refusal, ask
 from tui.desk import Desk
 from tui.destinations import Destination, UnknownDestinationError, destination
+from tui.draft import Draft
+from tui.maintenance_acts import maintenance
 from tui.messages import ActAnswered, CurveAnswered, FromStream
 from tui.plot import GraphStyle
 from tui.repaint import CellUpdate
@@ -21,6 +23,8 @@ from tui.rescue_acts import auto_migrate, declare_off, guard, priority
 from tui.screens.choice import ChoiceDialog
 from tui.screens.dialog import Dialog, Question
 from tui.screens.entry import Entry
+from tui.screens.evacuation import EvacuationScreen
+from tui.screens.evacuations import EvacuationsScreen
 from tui.screens.frame import Frame
 from tui.screens.health import HealthScreen
 from tui.screens.help import HelpScreen
@@ -31,14 +35,18 @@ from tui.screens.listing import ListView
 from tui.screens.migration import MigrationScreen
 from tui.screens.migrations import MigrationsScreen
 from tui.screens.move import ColdDialog, LiveDialog, MoveDialog
+from tui.screens.plan import PlanScreen
 from tui.screens.report import ReportScreen
 from tui.screens.rescue import RescueDialog
 from tui.screens.servers import ServersScreen
 from tui.screens.settle import SettleDialog
+from tui.screens.targets import TargetDialog
 from tui.screens.too_small import TooSmallScreen, too_small
 from tui.themes import THEMES, next_theme
 from tui.views import plan, settling
 from tui.views.leaving import leave_question
+from tui.views.spoken import in_keys
+from wire.evacuation import Evacuation, PlanRequest
 from wire.fleet import HostView
 from wire.migration import Migration
 
@@ -76,6 +84,7 @@ class Console(App[None], inherit_bindings=False):
         self.install_screen(MigrationsScreen(self.desk), "migrations")
         self.install_screen(HealthScreen(self.desk), "health")
         self.install_screen(IncidentsScreen(self.desk), "incidents")
+        self.install_screen(EvacuationsScreen(self.desk), "evacuations")
         self.push_screen("hosts")
         self._make_room(self.size)
         self.run_worker(self._follow(), exit_on_error=True)
@@ -110,7 +119,7 @@ class Console(App[None], inherit_bindings=False):
         store.apply(message.item)
         if store.snapshots != snapshots:
             for screen in self.screen_stack:
-                if isinstance(screen, MoveDialog):
+                if isinstance(screen, TargetDialog | PlanScreen):
                     screen.action_ask_again()
         if store.complete and not complete:
             self.show_changes()
@@ -138,7 +147,7 @@ class Console(App[None], inherit_bindings=False):
     def tell(self, sentence: str) -> None:
         """Show a sentence in the notice line."""
         if self.frame is not None:
-            self.frame.tell(sentence)
+            self.frame.tell(in_keys(sentence))
 
     async def go_back(self) -> None:
         """Go to the view before, unless this is the first."""
@@ -157,9 +166,17 @@ class Console(App[None], inherit_bindings=False):
         """Show one lost host."""
         await self.push_screen(IncidentScreen(self.desk, incident_id))
 
-    async def show_report(self, incident_id: str) -> None:
-        """Show the report of one lost host as text."""
-        await self.push_screen(ReportScreen(self.desk, incident_id))
+    async def show_report(self, report_id: str) -> None:
+        """Show the report of an incident or an evacuation as text."""
+        await self.push_screen(ReportScreen(self.desk, report_id))
+
+    async def show_plan(self, draft: Draft) -> None:
+        """Show the plan of hosts to be emptied, or of one to be filled again."""
+        await self.push_screen(PlanScreen(self.desk, draft))
+
+    async def show_evacuation(self, evacuation_id: str) -> None:
+        """Show the course or the report of an evacuation."""
+        await self.push_screen(EvacuationScreen(self.desk, evacuation_id))
 
     async def show_targets(self, server_id: str) -> None:
         """Open the dialog before a migration; one that begins is shown at once."""
@@ -213,14 +230,15 @@ class Console(App[None], inherit_bindings=False):
                 text=wanted.text,
                 facts=wanted.facts,
             )
-            await self.push_screen(entry, self._do)
+            await self.push_screen(entry, self.do)
         elif isinstance(wanted, ChoiceAct):
-            await self.push_screen(ChoiceDialog(self.desk, wanted), self._do)
+            await self.push_screen(ChoiceDialog(self.desk, wanted), self.do)
         else:
             question = Question(self.desk, wanted.question, facts=wanted.facts)
-            await self.push_screen(question, lambda yes: self._do(wanted if yes else None))
+            await self.push_screen(question, lambda yes: self.do(wanted if yes else None))
 
-    def _do(self, act: Act | None) -> None:
+    def do(self, act: Act | None) -> None:
+        """Do an act of which all has been asked; None does nothing."""
         if act is not None:
             self.run_worker(self._call(act))
 
@@ -228,7 +246,7 @@ class Console(App[None], inherit_bindings=False):
         self.post_message(ActAnswered(act, await ask(act.call(self.desk.client))))
 
     @on(ActAnswered)
-    def show_act(self, message: ActAnswered) -> None:
+    async def show_act(self, message: ActAnswered) -> None:
         """Say what became of an act, or why the backend refused."""
         answer = message.answer
         if isinstance(answer, Refusal):
@@ -239,7 +257,21 @@ class Console(App[None], inherit_bindings=False):
             self.desk.store.put(answer)
             known = self.desk.store.migrations[answer.migration_id]
             self.show_changes()
+        elif isinstance(answer, list):
+            await self._show_begun(answer)
         self.tell(message.act.done(known))
+
+    async def _show_begun(self, begun: list[Evacuation]) -> None:
+        """Go from the plan to what it became, unless the operator has gone elsewhere meanwhile."""
+        for each in begun:
+            self.desk.store.begin(each)
+        if not isinstance(self.screen, PlanScreen):
+            return
+        await self.pop_screen()
+        if len(begun) == 1:
+            await self.show_evacuation(begun[0].evacuation_id)
+        else:
+            await self.action_view("evacuations")
 
     def fetch_curve(self, migration_id: str) -> None:
         """Fetch the samples so far."""
@@ -274,6 +306,10 @@ class Console(App[None], inherit_bindings=False):
             await self.show_migration(place.row_id)
         elif place.view == "incident":
             await self.show_incident(place.row_id)
+        elif place.view == "evacuation":
+            await self.show_evacuation(place.row_id)
+        elif place.view == "plan":
+            await self.show_plan(Draft(request=PlanRequest(hosts=place.host_ids)))
         else:
             await self.action_view(place.view)
             if place.row_id and isinstance(self.screen, ListView):
@@ -292,6 +328,8 @@ class Console(App[None], inherit_bindings=False):
             await self.act(auto_migrate(store.hosts[row_id]))
         elif place.act == "declare-off":
             await self.act(declare_off(store, store.hosts[row_id]))
+        elif place.act == "maintenance":
+            await self.act(maintenance(store, store.hosts[row_id]))
         elif place.act == "guard":
             await self.act(guard(store))
         elif moves := store.migrations_of(row_id):
@@ -309,7 +347,7 @@ class Console(App[None], inherit_bindings=False):
             await self.switch_screen(name)
             # whoever comes to a list wants it in order; while they look, rows keep their place
             if isinstance(self.screen, ListView):
-                self.screen.action_resort()
+                self.screen.arrive()
 
     async def action_help(self) -> None:
         """Show the keys of this view."""

@@ -8,17 +8,22 @@ from pathlib import Path
 import click
 
 from tui.commands import (
+    bring_back,
     candidates,
+    evacuate,
+    evacuations,
     host_health,
     hosts,
     in_flight,
     incidents,
     leftovers,
     live_migrate,
+    maintenance,
     migrate,
     migrations,
     rescue,
     servers,
+    steering,
 )
 from tui.commands.output import narrate, terminal_width
 from tui.commands.session import current_settings
@@ -77,6 +82,18 @@ def godwit(
 for _command in (
     hosts.host_list,
     hosts.host_show,
+    maintenance.host_maintenance,
+    maintenance.host_exit_maintenance,
+    evacuate.host_evacuate,
+    bring_back.host_return,
+    evacuations.evacuation_list,
+    evacuations.evacuation_show,
+    steering.evacuation_pause,
+    steering.evacuation_resume,
+    steering.evacuation_cancel,
+    steering.evacuation_retry,
+    steering.evacuation_replan,
+    steering.evacuation_change,
     host_health.host_health,
     host_health.host_auto_migrate_on_host_down,
     host_health.host_declare_off,
@@ -91,6 +108,7 @@ for _command in (
     in_flight.server_switch_to_postcopy,
     in_flight.server_recover_postcopy,
     leftovers.server_settle,
+    leftovers.server_forget,
     migrations.migration_list,
     migrations.migration_show,
     leftovers.migration_remove_kept,

@@ -12,12 +12,14 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """Where a command leads."""
 
     view: str = ""
-    """``hosts``, ``servers``, ``migrations``, ``health``, ``incidents``, ``migration``,
-    ``incident``, ``help`` or ``quit``."""
+    """``hosts``, ``servers``, ``migrations``, ``health``, ``incidents``, ``evacuations``,
+    ``migration``, ``incident``, ``evacuation``, ``plan``, ``help`` or ``quit``."""
     act: str = ""
     """What is to be done to a server or host, after the same question as before its key."""
     row_id: str = ""
-    """The row to put the cursor on, the migration or incident to open, or what to act on."""
+    """The row to put the cursor on, what to open, or what to act on."""
+    host_ids: tuple[str, ...] = ()
+    """Of a plan: the hosts to be emptied."""
 
 
 class UnknownDestinationError(Exception):
@@ -30,6 +32,7 @@ _ALIASES = {
     "migrations": ("migration", "mi"),
     "health": ("he",),
     "incidents": ("incident", "in"),
+    "evacuations": ("evacuation", "ev"),
     "help": ("h", "?"),
     "quit": ("q", "q!", "exit"),
 }
@@ -44,11 +47,19 @@ _ACTS = {
     "priority": ("urgency",),
 }
 """What can be done to a server or its migration; not there in read-only mode, as those below."""
-_HOST_ACTS = {"auto-migrate": (), "declare-off": ("off",)}
+_HOST_ACTS = {"auto-migrate": (), "declare-off": ("off",), "maintenance": ()}
+_PLANS = {"evacuate": ("empty",)}
+"""Plans of one host or several: a plan changes nothing, so that read-only mode has it too."""
 _FLEET_ACTS = {"guard": ("arm", "disarm")}
+_OPENED = {
+    "migrations": "neither the id of a migration nor a server that was migrated",
+    "incidents": "neither the id of an incident nor a host that was lost",
+    "evacuations": "neither the id of an evacuation nor a host that was emptied",
+}
+"""Views whose rows are opened, and what a name is that none of them has."""
 _SPOKEN = (
     "hosts, servers, migrations, health, incidents, host NAME, server NAME, migration NAME, "
-    "incident NAME, help, quit"
+    "incident NAME, evacuations, evacuation NAME, evacuate NAME..., help, quit"
 )
 
 
@@ -60,26 +71,35 @@ def destination(command: str, store: Store, *, writable: bool) -> Destination:
     """
     word, _, name = command.strip().partition(" ")
     name = name.strip()
-    if writable:
-        for acts, rows in ((_ACTS, "servers"), (_HOST_ACTS, "hosts")):
-            act = _found(word, acts)
-            if act is not None:
-                return _act_on(act, word, name, rows, store)
-        if _found(word, _FLEET_ACTS):
-            return Destination(act="guard")
+    act = _act_named(word, name, store) if writable else None
+    if act is not None:
+        return act
+    if _found(word, _PLANS):
+        return _plan(word, name.split(), store)
     view = _found(word, _ALIASES)
     if view is None:
         acting = f"{_SPOKEN}, {', '.join([*_ACTS, *_HOST_ACTS])} NAME, arm, disarm"
         spoken = acting if writable else _SPOKEN
         raise UnknownDestinationError(f"no view is called {word!r}; there are {spoken}")
-    if not name:
-        return Destination(view=view)
-    if view == "migrations":
-        return Destination(view="migration", row_id=_migration(name, store))
-    if view == "incidents":
-        return Destination(view="incident", row_id=_incident(name, store))
+    return _row(view, word, name, store) if name else Destination(view=view)
+
+
+def _act_named(word: str, name: str, store: Store) -> Destination | None:
+    for acts, rows in ((_ACTS, "servers"), (_HOST_ACTS, "hosts")):
+        act = _found(word, acts)
+        if act is not None:
+            return _act_on(act, word, name, rows, store)
+    return Destination(act="guard") if _found(word, _FLEET_ACTS) else None
+
+
+def _row(view: str, word: str, name: str, store: Store) -> Destination:
+    """One row of a view, or what opens by itself."""
     named = "hosts" if view == "health" else view
     row_id = _names(named, store).get(name)
+    if view in _OPENED:
+        if row_id is None:
+            raise UnknownDestinationError(f"{name!r} is {_OPENED[view]}")
+        return Destination(view=view.removesuffix("s"), row_id=row_id)
     if row_id is None:
         raise UnknownDestinationError(f"{word}: none of the {named} is called {name!r}")
     return Destination(view=view, row_id=row_id)
@@ -95,10 +115,24 @@ def completion(command: str, store: Store, *, writable: bool) -> str | None:
         view = "servers"
     elif view == "health" or (writable and _found(word, _HOST_ACTS)):
         view = "hosts"
+    if _found(word, _PLANS):
+        # of several names the last is being typed
+        begun, _, name = name.rpartition(" ")
+        word, view = f"{word} {begun}".strip(), "hosts"
     if view is None:
         return None
     found = _first(sorted(_names(view, store), key=natural), name)
     return f"{word} {found}" if found else None
+
+
+def _plan(word: str, names: Sequence[str], store: Store) -> Destination:
+    known = _names("hosts", store)
+    if not names:
+        raise UnknownDestinationError(f"{word} needs the names of hosts: :{word} NAME NAME")
+    unknown = [each for each in names if each not in known]
+    if unknown:
+        raise UnknownDestinationError(f"{word}: none of the hosts is called {unknown[0]!r}")
+    return Destination(view="plan", host_ids=tuple(dict.fromkeys(known[each] for each in names)))
 
 
 def _act_on(act: str, word: str, name: str, view: str, store: Store) -> Destination:
@@ -117,7 +151,7 @@ def _found(word: str, names: Mapping[str, Sequence[str]]) -> str | None:
 
 def _words(*, writable: bool) -> list[str]:
     acts = [*_ACTS, "live-migrate", "rescue", *_HOST_ACTS, "arm", "disarm"] if writable else []
-    return [*_ALIASES, "host", "server", "migration", "incident", *acts]
+    return [*_ALIASES, "host", "server", "migration", "incident", "evacuation", *_PLANS, *acts]
 
 
 def _first(candidates: Iterable[str], begun: str) -> str | None:
@@ -140,22 +174,8 @@ def _names(view: str, store: Store) -> dict[str, str]:
         oldest = sorted(store.incidents.values(), key=lambda each: each.lost_at_ms)
         cases = {each.host_name: each.incident_id for each in oldest}
         return {**cases, **{key: key for key in store.incidents}}
+    if view == "evacuations":
+        begun = sorted(store.evacuations.values(), key=lambda each: each.created_at_ms)
+        emptied = {each.host_name: each.evacuation_id for each in begun}
+        return {**emptied, **{key: key for key in store.evacuations}}
     return {}
-
-
-def _incident(name: str, store: Store) -> str:
-    found = _names("incidents", store).get(name)
-    if found is None:
-        raise UnknownDestinationError(
-            f"{name!r} is neither the id of an incident nor a host that was lost"
-        )
-    return found
-
-
-def _migration(name: str, store: Store) -> str:
-    found = _names("migrations", store).get(name)
-    if found is None:
-        raise UnknownDestinationError(
-            f"{name!r} is neither the id of a migration nor a server that was migrated"
-        )
-    return found

@@ -1,32 +1,17 @@
-"""Following one migration to its end through every break of the connection."""
+"""Following migrations and evacuations to their end."""
 
-import asyncio
-from contextlib import aclosing, suppress
+from collections.abc import Sequence
 from typing import Protocol
 
-from tui.client import Client, Connected, Disconnected, Event
-from tui.errors import BackendUnreachable
+from tui.client import Client, ConsoleEvent
+from tui.waiting import wait_for_end
 from wire.console import FleetSnapshot, MigrationSample
-from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import Evacuation
 from wire.migration import Migration, Sample
-
-PATIENCE_S = 60.0
-"""How long the backend may stay away before nobody waits for it any more."""
-_QUIET_S = 5.0
-"""After so long without a word about this migration, the backend is asked."""
-_MOMENT_S = 0.05
-_PASSING = {
-    ErrorCode.NOT_LEADING,
-    ErrorCode.ETCD_UNREACHABLE,
-    ErrorCode.AGENT_UNREACHABLE,
-    ErrorCode.INTERNAL,
-}
-"""Refusals of a backend that is starting, or that has lost etcd for a while."""
-_Item = Connected | Disconnected | Event
 
 
 class Watcher(Protocol):
-    """Who is told what happens, in order."""
+    """Who is told what happens to a migration, in order."""
 
     def on_migration(self, migration: Migration) -> None:
         """The record changed: another phase, another pass, the end."""
@@ -38,107 +23,103 @@ class Watcher(Protocol):
         """The stream broke for this reason; empty when it is up again."""
 
 
+class EvacuationWatcher(Protocol):
+    """Who is told what happens to evacuations, in order."""
+
+    def on_evacuation(self, evacuation: Evacuation) -> None:
+        """A record changed, or its figures did."""
+
+    def on_link(self, reason: str) -> None:
+        """The stream broke for this reason; empty when it is up again."""
+
+
 async def follow_to_end(client: Client, begun: Migration, watcher: Watcher) -> Migration:
-    """Wait until a migration has ended, whatever the connection does meanwhile.
-
-    The stream tells each change; the record itself is read after each reconnection and after each
-    silence, so that no missed event leaves anybody waiting.
-
-    Raises:
-        BackendUnreachable: no word from the backend for :data:`PATIENCE_S`.
-        GodwitError: the backend refuses to tell, such as for a token that it no longer accepts.
-    """
-    following = _Following(client, begun, watcher)
-    events: asyncio.Queue[_Item] = asyncio.Queue()
-    listening = asyncio.create_task(_listen(client, events))
-    try:
-        while not following.migration.state.ended:
-            item = None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(following.quiet_left_s()):
-                    item = await events.get()
-            await following.take(item)
-    finally:
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening
+    """Wait until a migration has ended, as :func:`tui.waiting.wait_for_end` does."""
+    following = _Migration(begun, watcher)
+    await wait_for_end(client, following)
     return following.migration
 
 
-async def _listen(client: Client, events: asyncio.Queue[_Item]) -> None:
-    async with aclosing(client.events()) as stream:
-        async for item in stream:
-            events.put_nowait(item)
+async def follow_evacuations(
+    client: Client, begun: Sequence[Evacuation], watcher: EvacuationWatcher
+) -> list[Evacuation]:
+    """Wait until each of several evacuations has ended; their records in the same order."""
+    following = _Evacuations(begun, watcher)
+    await wait_for_end(client, following)
+    return list(following.evacuations.values())
 
 
-class _Following:
-    """What is known of one migration, and since when nothing new came."""
+class _Migration:
+    """What is known of one migration."""
 
-    def __init__(self, client: Client, begun: Migration, watcher: Watcher) -> None:
+    def __init__(self, begun: Migration, watcher: Watcher) -> None:
         self.migration = begun
-        self._client = client
         self._watcher = watcher
-        self._clock = asyncio.get_running_loop().time
-        self._answered_at = self._told_at = self._clock()
+        self.on_link = watcher.on_link
         watcher.on_migration(begun)
 
-    def quiet_left_s(self) -> float:
-        """How long to wait for an event before asking; never so short that none is taken."""
-        return max(_MOMENT_S, self._told_at + _QUIET_S - self._clock())
+    @property
+    def ended(self) -> bool:
+        return self.migration.state.ended
 
-    async def take(self, item: _Item | None) -> None:
-        """Take one item of the stream, or None after a silence."""
-        match item:
-            case None:
-                await self._ask()
-            case Connected():
-                self._watcher.on_link("")
-                await self._ask()
-            case Disconnected():
-                self._watcher.on_link(item.reason)
-                if item.error is not None and item.error.code not in _PASSING:
-                    raise item.error
-                self._check_patience(item.reason)
-            case Event():
-                self._take_event(item)
-
-    def _take_event(self, event: Event) -> None:
-        self._answered_at = self._clock()
-        payload = event.payload
+    def take(self, payload: ConsoleEvent) -> bool:
         if isinstance(payload, FleetSnapshot):
-            for migration in payload.migrations:
-                self._take_migration(migration)
-        elif isinstance(payload, Migration):
-            self._take_migration(payload)
-        elif isinstance(payload, MigrationSample) and self._is_ours(payload):
-            self._told_at = self._clock()
+            taken = [self._take(migration) for migration in payload.migrations]
+            return any(taken)
+        if isinstance(payload, Migration):
+            return self._take(payload)
+        if isinstance(payload, MigrationSample) and self._is_ours(payload):
             self._watcher.on_sample(payload.sample)
+            return True
+        return False
+
+    async def ask(self, client: Client) -> None:
+        self._take((await client.migration(self.migration.migration_id)).migration)
 
     def _is_ours(self, thing: Migration | MigrationSample) -> bool:
         return thing.migration_id == self.migration.migration_id
 
-    def _take_migration(self, migration: Migration) -> None:
+    def _take(self, migration: Migration) -> bool:
         if not self._is_ours(migration):
-            return
-        self._told_at = self._clock()
+            return False
         if migration != self.migration and migration.state.rank >= self.migration.state.rank:
             self.migration = migration
             self._watcher.on_migration(migration)
+        return True
 
-    async def _ask(self) -> None:
-        try:
-            detail = await self._client.migration(self.migration.migration_id)
-        except BackendUnreachable as error:
-            self._check_patience(str(error))
-        except GodwitError as error:
-            if error.code not in _PASSING:
-                raise
-            self._check_patience(error.message)
-        else:
-            self._answered_at = self._clock()
-            self._take_migration(detail.migration)
-        self._told_at = self._clock()
 
-    def _check_patience(self, reason: str) -> None:
-        if self._clock() - self._answered_at > PATIENCE_S:
-            raise BackendUnreachable(f"{reason} (tried for {PATIENCE_S:.0f} s)")
+class _Evacuations:
+    """What is known of several evacuations, by id."""
+
+    def __init__(self, begun: Sequence[Evacuation], watcher: EvacuationWatcher) -> None:
+        self.evacuations = {each.evacuation_id: each for each in begun}
+        self._watcher = watcher
+        self.on_link = watcher.on_link
+        for each in begun:
+            watcher.on_evacuation(each)
+
+    @property
+    def ended(self) -> bool:
+        return not any(each.open for each in self.evacuations.values())
+
+    def take(self, payload: ConsoleEvent) -> bool:
+        if isinstance(payload, FleetSnapshot):
+            taken = [self._take(evacuation) for evacuation in payload.evacuations]
+            return any(taken)
+        return isinstance(payload, Evacuation) and self._take(payload)
+
+    async def ask(self, client: Client) -> None:
+        for each in list(self.evacuations.values()):
+            if each.open:
+                self._take(await client.evacuation(each.evacuation_id))
+
+    def _take(self, evacuation: Evacuation) -> bool:
+        known = self.evacuations.get(evacuation.evacuation_id)
+        if known is None:
+            return False
+        # the answer to a question overtakes events: nothing follows an end, and no note is lost
+        overtaken = not known.open or len(evacuation.notes) < len(known.notes)
+        if not overtaken and evacuation != known:
+            self.evacuations[evacuation.evacuation_id] = evacuation
+            self._watcher.on_evacuation(evacuation)
+        return True

@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from tui.acts import Wanted
+from tui.acts import Act, Wanted
+from tui.draft import Draft
 
 
 class Navigator(Protocol):
@@ -28,8 +29,14 @@ class Navigator(Protocol):
     async def show_incident(self, incident_id: str) -> None:
         """Show one lost host."""
 
-    async def show_report(self, incident_id: str) -> None:
-        """Show the report of one lost host as text."""
+    async def show_report(self, report_id: str) -> None:
+        """Show the report of an incident or an evacuation as text."""
+
+    async def show_plan(self, draft: Draft) -> None:
+        """Show the plan of hosts to be emptied, or of one to be filled again."""
+
+    async def show_evacuation(self, evacuation_id: str) -> None:
+        """Show the course or the report of an evacuation."""
 
     async def show_targets(self, server_id: str) -> None:
         """Open the dialog before a migration, of the kind that the server's state allows."""
@@ -39,6 +46,9 @@ class Navigator(Protocol):
 
     async def act(self, wanted: Wanted) -> None:
         """Ask what stands before an act, and do it; or say why it makes no sense now."""
+
+    def do(self, act: Act | None) -> None:
+        """Do an act of which all has been asked; None does nothing."""
 
     async def command(self, text: str) -> None:
         """Go where a command leads that was typed after ``:``."""

@@ -118,6 +118,11 @@ class Store:
         if known is None or known.state.rank <= migration.state.rank:
             self._put_migration(migration)
 
+    def begin(self, evacuation: Evacuation) -> None:
+        """Take an evacuation that just began from the answer, unless the stream told it already."""
+        if evacuation.evacuation_id not in self.evacuations:
+            self._take_report(evacuation)
+
     def changes(self) -> Changes:
         """Say what changed since the last call."""
         changed = Changes(
@@ -142,6 +147,16 @@ class Store:
         """Give the case of a host that is away; None if it has none."""
         found = [each for each in self.incidents.values() if each.host_id == host_id and each.open]
         return max(found, key=lambda each: each.lost_at_ms, default=None)
+
+    def evacuation_of(self, host: HostView) -> Evacuation | None:
+        """Give the evacuation or return that is open about a host; None if it has none."""
+        found = self.evacuations.get(host.evacuation_id)
+        return found if found is not None and found.open else None
+
+    def open_evacuations(self) -> list[Evacuation]:
+        """List the evacuations and returns that have not ended, the oldest first."""
+        found = [each for each in self.evacuations.values() if each.open]
+        return sorted(found, key=lambda each: each.created_at_ms)
 
     def under_way(self) -> list[Migration]:
         """List the migrations that have not ended."""

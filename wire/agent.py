@@ -24,6 +24,7 @@
 | ``POST /v1/incoming/{id}/complete`` | → 204 |
 | ``POST /v1/incoming/{id}/discard`` | :class:`DiscardCommand` → :class:`Discarded` |
 | ``POST /v1/incoming/{id}/remove-kept`` | → 204 |
+| ``GET /v1/leftovers/{id}`` | → :class:`Leftovers`, of either |
 | ``POST /v1/exports`` | :class:`ExportCommand` → :class:`Export`, on the source |
 | ``GET /v1/exports/{id}`` | → :class:`Export` |
 | ``POST /v1/exports/{id}/close`` | → :class:`Export` |
@@ -31,8 +32,8 @@
 A host that has lost its lease, or has it anew and still ends the guests that it does not own any
 more, refuses every ``POST`` with ``NOT_READY``.
 
-``{id}`` of a job, of what is incoming and of an export is the migration's. Every call that changes
-something may be repeated. What concerns files is in :mod:`wire.storage`. Errors are
+``{id}`` of a job, of what is incoming, of leftovers and of an export is the migration's. Every call
+that changes something may be repeated. What concerns files is in :mod:`wire.storage`. Errors are
 :class:`wire.errors.ErrorBody`. Every call needs a client certificate of the fleet's CA and
 ``Authorization: Bearer <agent token>``.
 """

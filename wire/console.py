@@ -20,6 +20,7 @@
 | ``GET /v1/incidents`` | viewer | → list of :class:`wire.rescue.Incident`, newest first |
 | ``GET /v1/incidents/{id}`` | viewer | → :class:`wire.rescue.Incident` |
 | ``POST /v1/servers/{name or id}/settle`` | operator | :class:`SettleRequest` → ``ServerView`` |
+| ``POST /v1/servers/{name or id}/forget`` | operator | → :class:`ServerRemoved`; no host has it |
 | ``GET /v1/migrations`` | viewer | → list of :class:`wire.migration.Migration`, newest first |
 | ``GET /v1/migrations/{id}`` | viewer | → :class:`wire.migration.MigrationDetail` |
 | ``POST /v1/migrations/{id}/cancel`` | operator | → :class:`wire.migration.Migration` |
@@ -72,9 +73,9 @@ class Role(StrEnum):
 class SettleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Leave exactly one copy of a server that a failed migration left double, halted or nowhere.
 
-    The copy on ``keep_host`` stays, and is let run again if the migration paused it; every other
-    one is ended. If no host has the server, it is defined on ``keep_host`` from the definition
-    that etcd keeps, and stays stopped.
+    The copy on ``keep_host`` stays, and is let run again if the migration paused it; one that is
+    off stays so until a person starts it. Every other one is ended. If no host has the server, it
+    is defined on ``keep_host`` from the definition that etcd keeps, and stays stopped.
     """
 
     keep_host: str
@@ -118,7 +119,7 @@ class HostGone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerRemoved(msgspec.Struct, frozen=True, kw_only=True):
-    """Event ``server_gone``."""
+    """Event ``server_gone``, and the answer to one that was forgotten."""
 
     server_id: str
 

@@ -75,6 +75,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     floor_ms: int = 0
     """The shortest pause that this link allows at all; 0 where any can be had."""
     pass_count: int = 0
+    dirty_bytes_per_s: int = 0
+    """How fast the guest writes memory that is clean, at first."""
     bandwidth_bytes_per_s: int = 0
     """What it was reckoned with."""
     lever: str = ""

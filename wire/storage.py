@@ -122,6 +122,13 @@ class DiscardCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """JSON to keep with it."""
 
 
+class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a host still has files of a migration to clear up, which it does by itself."""
+
+    migration_id: str
+    held: bool
+
+
 class Discarded(msgspec.Struct, frozen=True, kw_only=True):
     """What was kept; empty when all is gone."""
 

@@ -14,6 +14,7 @@ from backend.health.report import Reporter
 from backend.leader import Leadership
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
+from backend.migrations.forgetting import Forgetter
 from backend.migrations.jobs import Jobs
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
@@ -35,6 +36,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     desk: Desk
     acts: Acts
     settler: Settler
+    forgetter: Forgetter
     policies: Policies
     reporter: Reporter
     rescue_desk: RescueDesk

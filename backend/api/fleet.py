@@ -1,4 +1,4 @@
-"""Routes that show the fleet, and the one that sets a server right."""
+"""Routes that show the fleet, and those that set a server right or forget it."""
 
 from litestar import get, post
 from litestar.params import FromPath, JSONBody
@@ -8,7 +8,7 @@ from backend.api.context import Injected
 from backend.api.questions import question
 from backend.fleet.names import find_host, find_server
 from backend.migrations.choice import all_candidates
-from wire.console import BackendStatus, SettleRequest
+from wire.console import BackendStatus, ServerRemoved, SettleRequest
 from wire.fleet import Candidate, HostView, ServerView
 
 
@@ -70,4 +70,11 @@ async def settle(
     return context.publisher.servers[record.server_id]
 
 
-ROUTES = [status, hosts, host, servers, server, candidates, settle]
+@post("/servers/{server:str}/forget", status_code=200, guards=[operators_only])
+async def forget(server: FromPath[str], request: CallerRequest, context: Injected) -> ServerRemoved:
+    """Delete what etcd keeps of a server that no host has."""
+    record = await context.forgetter.forget(server, requested_by=request.user.name)
+    return ServerRemoved(server_id=record.server_id)
+
+
+ROUTES = [status, hosts, host, servers, server, candidates, settle, forget]

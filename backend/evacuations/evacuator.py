@@ -13,9 +13,7 @@ from backend.evacuations.failing import GAVE_UP
 from backend.evacuations.planning import Sources
 from backend.evacuations.records import Evacuations
 from backend.evacuations.replanner import Replanner
-from backend.evacuations.replanning import (
-    unplaced,
-)
+from backend.evacuations.replanning import unplaced
 from backend.evacuations.setting_out import Outcome, SettingOut
 from backend.evacuations.sharing import Sharing
 from backend.migrations.acts import Acts
@@ -144,7 +142,7 @@ class Evacuator:
         if evacuation.kind is EvacuationKind.RESCUE and self._is_back(evacuation):
             return await self._leave_to_its_host(evacuation)
         if evacuation.state is EvacuationState.RUNNING:
-            evacuation = await self.replanner.look(evacuation)
+            evacuation = await self._renewed(await self.replanner.look(evacuation))
         moves = [
             latest
             for listed in moves_of(self._fleet, evacuation).values()
@@ -155,6 +153,13 @@ class Evacuator:
         await self._give_up(moves)
         self.sharing.look(evacuation, moves)
         return evacuation
+
+    async def _renewed(self, evacuation: Evacuation) -> Evacuation:
+        """Write in which order the servers begin, once links have shown what they carry."""
+        outlook = self._setting_out.outlook
+        if not outlook.differs(evacuation):
+            return evacuation
+        return await self._records.change(evacuation.evacuation_id, outlook.renewed)
 
     async def _cancel(self, moves: Iterable[Migration], evacuation: Evacuation) -> None:
         """Cancel what moves; what is too late to be cancelled goes on to its end."""

@@ -52,9 +52,12 @@ def links_of(
 
 
 def stream_of(fleet: Fleet, jobs: Jobs, host_id: str) -> int:
-    """What one move gets on the link out of a host; 0 if nobody knows."""
-    rate = Rates(fleet, jobs).out_of(host_id)
-    return (rate.stream_bytes_per_s or rate.bytes_per_s) if rate else 0
+    """What moves have shown that one gets on the link out of a host; 0 if none has."""
+    return _shown(Rates(fleet, jobs).out_of(host_id))
+
+
+def _shown(rate: LinkRate | None) -> int:
+    return rate.stream_bytes_per_s if rate is not None and rate.measured_at_ms else 0
 
 
 def _tried(

@@ -11,6 +11,7 @@ import msgspec
 
 from backend.evacuations.course import moves_of
 from backend.evacuations.links import links_of, stream_of
+from backend.evacuations.outlook import Outlook
 from backend.evacuations.pacing import Moving, Waiting, pace
 from backend.evacuations.replanning import held
 from backend.evacuations.sharing import share, sharers
@@ -59,6 +60,7 @@ class SettingOut:
         self._desk = desk
         self._rescue_desk = rescue_desk
         self._lead = Lead()
+        self.outlook = Outlook(drive.fleet, drive.jobs)
         self._not_before_s: dict[str, float] = {}
         """server_id → when it is asked for again."""
         self._refusals: dict[str, str] = {}
@@ -158,25 +160,32 @@ class SettingOut:
 
     def _under_way(self) -> list[Moving]:
         lines = {
-            (one.evacuation_id, server.plan.server_id): server
+            (one.evacuation_id, server.plan.server_id): (one, server)
             for one in self._fleet.evacuations.values()
             if one.open
             for server in one.servers
         }
+        self.outlook.keep({server_id for _, server_id in lines})
         at_ms = now_ms()
-        return [
-            moving(
-                self._fleet,
-                self._drive.jobs,
-                one,
-                lines.get((one.evacuation_id, one.server_id)),
-                stream_bytes_per_s=stream_of(self._fleet, self._drive.jobs, one.source_host_id),
-                lead_s=self._lead.s,
-                at_ms=at_ms,
+        found = []
+        for one in self._fleet.migrations.values():
+            if one.state.ended:
+                continue
+            evacuation, server = lines.get((one.evacuation_id, one.server_id), (None, None))
+            cap = evacuation.max_bandwidth_bytes_per_s if evacuation else None
+            found.append(
+                moving(
+                    self._fleet,
+                    self._drive.jobs,
+                    one,
+                    server,
+                    forecast=self.outlook.of(server.plan, cap) if server else None,
+                    stream_bytes_per_s=stream_of(self._fleet, self._drive.jobs, one.source_host_id),
+                    lead_s=self._lead.s,
+                    at_ms=at_ms,
+                )
             )
-            for one in self._fleet.migrations.values()
-            if not one.state.ended
-        ]
+        return found
 
 
 def _in_turn(running: Iterable[Evacuation]) -> list[_Turn]:

@@ -11,12 +11,18 @@ from backend.migrations.jobs import Jobs
 from backend.scheduler.storage import carried
 from wire.evacuation import EvacuatedServer
 from wire.fleet import ServerRecord
-from wire.forecast import Ease
+from wire.forecast import Ease, Forecast
 from wire.migration import Migration, MigrationState, Sample
 
 _FIRST_LEAD_S = 1.5
 """Until one was measured: libvirt starts a QEMU on the target, and agents are asked."""
 _LEADS_KEPT = 8
+_WRONG = 1.3
+"""Of a move that has sent so many times what was expected nobody knows what is left."""
+_HOPEFUL = 0.9
+"""A guest that dirties more than this share of what is sent comes to no end that can be told."""
+_HEAVY = 0.5
+"""One that dirties so much of what is sent needs the whole link, whatever was expected."""
 
 
 class Lead:
@@ -65,6 +71,7 @@ def moving(
     migration: Migration,
     server: EvacuatedServer | None,
     *,
+    forecast: Forecast | None,
     stream_bytes_per_s: int,
     lead_s: float,
     at_ms: int,
@@ -76,13 +83,13 @@ def moving(
         jobs: samples.
         migration: its record.
         server: its line in an evacuation; None for a move that a person asked for.
-        stream_bytes_per_s: what a move gets on this link, where it tells nothing itself; 0 if
-            nobody knows.
+        forecast: what it is expected to take as its link is now; None if nobody knows.
+        stream_bytes_per_s: what moves have shown that one gets on this link; 0 if none has.
         lead_s: from a begin to the first byte.
         at_ms: now.
     """
     planned = server.plan.target_host_id if server else ""
-    forecast = server.forecast if server else None
+    begun_with = server.forecast if server else None
     samples = jobs.samples(migration.migration_id)
     latest = samples[-1] if samples and sent_bytes(samples[-1]) else None
     preparing = latest is None and migration.state.rank < MigrationState.SWITCHING_OVER.rank
@@ -90,13 +97,13 @@ def moving(
         server_name=migration.server_name,
         source_host_id=migration.source_host_id,
         target_host_id=migration.target_host_id or planned,
-        heavy=forecast is not None and forecast.ease is not Ease.EASY,
+        heavy=_is_heavy(forecast, latest),
         sends=sends(fleet.records.get(migration.server_id), migration.kind),
         preparing=preparing,
         left_s=_left_s(
             migration,
             latest,
-            expected_bytes=forecast.sent_bytes if forecast else 0,
+            expected_bytes=begun_with.sent_bytes if begun_with else 0,
             stream_bytes_per_s=stream_bytes_per_s,
             prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
         ),
@@ -120,9 +127,11 @@ def _left_s(
             return None
         return prepares_for_s + expected_bytes / stream_bytes_per_s
     rate = _rate(latest) or stream_bytes_per_s
-    if not rate:
+    surprising = expected_bytes and sent_bytes(latest) > _WRONG * expected_bytes
+    dirtying = _dirtying(latest)
+    if surprising or dirtying >= _HOPEFUL * rate:
         return None
-    return left_bytes(latest, expected_bytes) / _net(rate, latest)
+    return left_bytes(latest, expected_bytes) / (rate - dirtying)
 
 
 def _rate(latest: Sample) -> int:
@@ -141,7 +150,13 @@ def left_bytes(latest: Sample, expected_bytes: int) -> int:
     return max(0, expected_bytes - sent_bytes(latest))
 
 
-def _net(rate: int, latest: Sample) -> float:
-    """How fast what remains grows less; a guest that dirties as fast as that takes long."""
-    dirtying = latest.dirty_bytes_per_s if latest.pass_number > 1 else 0
-    return max(rate - dirtying, rate / 10)
+def _dirtying(latest: Sample) -> int:
+    """How fast what remains grows again; in the first pass nobody knows."""
+    return latest.dirty_bytes_per_s if latest.pass_number > 1 else 0
+
+
+def _is_heavy(forecast: Forecast | None, latest: Sample | None) -> bool:
+    """Whether nothing may join a move: by its forecast, or by what it shows meanwhile."""
+    if forecast is not None and forecast.ease is not Ease.EASY:
+        return True
+    return latest is not None and _dirtying(latest) > _HEAVY * _rate(latest) > 0

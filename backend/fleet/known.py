@@ -28,7 +28,9 @@ from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
 
 UNREADABLE_HEALTH = HealthValue(boot_id="", epoch=0, fence_detail="its health key is unreadable")
-"""Stands for a health key whose value cannot be read: no life has an empty boot id."""
+"""Stands for a health key or a life whose value cannot be read: no life has an empty boot id."""
+NO_LIFE = HealthValue(boot_id="", epoch=0)
+"""Of a host that has never told one."""
 
 
 class AgentLink:

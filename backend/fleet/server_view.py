@@ -10,6 +10,7 @@ from backend.fleet.stalled import stalled_reason
 from wire.fleet import (
     Disk,
     HostStatus,
+    OwnerPhase,
     PowerState,
     ServerFacts,
     ServerPolicy,
@@ -143,4 +144,10 @@ def _missing(fleet: Fleet, record: ServerRecord) -> str:
     ]
     if elsewhere:
         return f"{', '.join(sorted(elsewhere))} has it, although it belongs to {owner}"
-    return f"{owner} does not have it"
+    if record.owner.phase is not OwnerPhase.LOST:
+        return f"{owner} does not have it"
+    name = record.name
+    return (
+        f"{owner} does not have it: godwit server-settle --keep-host {owner} {name} defines it "
+        f"again, godwit server-forget {name} deletes what is kept of it"
+    )

@@ -99,7 +99,7 @@ class Follower:
                 case Changed(key=key, revision=revision, item=item):
                     if revision < self._fleet.written.get(key, 0):
                         continue
-                    value = None if item is None else _taken(item, kind)
+                    value = None if item is None else taken(item, kind)
                     if value is not None or item is None:
                         put(key.removeprefix(prefix), value)
                 case Listed(listing=listing):
@@ -127,7 +127,7 @@ class Follower:
             if listing.revision >= written.get(prefix + key, 0):
                 put(key, None)
         for key, item in fresh.items():
-            value = _taken(item, kind)
+            value = taken(item, kind)
             if value is not None and known.get(key) != value:
                 put(key, value)
 
@@ -161,7 +161,7 @@ class Follower:
                     self._fleet.put_etcd_error(keys.LEADER, "")
 
 
-def _taken(item: KeyValue, kind: type[ValueT]) -> ValueT | None:
+def taken(item: KeyValue, kind: type[ValueT]) -> ValueT | None:
     """What is believed of a value: a health key that nobody can read is there all the same."""
     value = decoded(item, kind)
     if value is None and isinstance(UNREADABLE_HEALTH, kind):

@@ -20,6 +20,7 @@ _BANDS = {
     Basis.GUESSED: (0.6, 4.0),
 }
 """Before enough moves have shown how forecasts hold."""
+_SHOWN = 0.8
 _UNSEEN_LINK = 2.0
 """A link of which only its card has told may be so much slower."""
 
@@ -45,11 +46,12 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge_live(known: Known, terms: Terms) -> Forecast:
     """The forecast of a live move."""
-    curve = fit(known.points, float(known.in_use_bytes))
     rate, limit_s = terms.bytes_per_s, terms.options.downtime_limit_ms / 1000
     bound_s = terms.options.downtime_bound_ms / 1000 if terms.options.quickly_finish else 0.0
+    enough_s = max(limit_s, bound_s / (1 + QUICK_MARGIN))
+    curve = _doubted(fit(known.points, float(known.in_use_bytes)), known, rate, enough_s)
     lowest_s = floor_s(curve, rate)
-    stuck = lowest_s > max(limit_s, bound_s / (1 + QUICK_MARGIN))
+    stuck = lowest_s > enough_s
     if stuck:  # as if its lever was pulled
         link = Link(bytes_per_s=rate, limit_s=lowest_s * STUCK_MARGIN)
     else:
@@ -77,6 +79,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         downtime_ms=pause_ms,
         floor_ms=math.ceil(1000 * lowest_s) + terms.fixed_pause_ms if lowest_s else 0,
         pass_count=course.pass_count,
+        dirty_bytes_per_s=int(curve.rate_bytes_per_s),
         bandwidth_bytes_per_s=int(rate),
         lever=_lever(curve, terms, limit_s) if stuck else "",
     )
@@ -96,6 +99,23 @@ def judge_cold(terms: Terms) -> Forecast:
         downtime_ms=0,
         bandwidth_bytes_per_s=int(terms.bytes_per_s),
     )
+
+
+def _doubted(curve: Curve, known: Known, rate: float, enough_s: float) -> Curve:
+    """The curve, or in doubt the one with which the guest is not stuck.
+
+    Who writes its hot memory in order dirties it evenly, who writes at random faster at first. As
+    long as the shortest window does not show all of the hot memory, it does not tell one from the
+    other, and only who is stuck either way has to wait for a lever.
+    """
+    if floor_s(curve, rate) <= enough_s:
+        return curve
+    shortest_s = min(point.seconds for point in known.points)
+    hot_bytes = curve.dirtied_bytes(shortest_s) - curve.slow_bytes_per_s * shortest_s
+    if hot_bytes >= _SHOWN * curve.hot_bytes:
+        return curve
+    even = msgspec.structs.replace(curve, hot_bytes_per_s=hot_bytes / shortest_s)
+    return even if floor_s(even, rate) <= enough_s else curve
 
 
 def _course(curve: Curve, link: Link, known: Known) -> Course:

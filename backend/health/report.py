@@ -14,7 +14,7 @@ from wire import keys
 from wire.etcd import Etcd, EtcdUnreachable, KeyValue
 from wire.fleet import HealthValue, HostFacts, HostPolicy
 from wire.lease import boot_clock_s
-from wire.rescue import EtcdMember, HealthReport, HostHealth
+from wire.rescue import EtcdMember, HealthReport, HostHealth, Incident, Transition
 
 _log = logging.getLogger(__name__)
 
@@ -110,5 +110,20 @@ class Reporter:
             late=host_id in fleet.late,
             dead=is_dead(fleet, host_id),
             policy=fleet.policies.get(host_id, HostPolicy()),
-            transitions=fleet.transitions.of(host_id),
+            transitions=tuple(_with_deaths(fleet, host_id)),
         )
+
+
+def _with_deaths(fleet: Fleet, host_id: str) -> list[Transition]:
+    """What was seen of a host, and when its incidents took it for dead, oldest first."""
+    deaths = [
+        Transition(at_ms=one.dead_at_ms, text=_death_text(one))
+        for one in fleet.incidents.values()
+        if one.host_id == host_id and one.dead_at_ms
+    ]
+    return sorted([*fleet.transitions.of(host_id), *deaths], key=lambda one: one.at_ms)
+
+
+def _death_text(incident: Incident) -> str:
+    declared = incident.declared_off_by
+    return f"dead: {declared} declared it off" if declared else "dead"

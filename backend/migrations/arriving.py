@@ -62,7 +62,7 @@ async def arrive(drive: Drive, migration: Migration) -> None:
 async def _side(drive: Drive, host_id: str, migration: Migration) -> Side:
     source = host_id == migration.source_host_id
     name = migration.source_host_name if source else migration.target_host_name
-    return (await side_on(drive.agents, drive.fleet, migration.server_id, host_id, name))[0]
+    return (await side_on(drive, migration.server_id, host_id, name))[0]
 
 
 async def _changed(drive: Drive, migration: Migration) -> str:

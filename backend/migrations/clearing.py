@@ -86,7 +86,7 @@ async def end_half(drive: Drive, migration: Migration, *, generation: int) -> st
         return ""
     name = migration.source_host_name
     _log.warning("%s: half on %s not ended: %s", migration.migration_id, name, error.message)
-    return f"{name} may still hold half of {migration.server_name}: {error.message}"
+    return f"{may_hold_half(name, migration)}: {error.message}"
 
 
 async def complete_target(drive: Drive, migration: Migration) -> None:
@@ -127,6 +127,16 @@ async def _insist(
         await asyncio.sleep(ASK_AGAIN_S)
 
 
+def may_hold_files(host_name: str) -> str:
+    """How the note begins that a host could not be cleared."""
+    return f"{host_name} may still hold files of this migration"
+
+
+def may_hold_half(host_name: str, migration: Migration) -> str:
+    """How the note begins that a half of a guest could not be ended."""
+    return f"{host_name} may still hold half of {migration.server_name}"
+
+
 def _told(migration: Migration, host_name: str, error: GodwitError) -> Cleared:
     _log.warning("%s: %s not cleared: %s", migration.migration_id, host_name, error.message)
-    return Cleared(error=f"{host_name} may still hold files of this migration: {error.message}")
+    return Cleared(error=f"{may_hold_files(host_name)}: {error.message}")

@@ -147,8 +147,7 @@ class ColdRunner:
         if migration.state.rank >= MigrationState.PREPARING.rank:
             final = await self._cleared(final, reason)
         here, _ = await side_on(
-            self._drive.agents,
-            self._drive.fleet,
+            self._drive,
             final.server_id,
             final.source_host_id,
             final.source_host_name,

@@ -72,7 +72,7 @@ class FilesCopy:
                 return
             _log.info("%s: copy broken off: %s", self._id, reason)
             await self._drive.note(self._id, f"copy broken off, and asked to go on: {reason}")
-            self._patience.check(reason)
+            await self._patience.check(reason)
             await asyncio.sleep(ASK_AGAIN_S)
 
     async def _opened(self) -> Export:
@@ -97,7 +97,9 @@ class FilesCopy:
                 return export
             # whoever answers is reading: a large file takes its time
             self._patience.saw(object())
-            self._patience.check(f"{self._migration.source_host_name} reads the files for digests")
+            await self._patience.check(
+                f"{self._migration.source_host_name} reads the files for digests"
+            )
             await asyncio.sleep(ASK_AGAIN_S)
             export = await self._drive.source(self._migration).exported(self._id)
 
@@ -155,7 +157,7 @@ class FilesCopy:
             if job is not None and job.state is JobState.ENDED:
                 return job
             self._patience.saw(self._progress(job))
-            self._patience.check("the copy does not go on")
+            await self._patience.check("the copy does not go on")
             quiet = jobs.quiet_s(self._id) > _QUIET_S
             if quiet and not await self._drive.ask_for_job(self._migration):
                 raise _Broken(f"{self._migration.target_host_name} no longer knows of the copy")

@@ -46,7 +46,7 @@ class Decision:
         told, before, was_dead = "", Verdict.WAIT, False
         while not (await self._drive.reread(self._id)).state.ended:
             patient = time.monotonic() < patience_ends_s
-            finding = await ask(self._drive.agents, self._drive.fleet, migration, patient=patient)
+            finding = await ask(self._drive, migration, patient=patient)
             verdict = finding.judgement.verdict
             pair = f"source {finding.source}, target {finding.target}: {verdict}"
             if pair != told:

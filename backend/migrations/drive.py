@@ -4,11 +4,13 @@ import msgspec
 
 from backend.agents import AgentClient, Agents
 from backend.fleet.cpus import Comparisons
+from backend.fleet.dead import is_dead, is_over
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.notes import noted
 from wire.errors import ErrorCode, GodwitError
+from wire.etcd import EtcdUnreachable
 from wire.migration import Migration, MigrationState
 
 ASK_AGAIN_S = 0.5
@@ -58,6 +60,25 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
     async def note(self, migration_id: str, text: str, *, by: str = "") -> Migration:
         """Journal that something was decided or happened."""
         return await self.journal.advance(migration_id, lambda known: noted(known, text, by=by))
+
+    async def dead_life(self, host_id: str) -> int | None:
+        """The revision of the life of a dead host that is over; None if the host is not dead.
+
+        By what etcd says now: a newer life may be written and not told yet. Not while etcd does
+        not answer.
+        """
+        incident = self.fleet.open_incident(host_id)
+        if incident is None or not is_dead(self.fleet, host_id):
+            return None
+        try:
+            life, revision = await self.journal.life(host_id)
+        except EtcdUnreachable:
+            return None
+        return revision if is_over(incident, life) else None
+
+    async def is_dead(self, host_id: str) -> bool:
+        """Whether a host is dead, in the same sense."""
+        return await self.dead_life(host_id) is not None
 
     def source(self, migration: Migration) -> AgentClient:
         """The agent of the host that the server leaves.

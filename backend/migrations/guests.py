@@ -1,9 +1,8 @@
 """Asking both hosts of a migration what they know of the guest."""
 
-from backend.agents import Agents
-from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status
 from backend.fleet.known import Fleet
+from backend.migrations.drive import Drive
 from backend.migrations.ending import Finding
 from backend.migrations.outcome import Side, judge, side_of
 from wire.agent import GuestTruth
@@ -12,7 +11,7 @@ from wire.fleet import HostStatus
 from wire.migration import Migration
 
 
-async def ask(agents: Agents, fleet: Fleet, migration: Migration, *, patient: bool) -> Finding:
+async def ask(drive: Drive, migration: Migration, *, patient: bool) -> Finding:
     """Ask the target, then the source, and judge the pair. See :mod:`backend.migrations.outcome`.
 
     A host that does not answer counts as gone only while etcd shows no health key of it, and as
@@ -20,10 +19,10 @@ async def ask(agents: Agents, fleet: Fleet, migration: Migration, *, patient: bo
     """
     server_id = migration.server_id
     target, target_truth = await side_on(
-        agents, fleet, server_id, migration.target_host_id, migration.target_host_name
+        drive, server_id, migration.target_host_id, migration.target_host_name
     )
     source, source_truth = await side_on(
-        agents, fleet, server_id, migration.source_host_id, migration.source_host_name
+        drive, server_id, migration.source_host_id, migration.source_host_name
     )
     if migration.paused and source is Side.HALTED:
         # a person paused it before: whatever the migration did, it must not run on its account
@@ -42,15 +41,15 @@ async def ask(agents: Agents, fleet: Fleet, migration: Migration, *, patient: bo
 
 
 async def side_on(
-    agents: Agents, fleet: Fleet, server_id: str, host_id: str, host_name: str
+    drive: Drive, server_id: str, host_id: str, host_name: str
 ) -> tuple[Side, GuestTruth | None]:
     """Ask one host now; without an answer the truth is None."""
     try:
-        truth = await agents.of(host_id, host_name).truth(server_id)
+        truth = await drive.agents.of(host_id, host_name).truth(server_id)
     except GodwitError:
-        if is_dead(fleet, host_id):
+        if await drive.is_dead(host_id):
             return Side.DEAD, None
-        return (Side.GONE if is_offline(fleet, host_id) else Side.SILENT), None
+        return (Side.GONE if is_offline(drive.fleet, host_id) else Side.SILENT), None
     return side_of(truth), truth
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from backend.fleet.known import Fleet
+from backend.fleet.known import NO_LIFE, UNREADABLE_HEALTH, Fleet
 from backend.leader import Leadership
 from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, persist, unchanged
 from backend.migrations.holding import check_settled, locked, still
@@ -20,9 +20,6 @@ from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
 from wire.fleet import HealthValue, Owner, OwnerPhase, ServerRecord
 from wire.migration import Migration
-
-NO_LIFE = HealthValue(boot_id="", epoch=0)
-"""Of a host that has never told one."""
 
 _DOUBT_S = 5.0
 """How long a beginning whose answer was lost is looked for."""
@@ -182,10 +179,7 @@ class Journal:
             then = [_put_owner(item, record, owner)]
             if migration is not None:
                 then.append(put_migration(migration))
-            when = [unchanged(item)]
-            for host_id, revision in (away or {}).items():
-                when.append(Condition(key=keys.HEALTH + host_id, mod_revision=0))
-                when.append(Condition(key=keys.LIVES + host_id, mod_revision=revision))
+            when = [unchanged(item), *still_away(away or {})]
             done = await self._etcd.transact(when, then)
             if done:
                 self.tell(migration, record, owner, revision=done)
@@ -198,6 +192,8 @@ class Journal:
     async def life(self, host_id: str) -> tuple[HealthValue, int]:
         """The last life that a host wrote, and the revision of that.
 
+        ``UNREADABLE_HEALTH`` stands for one that cannot be read.
+
         Raises:
             EtcdUnreachable: nobody answers.
         """
@@ -207,7 +203,7 @@ class Journal:
         try:
             return msgspec.json.decode(item.value, type=HealthValue), item.mod_revision
         except msgspec.DecodeError:
-            return NO_LIFE, item.mod_revision
+            return UNREADABLE_HEALTH, item.mod_revision
 
     async def definition(self, server_id: str) -> str:
         """Read the definition that etcd keeps of a server; empty if it keeps none."""
@@ -271,6 +267,18 @@ def put_migration(migration: Migration) -> Write:
 def put_record(item: KeyValue, record: ServerRecord) -> Write:
     """Write a server's record where it was read."""
     return Write(key=item.key, value=msgspec.json.encode(record))
+
+
+def still_away(lives: Mapping[str, int]) -> list[Condition]:
+    """Hold while none of these hosts, each with the revision of its last life, has come back."""
+    return [
+        condition
+        for host_id, revision in lives.items()
+        for condition in (
+            Condition(key=keys.HEALTH + host_id, mod_revision=0),
+            Condition(key=keys.LIVES + host_id, mod_revision=revision),
+        )
+    ]
 
 
 def _put_owner(item: KeyValue, record: ServerRecord, owner: Owner) -> Write:

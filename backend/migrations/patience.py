@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from backend.fleet.dead import is_dead
 from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive, NotBegun
 from backend.migrations.guests import is_offline
 from wire.errors import ErrorCode, GodwitError
@@ -48,7 +47,7 @@ class Patience:
         if error.code not in MAY_PASS or stays:
             raise NotBegun(error.message) from None
 
-    def check(self, reason: str) -> None:
+    async def check(self, reason: str) -> None:
         """Give up if it took too long.
 
         Raises:
@@ -56,12 +55,12 @@ class Patience:
         """
         migration = self._migration
         self._drive.stop_if_cancelled(migration.migration_id)
-        self.check_time(reason)
+        await self.check_time(reason)
 
-    def check_time(self, reason: str) -> None:
+    async def check_time(self, reason: str) -> None:
         """The same for a step that cannot be cancelled any more."""
         migration = self._migration
-        if is_dead(self._drive.fleet, migration.source_host_id):
+        if await self._drive.is_dead(migration.source_host_id):
             raise NotBegun(f"{migration.source_host_name} is dead: {reason}")
         waited_s = time.monotonic() - self._since_s
         hosts = (migration.source_host_id, migration.target_host_id)
@@ -88,5 +87,5 @@ async def insist(
         except GodwitError as error:
             patience.check_error(error)
             check = patience.check if cancellable else patience.check_time
-            check(error.message)
+            await check(error.message)
         await asyncio.sleep(ASK_AGAIN_S)

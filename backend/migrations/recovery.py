@@ -49,8 +49,7 @@ class Recovery:
         """
         drive, server_id = self._drive, migration.server_id
         target, _ = await side_on(
-            drive.agents,
-            drive.fleet,
+            drive,
             server_id,
             migration.target_host_id,
             migration.target_host_name,

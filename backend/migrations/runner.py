@@ -112,8 +112,7 @@ class Runner:
         if job.postcopy is not PostcopyState.PAUSED:
             return False
         host_id, name = migration.target_host_id, migration.target_host_name
-        agents, fleet = self._drive.agents, self._drive.fleet
-        side, truth = await side_on(agents, fleet, migration.server_id, host_id, name)
+        side, truth = await side_on(self._drive, migration.server_id, host_id, name)
         if has_no_half(side, receiving=truth is not None and truth.job_active):
             return True
         await self._recovery.go_on(migration)

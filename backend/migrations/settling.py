@@ -12,17 +12,17 @@ import secrets
 import msgspec
 
 from backend.agents import AgentClient
-from backend.fleet.dead import is_dead
 from backend.fleet.names import find_host, find_server
 from backend.leader import Leadership
 from backend.migrations import ending
 from backend.migrations.acting import check_acting
 from backend.migrations.drive import Drive
+from backend.migrations.holders import ask_all, host_name, may_hold
 from backend.migrations.notes import noted
-from backend.migrations.outcome import Judgement, Side, Verdict, side_of
-from wire.agent import GuestTruth, ServerCommand
+from backend.migrations.outcome import Judgement, Side, Verdict
+from wire.agent import ServerCommand
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HostFacts, Owner, OwnerPhase, PowerState, ServerRecord
+from wire.fleet import HostFacts, Owner, OwnerPhase, ServerRecord
 from wire.migration import Migration, PostcopyState
 from wire.storage import DefineCommand, PrepareCommand
 
@@ -142,55 +142,9 @@ class Settler:
         mine = [one for one in self._fleet.migrations.values() if _of(one, record)]
         mine += [one for one in (self._moving(record),) if one is not None]
         last = max(mine, key=lambda one: one.created_at_ms, default=None)
-        hosts = {record.owner.host_id, keep.host_id}
-        if last is not None:
-            hosts |= {last.source_host_id, last.target_host_id} - {""}
-        hosts |= {one for one, has in self._fleet.reports.items() if record.server_id in has}
-        ordered = sorted(hosts, key=self._name)
-        dead: dict[str, int] = {}
-        truths = await asyncio.gather(*(self._truth(one, record, dead) for one in ordered))
-        sides = {one: side_of(truth) for one, truth in zip(ordered, truths, strict=True)}
-        return _Case(record=record, keep=keep, sides=sides, last=last, dead=dead)
-
-    async def _truth(self, host_id: str, record: ServerRecord, dead: dict[str, int]) -> GuestTruth:
-        """Ask a host; one that is counted as dead instead is put into ``dead``."""
-        name = self._name(host_id)
-        try:
-            return await self._drive.agents.of(host_id, name).truth(record.server_id)
-        except GodwitError as error:
-            revision = await self._over(host_id)
-            spared = self._spared(host_id, record) if revision is not None else ""
-            if revision is not None and not spared:
-                dead[host_id] = revision
-                return GuestTruth(server_id=record.server_id, state=PowerState.ABSENT)
-            raise GodwitError(
-                ErrorCode.AGENT_UNREACHABLE,
-                f"{name} may hold a copy of {record.name} and does not answer, so nothing was "
-                f"changed: {spared or error.message}",
-            ) from None
-
-    async def _over(self, host_id: str) -> int | None:
-        """The revision of the life of a dead host that is over; None if it is not dead."""
-        life, revision = await self._drive.journal.life(host_id)
-        incident = self._fleet.open_incident(host_id)
-        over = incident is not None and incident.life == life and is_dead(self._fleet, host_id)
-        return revision if over else None
-
-    def _spared(self, host_id: str, record: ServerRecord) -> str:
-        """Why a dead host may run a server all the same; empty if it does not.
-
-        A fence leaves a guest alive that no other host could start.
-        """
-        incident = self._fleet.open_incident(host_id)
-        if not record.bound_by or record.owner.host_id != host_id:
-            return ""
-        if incident is not None and incident.declared_off_by:
-            return ""
-        name = self._name(host_id)
-        return (
-            f"{record.bound_by}, so that the fence of {name} leaves {record.name} alive; switch "
-            f"{name} off, and say so with godwit host-declare-off {name}"
-        )
+        hosts = may_hold(self._fleet, record, [last] if last is not None else [])
+        holders = await ask_all(self._drive, record, hosts | {keep.host_id})
+        return _Case(record=record, keep=keep, sides=holders.sides, last=last, dead=holders.dead)
 
     def _check(self, case: _Case) -> None:
         record, keep = case.record, case.keep
@@ -217,7 +171,11 @@ class Settler:
         rest = f", ended on {' and '.join(ended)}" if ended else ""
         owner = self._next(case.record.owner, keep_id)
         last = self._noted(case, f"settled: kept on {case.keep.name}{rest}", by)
-        await self._drive.journal.settle(server_id, case.record.owner, owner, last, away=case.dead)
+        # nobody but a person starts what is left of a guest that died in a migration
+        stopped = case.sides[keep_id] is Side.SHUT_OFF
+        await self._drive.journal.settle(
+            server_id, case.record.owner, owner, last, away=case.dead, stopped=stopped
+        )
         await self._remove(case.others, server_id, owner)
         if case.sides[keep_id] is Side.HALTED:
             command = ServerCommand(generation=owner.generation)
@@ -295,8 +253,7 @@ class Settler:
         return self._drive.agents.of(host_id, self._name(host_id))
 
     def _name(self, host_id: str) -> str:
-        facts = self._fleet.facts.get(host_id)
-        return facts.name if facts else host_id
+        return host_name(self._fleet, host_id)
 
 
 def _of(migration: Migration, record: ServerRecord) -> bool:

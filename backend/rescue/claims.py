@@ -7,10 +7,11 @@ host that came back, an old leader and a second claim all fail on it.
 
 import msgspec
 
-from backend.fleet.known import Fleet
+from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.leader_writes import LeaderWrites, persist, unchanged
 from backend.migrations.holding import locked
 from backend.migrations.journal import Journal, migration_key, put_migration, put_record
+from backend.rescue.sight import unreadable_life
 from backend.rescue.sorting import unwanted
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
@@ -50,6 +51,8 @@ class Claims:
         if unfit:
             raise _conflict(f"{name} is not started elsewhere any more: {unfit}")
         life, life_revision = await self._journal.life(incident.host_id)
+        if life == UNREADABLE_HEALTH:
+            raise _conflict(unreadable_life(incident))
         if life != incident.life:
             raise _conflict(f"{host} has been back since it was lost")
         alive = await self._etcd.get(keys.HEALTH + migration.target_host_id)

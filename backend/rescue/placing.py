@@ -8,6 +8,7 @@ from backend.fleet.cpus import Comparisons
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
 from backend.fleet.targets import host_states
+from backend.leader_writes import persist
 from backend.migrations.drive import Drive
 from backend.rescue.definition import Definition, read_definition
 from backend.scheduler.candidates import candidates
@@ -94,7 +95,7 @@ async def next_target(
     source = fleet.facts.get(incident.host_id if incident else migration.source_host_id)
     if record is None or source is None:
         return None
-    xml = await drive.journal.definition(record.server_id)
+    xml = await persist(drive.journal.definition, record.server_id)
     hosts = await judged(
         fleet,
         drive.comparisons,

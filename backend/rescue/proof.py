@@ -32,6 +32,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     left_s: int | None = None
     """What etcd gave the lease when it was last read; only while the key is there."""
     etcd_error: str = ""
+    unreadable: str = ""
+    """What cannot be read of its lives, in one clause: a newer one may be hidden there."""
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +68,7 @@ def prove(evidence: Evidence, *, now_s: float) -> Proof:
     if evidence.absent_since_s is None:
         left = "" if evidence.left_s is None else f", with {evidence.left_s} s left"
         return Proof(needs=f"{name} still holds its health key{left}")
-    needs = _unfenced(evidence)
+    needs = evidence.unreadable or _unfenced(evidence)
     if evidence.cannot_live_before_s is None:
         return Proof(needs=needs, waits_for=f"a look at the lease of {name}", again_in_s=LOOK_S)
     until_s, waits_for = max(_waits(evidence, evidence.absent_since_s))

@@ -5,23 +5,23 @@ import logging
 
 import msgspec
 
-from backend.fleet.known import Fleet
+from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
 from backend.rescue.account import Given, account
 from backend.rescue.automatic import held_reason
 from backend.rescue.claims import Claims
-from backend.rescue.incidents import ARMED, Incidents, noted
+from backend.rescue.incidents import Incidents, noted
 from backend.rescue.proof import Proof, prove
 from backend.rescue.sight import Sight
 from backend.rescue.sorting import obstacle, unwanted
 from backend.rescue.starting import Starting
-from backend.rescue.storm import TOGETHER_S, CutOff, storm
+from backend.rescue.storm_guard import StormGuard
 from wire.errors import GodwitError
 from wire.fleet import HostPolicy, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration
-from wire.rescue import Incident, IncidentServer, IncidentState, RescueGuard, RescueState
+from wire.rescue import Incident, IncidentServer, IncidentState, RescueState
 
 _log = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ class Rescuer:
         self._claims = claims
         self._sight = sight
         self._starting = starting
-        self._cut_off = CutOff()
+        self._storm_guard = StormGuard(self._fleet, incidents)
         self.lock = asyncio.Lock()
         """Held while an incident is looked at, or changed by a person."""
 
     async def lead(self) -> None:
         """Look for ever."""
         self._sight.begin(boot_clock_s())
-        self._cut_off = CutOff()
+        self._storm_guard = StormGuard(self._fleet, self._incidents)
         told, looks = "", 0
         while True:
             try:
@@ -79,25 +79,29 @@ class Rescuer:
         self._sight.look(fleet, boot_clock_s())
         if fleet.etcd_error:
             return
-        for incident in tuple(fleet.incidents.values()):
-            if incident.open and incident.host_id not in fleet.facts:
-                await self._end(incident, f"etcd keeps no facts of {incident.host_name} any more")
-            elif incident.open and self._is_back(incident):
-                await self._end(incident)
+        await self._end_what_is_over()
         for host_id in self._sight.absent:
             if fleet.open_incident(host_id) is None:
                 await self._open(host_id)
         lost = [one.host_id for one in fleet.incidents.values() if one.open]
         self._starting.keep({one for host_id in lost for one in fleet.owned.get(host_id, ())})
-        reached = sum(1 for host_id in fleet.health if not fleet.link(host_id).silent)
-        self._cut_off.look(reached=reached, present=len(fleet.health), now_s=boot_clock_s())
-        await self._mind_the_storm()
+        await self._storm_guard.look()
         for incident in tuple(fleet.incidents.values()):
             if incident.open or any(one.state.open for one in incident.servers):
                 await self._advance(incident)
         ready = [one for one in fleet.incidents.values() if one.state is IncidentState.RESCUING]
         if ready:
             await self._starting.start(ready)
+
+    async def _end_what_is_over(self) -> None:
+        for incident in [one for one in self._fleet.incidents.values() if one.open]:
+            name = incident.host_name
+            if incident.host_id not in self._fleet.facts:
+                await self._end(incident, f"etcd keeps no facts of {name} any more")
+            elif self._is_back(incident):
+                await self._end(incident)
+            elif self._is_readable_again(incident):
+                await self._end(incident, f"the last life of {name} is told anew")
 
     def proof(self, incident: Incident) -> Proof:
         """Whether the host of an incident is dead now, or what is missing."""
@@ -116,6 +120,11 @@ class Rescuer:
             return True
         life = self._fleet.lives.get(host_id)
         return life is not None and life.epoch > incident.life.epoch
+
+    def _is_readable_again(self, incident: Incident) -> bool:
+        """Whether the life that could not be read has made way for one that can, or for none."""
+        life = self._fleet.lives.get(incident.host_id)
+        return incident.life == UNREADABLE_HEALTH and life != UNREADABLE_HEALTH
 
     async def _open(self, host_id: str) -> None:
         life, _ = await self._drive.journal.life(host_id)
@@ -153,41 +162,6 @@ class Rescuer:
         await self._incidents.change(incident.incident_id, end)
         _log.info("%s", text)
 
-    async def _mind_the_storm(self) -> None:
-        """Disarm when too much is lost together; only a person arms again."""
-        fleet = self._fleet
-        if not fleet.guard.armed:
-            return
-        since_ms = now_ms() - int(TOGETHER_S * 1000)
-        undone = [
-            one
-            for one in fleet.incidents.values()
-            if one.open and one.state is not IncidentState.RESCUED and not _armed_again(one)
-        ]
-        recent = [
-            one
-            for one in fleet.incidents.values()
-            if one.open
-            and not one.shut_down
-            and not _armed_again(one)
-            and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
-        ]
-        reason = storm(
-            lost={one.host_name for one in recent},
-            late={self._name(one) for one in fleet.late},
-            present={self._name(one) for one in fleet.health},
-        )
-        if not reason and undone and self._cut_off.for_long(boot_clock_s()):
-            reason, recent = self._cut_off.reason, undone
-        if not reason:
-            return
-        await self._incidents.put_guard(RescueGuard(armed=False, reason=reason, at_ms=now_ms()))
-        _log.error("rescues are disarmed: %s", reason)
-        for one in recent:
-            await self._incidents.change(
-                one.incident_id, lambda known: noted(known, f"rescues are disarmed: {reason}")
-            )
-
     async def _advance(self, incident: Incident) -> None:
         """Write what has become of an incident, if anything has."""
         if incident.open:
@@ -219,7 +193,7 @@ class Rescuer:
             incident,
             policy=fleet.policies.get(incident.host_id, HostPolicy()),
             guard=fleet.guard,
-            cut_off=self._cut_off.reason,
+            cut_off=self._storm_guard.cut_off,
         )
 
     def _account(self, incident: Incident) -> tuple[IncidentServer, ...]:
@@ -249,21 +223,12 @@ class Rescuer:
         owned = self._fleet.owned.get(incident.host_id, ())
         return tuple(self._fleet.records[one] for one in owned)
 
-    def _name(self, host_id: str) -> str:
-        facts = self._fleet.facts.get(host_id)
-        return facts.name if facts else host_id
-
 
 def rescues_of(fleet: Fleet, incident: Incident) -> tuple[Migration, ...]:
     """List the tries that belong to an incident."""
     return tuple(
         one for one in fleet.migrations.values() if one.incident_id == incident.incident_id
     )
-
-
-def _armed_again(incident: Incident) -> bool:
-    """Whether a person armed rescues in spite of this incident."""
-    return any(note.text == ARMED for note in incident.notes)
 
 
 def _with_proof(incident: Incident, proof: Proof) -> Incident:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from backend.fleet.dead import is_dead
+from backend.leader_writes import persist
 from backend.migrations.advice import advice_for
 from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive
 from backend.migrations.ending import settle_command, unlocked
@@ -100,7 +100,7 @@ class RescueRunner:
         """Make sure that the host of the try before does not run the server, nor ever will."""
         host_id, name = migration.source_host_id, migration.source_host_name
         command = ServerCommand(generation=migration.generation)
-        while not is_dead(self._drive.fleet, host_id) and self._is_second_try(migration):
+        while self._is_second_try(migration) and not await self._drive.is_dead(host_id):
             try:
                 await self._drive.source(migration).remove(migration.server_id, command)
                 return
@@ -114,7 +114,7 @@ class RescueRunner:
         return incident is None or incident.host_id != migration.source_host_id
 
     async def _define(self, migration: Migration) -> None:
-        definition = await self._drive.journal.definition(migration.server_id)
+        definition = await persist(self._drive.journal.definition, migration.server_id)
         target = self._drive.target(migration)
         prepare = PrepareCommand(
             migration_id=self._id,
@@ -149,9 +149,9 @@ class RescueRunner:
     async def _start(self, migration: Migration) -> None:
         """Have the target start the server; insist until it says whether it did."""
         command = ServerCommand(generation=migration.generation)
-        fleet, refused = self._drive.fleet, 0
+        refused = 0
         while True:
-            if is_dead(fleet, migration.target_host_id):
+            if await self._drive.is_dead(migration.target_host_id):
                 raise _TargetDied
             try:
                 await self._drive.target(migration).start(migration.server_id, command)

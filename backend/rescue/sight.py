@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
-from backend.fleet.known import Fleet
+from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.rescue.proof import Evidence
+from wire import keys
 from wire.rescue import Incident
 
 
@@ -66,4 +67,16 @@ class Sight:
             declared_off_by=incident.declared_off_by,
             left_s=self._leases.left_s(host_id) if present else None,
             etcd_error=fleet.etcd_error,
+            unreadable=unreadable_life(incident)
+            if UNREADABLE_HEALTH in {incident.life, fleet.lives.get(host_id)}
+            else "",
         )
+
+
+def unreadable_life(incident: Incident) -> str:
+    """What is missing while nobody can read which life of a host was its last, in one clause."""
+    return (
+        f"what etcd holds at {keys.LIVES}{incident.host_id} cannot be read, so that nobody knows "
+        f"which life of {incident.host_name} was its last: start its agent, or switch it off and "
+        "delete that key"
+    )

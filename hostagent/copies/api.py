@@ -12,6 +12,7 @@ from wire.storage import (
     Export,
     ExportCommand,
     Incoming,
+    Leftovers,
     PrepareCommand,
     PullCommand,
     ReleaseCommand,
@@ -97,6 +98,12 @@ async def close(agent: Agent, migration_id: str) -> Export:
     return await agent.copies.source.close(migration_id)
 
 
+@get("/leftovers/{migration_id:str}")
+async def leftovers(agent: Agent, migration_id: str) -> Leftovers:
+    """Whether anything is still to be cleared up here after a migration."""
+    return await agent.copies.leftovers(migration_id)
+
+
 COPY_ROUTES: tuple[HTTPRouteHandler, ...] = (
     storage,
     start,
@@ -111,5 +118,6 @@ COPY_ROUTES: tuple[HTTPRouteHandler, ...] = (
     export,
     exported,
     close,
+    leftovers,
 )
 """What :mod:`hostagent.api` adds to its own."""

@@ -40,13 +40,15 @@ class Clearing:
                 return Discarded(kept=await asyncio.to_thread(kept_files, record.kept))
             if record.command.server_id != command.server_id:
                 raise other_server(record, command.server_id)
-            owner = await self._room.ownership.record(command.server_id)
-            await self._room.ownership.require_generation(command.server_id, command.generation)
+            owner = await self._room.here.ownership.record(command.server_id)
+            await self._room.here.ownership.require_generation(
+                command.server_id, command.generation
+            )
             self._require_elsewhere(owner, record)
             return await self._discard(record, keep_for=command if command.keep else None)
 
     def _require_elsewhere(self, owner: ServerRecord | None, record: IncomingRecord) -> None:
-        facts = self._room.facts()
+        facts = self._room.here.facts
         if owner is not None and owner.owner.host_id == facts.host_id:
             raise Refused(
                 f"{record.command.server_name!r} belongs to {facts.name} by now: its files stay"
@@ -56,22 +58,22 @@ class Clearing:
         self, record: IncomingRecord, *, keep_for: DiscardCommand | None = None
     ) -> Discarded:
         command = record.command
-        truth = await self._room.driver.truth(command.server_id)
+        truth = await self._room.here.driver.truth(command.server_id)
         if truth.state not in {PowerState.ABSENT, PowerState.SHUT_OFF}:
             raise Refused(
-                f"{command.server_name!r} is {truth.state} on {self._room.facts().name}: nothing "
-                "is removed under it"
+                f"{command.server_name!r} is {truth.state} on {self._room.here.facts.name}: "
+                "nothing is removed under it"
             )
         await self._room.pulls.forget(command.migration_id)
         kept: Discarded = Discarded()
         if keep_for is not None:
             kept = await self._keep(record, keep_for)
         if record.defined:
-            await self._room.driver.call(
+            await self._room.here.driver.call(
                 "undefine a domain",
                 lambda handle: domains.undefine_stopped(handle, command.server_id),
             )
-            self._room.inventory.server_changed(command.server_id)
+            self._room.here.inventory.server_changed(command.server_id)
         if kept.kept:
             paths = tuple(one.path for one in kept.kept)
             await self._room.write(msgspec.structs.replace(record, kept=paths, defined=False))
@@ -82,12 +84,12 @@ class Clearing:
         return kept
 
     async def _keep(self, record: IncomingRecord, command: DiscardCommand) -> Discarded:
-        definition = await self._room.driver.call(
+        definition = await self._room.here.driver.call(
             "describe a domain",
             lambda handle: domains.saved_definition(handle, command.server_id),
         )
-        definition = definition or await self._room.ownership.definition(command.server_id)
-        log = self._room.config.libvirt_log_dir / f"{record.command.server_name}.log"
+        definition = definition or await self._room.here.ownership.definition(command.server_id)
+        log = self._room.here.config.libvirt_log_dir / f"{record.command.server_name}.log"
         try:
             kept = await asyncio.to_thread(
                 keep,
@@ -122,8 +124,8 @@ class Clearing:
         Nor is anything whole removed of a server that belongs to this host by now: a lost one that
         is defined again here may have its only good disks among that.
         """
-        owner = await self._room.ownership.record(command.server_id)
-        ours = owner is not None and owner.owner.host_id == self._room.facts().host_id
+        owner = await self._room.here.ownership.record(command.server_id)
+        ours = owner is not None and owner.owner.host_id == self._room.here.facts.host_id
         for migration_id, record in (await asyncio.to_thread(self._room.records.read_all)).items():
             if record.command.server_id == command.server_id and not record.kept:
                 _log.info("%s: its leftovers are %s", migration_id, "left" if ours else "removed")
@@ -148,7 +150,7 @@ class Clearing:
         await asyncio.to_thread(_remove, [*partial, *whole])
 
     def _kept_folder(self, migration_id: str) -> Path:
-        return self._room.config.state_dir / "kept" / migration_id
+        return self._room.here.config.state_dir / "kept" / migration_id
 
 
 def _remove(paths: Iterable[str]) -> None:

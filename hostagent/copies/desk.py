@@ -4,27 +4,30 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import NoReturn
 
+import libvirt
 import msgspec
 
 from hostagent.config import AgentConfig
 from hostagent.copies.clearing import Clearing
 from hostagent.copies.healing import Healing
+from hostagent.copies.here import Here
 from hostagent.copies.pulls import Pulls
 from hostagent.copies.room import Room
 from hostagent.copies.source import Source
 from hostagent.copies.target import Target
 from hostagent.driver import LibvirtDriver
+from hostagent.guest import read_truth
 from hostagent.inventory import Inventory, facts_of
+from hostagent.journal import check_migration_id
 from hostagent.ownership import Ownership
-from hostagent.postcopy import HALF, HALF_BROKEN
+from hostagent.removal import check_removable
 from hostagent.starting import Starts
 from wire.agent import GuestTruth, ServerCommand
-from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
 from wire.fleet import PowerState
+from wire.storage import Leftovers
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +54,9 @@ class Copies:
         self._ownership = ownership
         self._starts = starts
         self.pulls = Pulls(config, publish=publish)
-        self.source = Source(config, driver, inventory, ownership)
-        room = Room(config, driver, inventory, ownership, self.pulls)
+        here = Here(config=config, driver=driver, inventory=inventory, ownership=ownership)
+        self.source = Source(here)
+        self._room = room = Room(here, self.pulls)
         self.clearing = Clearing(room)
         self.target = Target(room, self.clearing)
         self._healing = Healing(
@@ -99,27 +103,36 @@ class Copies:
         await self._starts.start(server_id, host_id=host_id, generation=command.generation)
         return await self._driver.truth(server_id)
 
+    async def leftovers(self, migration_id: str) -> Leftovers:
+        """Whether files of a migration are still to be given up or removed here.
+
+        Raises:
+            GodwitError: ``BAD_REQUEST``, it is no migration's id.
+        """
+        check_migration_id(migration_id)
+        incoming = await self._room.read(migration_id)
+        coming = incoming is not None and not incoming.kept
+        leaving = migration_id in await self.source.outgoing()
+        return Leftovers(migration_id=migration_id, held=coming or leaving)
+
     async def remove(self, server_id: str, command: ServerCommand) -> GuestTruth:
         """End and undefine a copy of a server that another host owns; its files stay.
 
         Raises:
-            GodwitError: ``CONFLICT`` if it belongs to this host or to nobody,
-                ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
+            GodwitError: ``CONFLICT`` if it belongs to this host or to nobody, or may be the one
+                copy that lives (:func:`check_removable`); ``STALE_GENERATION``,
+                ``ETCD_UNREACHABLE``, ``LIBVIRT``.
         """
         host_id = facts_of(self._inventory).host_id
         await self._ownership.require_gone(server_id, command.generation, host_id=host_id)
+
+        def check(handle: libvirt.virConnect) -> None:
+            record = self._ownership.check_gone(server_id, command.generation, host_id=host_id)
+            # the state last: a libvirtd that hung may let the guest run at any moment
+            check_removable(record, read_truth(handle, server_id), host_id=host_id)
+
         truth = await self._driver.truth(server_id)
-        # half of a guest, or memory that never arrives whole, may keep its job for ever
-        broken = truth.incoming or truth.state_detail in {HALF, HALF_BROKEN}
-        if truth.job_active and not broken:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
-                f"the server {server_id} has a migration under way here: cancel that first",
-            )
         if truth.state is not PowerState.ABSENT:
-            check = partial(
-                self._ownership.check_gone, server_id, command.generation, host_id=host_id
-            )
             await self._starts.end(server_id, check)
             self._inventory.server_changed(server_id)
         return await self._driver.truth(server_id)

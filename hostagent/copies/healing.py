@@ -35,7 +35,7 @@ class Healing:
     ) -> None:
         self._etcd = etcd
         self._room = room
-        self._ownership = room.ownership
+        self._ownership = room.here.ownership
         self._source = source
         self._target = target
         self._clearing = clearing

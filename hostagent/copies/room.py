@@ -3,36 +3,22 @@
 import asyncio
 from collections import defaultdict
 
-from hostagent.config import AgentConfig
 from hostagent.copies import domains
+from hostagent.copies.here import Here
 from hostagent.copies.incoming import IncomingRecord, Refused
 from hostagent.copies.pulls import Pulls
 from hostagent.copies.records import Records
-from hostagent.driver import LibvirtDriver
-from hostagent.inventory import Inventory, facts_of
 from hostagent.journal import check_migration_id
-from hostagent.ownership import Ownership
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HostFacts
 
 
 class Room:
     """The records of what came or comes here, and this host's parts that act on them."""
 
-    def __init__(
-        self,
-        config: AgentConfig,
-        driver: LibvirtDriver,
-        inventory: Inventory,
-        ownership: Ownership,
-        pulls: Pulls,
-    ) -> None:
-        self.config = config
-        self.driver = driver
-        self.inventory = inventory
-        self.ownership = ownership
+    def __init__(self, here: Here, pulls: Pulls) -> None:
+        self.here = here
         self.pulls = pulls
-        self.records = Records(config.state_dir / "incoming", IncomingRecord)
+        self.records = Records(here.config.state_dir / "incoming", IncomingRecord)
         self.busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By server id: each one's files are made and removed one after the other."""
         self.placing = asyncio.Lock()
@@ -55,9 +41,9 @@ class Room:
             taken = wanted & {one.file.path for one in other.files if one.made}
             if taken:
                 raise Refused(
-                    f"{min(taken)} on {self.facts().name} is held for {other.command.server_name!r}"
-                    f", and {record.command.server_name!r} needs it: wait for the end of migration "
-                    f"{other.command.migration_id}"
+                    f"{min(taken)} on {self.here.facts.name} is held for "
+                    f"{other.command.server_name!r}, and {record.command.server_name!r} needs it: "
+                    f"wait for the end of migration {other.command.migration_id}"
                 )
 
     async def refresh(self, record: IncomingRecord) -> None:
@@ -68,7 +54,7 @@ class Room:
         """
         names = {one.pool_name for one in record.files} - {""}
         if names:
-            await self.driver.call(
+            await self.here.driver.call(
                 "refresh pools", lambda handle: domains.refresh_pools(handle, names)
             )
 
@@ -102,14 +88,6 @@ class Room:
             await asyncio.to_thread(self.records.write, record.command.migration_id, record)
         except OSError as error:
             raise Refused(f"{error.filename} cannot be written: {error.strerror}") from None
-
-    def facts(self) -> HostFacts:
-        """This host.
-
-        Raises:
-            GodwitError: ``LIBVIRT`` before libvirtd has answered.
-        """
-        return facts_of(self.inventory)
 
 
 def other_server(record: IncomingRecord, server_id: str) -> GodwitError:

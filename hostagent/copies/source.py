@@ -5,16 +5,14 @@ import logging
 from collections.abc import Collection
 
 from hostagent.calls import in_thread
-from hostagent.config import AgentConfig
 from hostagent.copies import domains
 from hostagent.copies.exports import Exports
+from hostagent.copies.here import Here
 from hostagent.copies.leaving import Outgoing, deletable, delete, surroundings
 from hostagent.copies.records import Records
 from hostagent.copies.storage import Described, describe, server_storage
-from hostagent.driver import LibvirtDriver, NoSuchServer
-from hostagent.inventory import Inventory, facts_of
+from hostagent.driver import NoSuchServer
 from hostagent.journal import check_migration_id
-from hostagent.ownership import Ownership
 from hostagent.pools import holding_pool
 from wire.agent import GuestTruth, MigrateCommand
 from wire.errors import ErrorCode, GodwitError
@@ -30,19 +28,10 @@ _LOOK_TIMEOUT_S = 50.0
 class Source:
     """What this host does for servers that leave it."""
 
-    def __init__(
-        self,
-        config: AgentConfig,
-        driver: LibvirtDriver,
-        inventory: Inventory,
-        ownership: Ownership,
-    ) -> None:
-        self._config = config
-        self._driver = driver
-        self._inventory = inventory
-        self._ownership = ownership
-        self._outgoing = Records(config.state_dir / "outgoing", Outgoing)
-        self.exports = Exports(config)
+    def __init__(self, here: Here) -> None:
+        self._here = here
+        self._outgoing = Records(here.config.state_dir / "outgoing", Outgoing)
+        self.exports = Exports(here.config)
 
     async def storage(self, server_id: str) -> ServerStorage:
         """Everything that the server needs on another host, read now.
@@ -50,13 +39,13 @@ class Source:
         Raises:
             GodwitError: ``NOT_FOUND`` or ``LIBVIRT``.
         """
-        described: Described | None = await self._driver.call(
+        described: Described | None = await self._here.driver.call(
             "describe a server's storage", lambda handle: describe(handle, server_id)
         )
         if described is None:
             raise NoSuchServer(server_id)
-        pools = facts_of(self._inventory).pools
-        nvram_dir = str(self._config.nvram_dir)
+        pools = self._here.facts.pools
+        nvram_dir = str(self._here.config.nvram_dir)
         looking = in_thread(
             lambda: server_storage(described, server_id, pools, nvram_dir=nvram_dir),
             name=f"storage {server_id}",
@@ -78,10 +67,10 @@ class Source:
                 file; ``STALE_GENERATION``, ``ETCD_UNREACHABLE``; QEMU's own text.
         """
         check_migration_id(command.migration_id)
-        await self._ownership.require_lock(
+        await self._here.ownership.require_lock(
             command.server_id,
             command.generation,
-            host_id=facts_of(self._inventory).host_id,
+            host_id=self._here.facts.host_id,
             migration_id=command.migration_id,
         )
         storage = await self.storage(command.server_id)
@@ -142,7 +131,7 @@ class Source:
             GodwitError: ``NOT_FOUND`` or ``LIBVIRT``.
         """
         record = self.exports.find(migration_id)
-        truth = await self._driver.truth(record.command.server_id)
+        truth = await self._here.driver.truth(record.command.server_id)
         if truth.state is PowerState.ABSENT:
             self.exports.mark_changed(
                 migration_id, f"{record.server_name!r} was removed while it was copied"
@@ -161,19 +150,21 @@ class Source:
                 ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
         """
         check_migration_id(command.migration_id)
-        facts = facts_of(self._inventory)
-        await self._ownership.require_gone(server_id, command.generation, host_id=facts.host_id)
+        facts = self._here.facts
+        await self._here.ownership.require_gone(
+            server_id, command.generation, host_id=facts.host_id
+        )
         truth = await self._require_off(server_id, server_id)
         if truth.state is PowerState.SHUT_OFF:
             await self.exports.require_unchanged(command.migration_id)
         noted = await asyncio.to_thread(self._outgoing.read, command.migration_id)
-        around = await self._driver.call(
+        around = await self._here.driver.call(
             "look at a server's neighbours",
-            lambda handle: surroundings(handle, server_id, self._config.shared_pools),
+            lambda handle: surroundings(handle, server_id, self._here.config.shared_pools),
         )
         nvram = noted.nvram_path if noted is not None and noted.server_id == server_id else ""
         removed = await asyncio.to_thread(deletable, command.paths, around, noted_nvram=nvram)
-        await self._driver.call(
+        await self._here.driver.call(
             "undefine a domain", lambda handle: domains.undefine_stopped(handle, server_id)
         )
         await asyncio.to_thread(delete, removed)
@@ -183,13 +174,13 @@ class Source:
             for path in removed
             if (pool := holding_pool(around.pools, source=path)) is not None
         }
-        await self._driver.call(
+        await self._here.driver.call(
             "refresh pools", lambda handle: domains.refresh_pools(handle, pools)
         )
         await asyncio.to_thread(self._outgoing.remove, command.migration_id)
-        self._inventory.server_changed(server_id)
+        self._here.inventory.server_changed(server_id)
         _log.info("%s: %s has left %d files", command.migration_id, server_id, len(removed))
-        return await self._driver.truth(server_id)
+        return await self._here.driver.truth(server_id)
 
     async def outgoing(self) -> dict[str, Outgoing]:
         """Servers that were to leave, by migration."""
@@ -201,7 +192,7 @@ class Source:
         await asyncio.to_thread(self._outgoing.remove, migration_id)
 
     async def _require_off(self, name: str, server_id: str) -> GuestTruth:
-        truth = await self._driver.truth(server_id)
+        truth = await self._here.driver.truth(server_id)
         if truth.state not in {PowerState.SHUT_OFF, PowerState.ABSENT} or truth.job_active:
             raise GodwitError(
                 ErrorCode.CONFLICT, f"{name!r} is {truth.state} on this host: shut it down first"

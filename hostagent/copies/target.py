@@ -48,7 +48,7 @@ class Target:
             GodwitError: ``CONFLICT`` with the reason, ``STALE_GENERATION``, ``ETCD_UNREACHABLE``.
         """
         check_migration_id(command.migration_id)
-        await self._room.ownership.require_arrival(
+        await self._room.here.ownership.require_arrival(
             command.server_id, command.generation, migration_id=command.migration_id
         )
         async with self._room.busy[command.server_id]:
@@ -57,14 +57,14 @@ class Target:
                 return (await self._with_digests(known)).incoming
             await self._clearing.leftovers(command)
             await self._require_name_free(command)
-            facts = self._room.facts()
+            facts = self._room.here.facts
             async with self._room.placing:
                 placed = await asyncio.to_thread(
                     place_files,
                     command,
                     facts.pools,
                     host_name=facts.name,
-                    nvram_dir=str(self._room.config.nvram_dir),
+                    nvram_dir=str(self._room.here.config.nvram_dir),
                 )
                 record = IncomingRecord(command=command, files=placed)
                 await self._room.require_unclaimed(record)
@@ -94,18 +94,18 @@ class Target:
         return record
 
     async def _require_name_free(self, command: PrepareCommand) -> None:
-        truth = await self._room.driver.truth(command.server_id)
+        truth = await self._room.here.driver.truth(command.server_id)
         if truth.state not in {PowerState.ABSENT, PowerState.SHUT_OFF}:
             raise Refused(
-                f"{command.server_name!r} is {truth.state} on {self._room.facts().name} already"
+                f"{command.server_name!r} is {truth.state} on {self._room.here.facts.name} already"
             )
-        other = await self._room.driver.call(
+        other = await self._room.here.driver.call(
             "find a domain by name",
             lambda handle: domains.id_of_name(handle, command.server_name),
         )
         if other not in {"", command.server_id}:
             raise Refused(
-                f"{self._room.facts().name} has another server named {command.server_name!r} "
+                f"{self._room.here.facts.name} has another server named {command.server_name!r} "
                 f"({other}): rename one of them"
             )
 
@@ -116,7 +116,7 @@ class Target:
             GodwitError: ``NOT_FOUND`` if nothing was prepared, ``CONFLICT``, ``STALE_GENERATION``,
                 ``ETCD_UNREACHABLE``.
         """
-        await self._room.ownership.require_arrival(
+        await self._room.here.ownership.require_arrival(
             command.server_id, command.generation, migration_id=command.migration_id
         )
         record = await self._room.find(command.migration_id, command.server_id)
@@ -130,7 +130,7 @@ class Target:
                 )
             if not there.partial_path:
                 raise Refused(
-                    f"{file.path} is there already on {self._room.facts().name} with other "
+                    f"{file.path} is there already on {self._room.here.facts.name} with other "
                     "content: move it away or choose another host"
                 )
         paths = {file.source_path: partial[file.source_path].partial_path for file in command.files}
@@ -153,19 +153,19 @@ class Target:
         async with self._room.busy[command.server_id]:
             record = await self._room.find(migration_id, command.server_id)
             if not record.defined:
-                await self._room.ownership.require_arrival(
+                await self._room.here.ownership.require_arrival(
                     command.server_id, command.generation, migration_id=migration_id
                 )
                 record = await self._in_place(record)
             definition = domain_xml.with_paths(command.definition, record.paths)
             snapshots = [domain_xml.with_paths(one, record.paths) for one in command.snapshots]
-            await self._room.driver.call(
+            await self._room.here.driver.call(
                 "define a domain",
                 lambda handle: domains.define(handle, definition, snapshots),
                 timeout_s=_DEFINE_TIMEOUT_S,
             )
-            self._room.inventory.server_changed(command.server_id)
-        return await self._room.driver.truth(command.server_id)
+            self._room.here.inventory.server_changed(command.server_id)
+        return await self._room.here.driver.truth(command.server_id)
 
     async def _in_place(self, record: IncomingRecord) -> IncomingRecord:
         """Give every file its name; from then on those names are ours to remove."""

@@ -45,6 +45,12 @@ def _on_controller(
     return lambda lab, _hosts: act(lab, [CONTROLLER])
 
 
+def _on_members(
+    act: Callable[[Lab, Sequence[str]], None],
+) -> Callable[[Lab, Sequence[str]], None]:
+    return lambda lab, _hosts: act(lab, [each.name for each in lab.state.etcd_members])
+
+
 def _cut(lab: Lab, hosts: Sequence[str]) -> None:
     for host in hosts:
         lab.power_cut(host)
@@ -113,6 +119,32 @@ def _shut_down(lab: Lab, hosts: Sequence[str]) -> None:
         lab.shut_down(host)
 
 
+def _cut_beside_a_blind_backend(lab: Lab, hosts: Sequence[str]) -> None:
+    lab.cut_off_backend(from_etcd=False)
+    _cut(lab, hosts)
+
+
+def cut_beside_a_lost_member(member: str) -> Fault:
+    """A host's power is cut while one of three members of etcd is away.
+
+    The controller's is stopped, which nobody notices at once; another one's node is cut.
+    """
+    frozen = member == CONTROLLER
+
+    def begin(lab: Lab, hosts: Sequence[str]) -> None:
+        if frozen:
+            _signal("etcd", _STOP)(lab, [member])
+        else:
+            lab.power_cut(member)
+        _cut(lab, hosts)
+
+    def end(lab: Lab, _hosts: Sequence[str]) -> None:
+        if frozen:
+            _signal("etcd", _CONT)(lab, [member])
+
+    return Fault(f"power cut, one member of etcd {'stopped' if frozen else 'cut'}", begin, end)
+
+
 _KILL, _STOP, _CONT = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
 
 
@@ -148,9 +180,14 @@ BACKEND_STOPPED = Fault(
 BACKEND_KILLED = Fault("backend killed", _on_controller(_signal("backend", _KILL)), _nothing)
 ETCD_STOPPED = Fault(
     "etcd stopped",
-    _on_controller(_signal("etcd", _STOP)),
-    _on_controller(_signal("etcd", _CONT)),
+    _on_members(_signal("etcd", _STOP)),
+    _on_members(_signal("etcd", _CONT)),
 )
-ETCD_KILLED = Fault("etcd killed", _on_controller(_signal("etcd", _KILL)), _nothing)
+ETCD_KILLED = Fault("etcd killed", _on_members(_signal("etcd", _KILL)), _nothing)
+CUT_BESIDE_A_BLIND_BACKEND = Fault(
+    "power cut, backend cut off from agents",
+    _cut_beside_a_blind_backend,
+    lambda lab, _hosts: lab.heal_backend(),
+)
 TWO_CUT = Fault("two hosts cut", _cut, _nothing, host_count=2)
 TWO_PARTITIONED = Fault("two hosts partitioned", _partition, _heal, host_count=2)

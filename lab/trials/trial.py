@@ -145,7 +145,10 @@ class Trial:
         except LabError as error:
             unmet = [str(error)]
         held_s = time.monotonic() - began_s
-        fault.end(self.witness.lab, hosts)
+        try:
+            fault.end(self.witness.lab, hosts)
+        except LabError as error:
+            unmet.append(str(error))
         faults.restore(self.witness.lab)
         settle()
         ended_s = time.monotonic()

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 os.environ.pop("NO_COLOR", None)
 
+from tests.console import emptying
 from tests.console.host_down import make_health, make_report
 from tui.app import Console
 from tui.client import Connected, Disconnected, Event
@@ -22,6 +23,14 @@ from tui.formats.options import option_words
 from tui.plot import GraphStyle
 from wire.console import BackendStatus, FleetSnapshot, Role
 from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import (
+    Evacuation,
+    EvacuationChange,
+    EvacuationKind,
+    Plan,
+    PlanRequest,
+    ReturnRequest,
+)
 from wire.fleet import (
     Candidate,
     Disk,
@@ -391,6 +400,8 @@ class StubClient:
         """What was last changed in one."""
         self.report: HealthReport | None = None
         """What etcd says; of the fleet unless a test wants another."""
+        self.plan_shown = emptying.make_plan()
+        """What is answered for a host; wishes are worked into it."""
         self.bodies: list[object] = []
         """What came with acts on hosts, servers and rescues."""
 
@@ -461,6 +472,54 @@ class StubClient:
         if self.refusal is not None:
             raise self.refusal
         return self.report or make_report(self.fleet)
+
+    async def plan(self, wanted: PlanRequest) -> list[Plan]:
+        self._told("plan", " ".join(wanted.hosts), wanted)
+        await self.answering.wait()
+        return emptying.answer(self, wanted)
+
+    async def evacuate(self, wanted: PlanRequest) -> list[Evacuation]:
+        self._told("evacuate", " ".join(wanted.confirmed), wanted)
+        return [
+            emptying.course(evacuation_id=f"e{number}", host_id=key)
+            for number, key in enumerate(wanted.hosts)
+        ]
+
+    async def return_plan(self, host: str, wanted: ReturnRequest) -> Plan:
+        self._told("return_plan", host, wanted)
+        return msgspec.structs.replace(
+            self.plan_shown, kind=EvacuationKind.RETURN, host_id=host, host_name="kvm-01"
+        )
+
+    async def bring_back(self, host: str, wanted: ReturnRequest) -> Evacuation:
+        self._told("bring_back", host, wanted)
+        return emptying.course(kind=EvacuationKind.RETURN, evacuation_id="e9")
+
+    async def set_maintenance(self, host: str, *, on: bool) -> HostView:
+        self._told("maintenance", host, on)
+        return next(each for each in self.fleet.hosts if each.facts.host_id == host)
+
+    async def pause_evacuation(self, evacuation_id: str) -> Evacuation:
+        return self._steered("pause", evacuation_id, None)
+
+    async def resume_evacuation(self, evacuation_id: str) -> Evacuation:
+        return self._steered("resume", evacuation_id, None)
+
+    async def cancel_evacuation(self, evacuation_id: str, servers: tuple[str, ...]) -> Evacuation:
+        return self._steered("cancel", evacuation_id, servers)
+
+    async def retry_evacuation(self, evacuation_id: str, servers: tuple[str, ...]) -> Evacuation:
+        return self._steered("retry", evacuation_id, servers)
+
+    async def replan_evacuation(self, evacuation_id: str) -> Evacuation:
+        return self._steered("replan", evacuation_id, None)
+
+    async def change_evacuation(self, evacuation_id: str, changed: EvacuationChange) -> Evacuation:
+        return self._steered("change", evacuation_id, changed)
+
+    def _steered(self, act: str, evacuation_id: str, body: object) -> Evacuation:
+        self._told(act, evacuation_id, body)
+        return next(each for each in self.fleet.evacuations if each.evacuation_id == evacuation_id)
 
     def _told(self, name: str, what: str, body: object) -> None:
         self.asked.append((name, what))

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.console.emptying import SCENES
 from tui.opening import graph_style
 from tui.plot import GraphStyle
 from wire.config import ConfigError
@@ -16,6 +17,18 @@ async def test_every_view_is_drawn_in_ascii(open_console, settled, size):
         await settled(pilot)
         keys = ["1", "w", "d", "escape", "2", "O", "M", "enter", "n", "escape", "question_mark"]
         for key in [*keys, "escape", "3", "j", "enter", "escape", "g", "enter", "colon", "h"]:
+            await pilot.press(key)
+            await settled(pilot)
+            strips = pilot.app.screen._compositor.render_strips()
+            assert [strip.text for strip in strips if not strip.text.isascii()] == []
+
+
+@pytest.mark.parametrize("scene", ["planned", "paused", "ended"])
+async def test_a_host_is_emptied_in_ascii(open_console, client, settled, scene):
+    SCENES[scene](client)
+    async with open_console(graph=GraphStyle.ASCII).run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        for key in ["space", "escape", "g", "E", "enter", "escape", "escape", "6", "enter"]:
             await pilot.press(key)
             await settled(pilot)
             strips = pilot.app.screen._compositor.render_strips()

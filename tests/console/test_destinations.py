@@ -23,6 +23,7 @@ def store(fleet) -> Store:
         ("h", "help"),
         ("q", "quit"),
         ("q!", "quit"),
+        ("ev", "evacuations"),
     ],
 )
 def test_views_have_aliases(store, command, view):
@@ -46,6 +47,9 @@ def test_a_migration_is_found_by_its_server(store, fleet):
     ("command", "sentence"),
     [
         ("jobs", "no view is called 'jobs'"),
+        ("evacuate", "evacuate needs the names of hosts"),
+        ("evacuate kvm-01 kvm-99", "evacuate: none of the hosts is called 'kvm-99'"),
+        ("evacuation kvm-99", "'kvm-99' is neither the id of an evacuation nor a host"),
         ("server web-9", "server: none of the servers is called 'web-9'"),
         ("migration web-9", "'web-9' is neither the id of a migration nor a server"),
     ],
@@ -67,6 +71,11 @@ def test_what_leads_nowhere_is_named(store, command, sentence):
         ("live", "live-migrate"),
         ("server we", "server web-1"),
         ("host k", "host kvm-01"),
+        ("eva", "evacuate"),
+        ("evacuate k", "evacuate kvm-01"),
+        ("evacuate kvm-03 kvm-02", "evacuate kvm-03 kvm-02"),
+        ("evacuate kvm-03 k", "evacuate kvm-03 kvm-01"),
+        ("maint", "maintenance"),
         ("server x", None),
         ("zz", None),
         ("", None),

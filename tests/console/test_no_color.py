@@ -1,13 +1,19 @@
 import pytest
 from rich.style import Style
 
+from tests.console import emptying
 from tests.console.host_down import SCENES
 from tui.screens.choice import ChoiceDialog
 from tui.screens.dialog import Question
 from tui.screens.entry import Entry
+from tui.screens.evacuation import EvacuationScreen
+from tui.screens.evacuations import EvacuationsScreen
 from tui.screens.health import HealthScreen
+from tui.screens.hosts import HostsScreen
 from tui.screens.incident import IncidentScreen
 from tui.screens.incidents import IncidentsScreen
+from tui.screens.plan import PlanScreen
+from tui.screens.plan_edit import PlanLiveDialog
 from tui.screens.report import ReportScreen
 from tui.screens.rescue import RescueDialog
 from tui.themes import THEMES
@@ -52,6 +58,34 @@ async def test_a_host_that_is_down_is_drawn_without_colour(
     monkeypatch.setenv("NO_COLOR", "1")
     scene, pressed, screen = HOST_DOWN[view]
     SCENES[scene](client)
+    async with open_console().run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        for key in pressed:
+            await pilot.press(key)
+            await settled(pilot)
+        assert isinstance(pilot.app.screen, screen)
+        assert coloured(pilot.app) == []
+
+
+EMPTYING = {
+    "marks": ("running", ["space"], HostsScreen),
+    "plan": ("planned", ["E", "j"], PlanScreen),
+    "plan of a dead host": ("rescue", ["G", "E"], PlanScreen),
+    "line of a plan": ("planned", ["E", "enter"], PlanLiveDialog),
+    "start": ("planned", ["E", "R"], Entry),
+    "evacuations": ("running", ["6"], EvacuationsScreen),
+    "evacuation": ("paused", ["E"], EvacuationScreen),
+    "its end": ("ended", ["6", "enter"], EvacuationScreen),
+}
+
+
+@pytest.mark.parametrize("view", EMPTYING)
+async def test_a_host_that_is_emptied_is_drawn_without_colour(
+    open_console, client, settled, monkeypatch, view
+):
+    monkeypatch.setenv("NO_COLOR", "1")
+    scene, pressed, screen = EMPTYING[view]
+    emptying.SCENES[scene](client)
     async with open_console().run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         for key in pressed:

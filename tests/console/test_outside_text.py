@@ -3,11 +3,37 @@
 import msgspec
 import pytest
 
+from tests.console.emptying import SCENES
 from tui.paint import plain
 from tui.text import escape_text
 from tui.widgets.lines import Lines
 
 HOSTILE = ["[red]x", "[link=http://evil]y[/]", "a\x1b[31mb\x07c", "\u202eabc", "数据库-1", "x\ny"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_what_is_emptied_may_be_of_any_name(open_console, client, settled, name):
+    SCENES["running"](client)
+    plan = client.plan_shown
+    odd = msgspec.structs.replace(plan.moves[0], server_name=name, target_host_name=name, why=name)
+    client.plan_shown = msgspec.structs.replace(
+        plan, moves=(odd, *plan.moves[1:]), warnings=(name,)
+    )
+    first, *others = client.fleet.evacuations
+    server = msgspec.structs.replace(first.servers[0], plan=odd, reason=name)
+    renamed = msgspec.structs.replace(
+        first, host_name=name, servers=(server, *first.servers[1:]), deadline=name
+    )
+    client.fleet = msgspec.structs.replace(client.fleet, evacuations=(renamed, *others))
+    async with open_console().run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        for keys in (["E"], ["escape", "6"], ["1", "j", "E"], ["d"]):
+            await pilot.press(*keys)
+            await settled(pilot)
+            shown = [plain(line) for each in pilot.app.screen.query(Lines) for line in each.lines]
+            assert all(text.isprintable() for text in shown)
+            assert escape_text(name) in "\n".join(shown)
+            assert "\x1b[31m" not in pilot.app.export_screenshot()
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.console import host_down
+from tests.console import emptying, host_down
 from tests.console.scenes import SCENES
 from wire.console import Role
 
@@ -35,6 +35,25 @@ HOST_DOWN = {
     "policy": ("rescuing", ["j", "j", "H"]),
     "declare_off": ("proving", ["4", "F", *"kvm"]),
     "rescue": ("proving", ["5", "enter", "M", "enter", *"kvm", "minus", *"04", "enter"]),
+}
+
+EMPTYING = {
+    "hosts_marked": ("running", ["space", "space"]),
+    "maintenance": ("planned", ["M"]),
+    "plan": ("planned", ["E", "G", "k", "k", "k", "k", "k"]),
+    "plan_line": ("planned", ["E", "enter", "f"]),
+    "plan_options": ("planned", ["E", "a"]),
+    "plan_of_two": ("planned", ["space", "space", "E"]),
+    "plan_run": ("planned", ["E", "R", *"kvm"]),
+    "plan_of_a_dead_host": ("rescue", ["G", "E"]),
+    "plan_of_a_return": ("ended", ["B"]),
+    "evacuations": ("running", ["6"]),
+    "evacuation": ("running", ["E"]),
+    "evacuation_paused": ("paused", ["E"]),
+    "evacuation_ended": ("ended", ["6", "enter"]),
+    "evacuation_report": ("ended", ["6", "v"]),
+    "evacuation_cancel": ("running", ["E", "C"]),
+    "help_evacuation": ("running", ["E", "question_mark"]),
 }
 
 
@@ -100,6 +119,15 @@ def test_host_down(open_console, matches, client, monkeypatch, view, size):
     monkeypatch.setattr("tui.desk.time.time", lambda: host_down.NOON_MS / 1000)
     scene, keys = HOST_DOWN[view]
     host_down.SCENES[scene](client)
+    assert matches(open_console(), size, keys)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (250, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("view", EMPTYING)
+def test_emptying(open_console, matches, client, monkeypatch, view, size):
+    monkeypatch.setattr("tui.desk.time.time", lambda: emptying.NOON_MS / 1000)
+    scene, keys = EMPTYING[view]
+    emptying.SCENES[scene](client)
     assert matches(open_console(), size, keys)
 
 

@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from tests.console.emptying import course
 from tui.paint import length, plain
 from tui.plot import GraphStyle
 from tui.views import hosts, servers
@@ -18,7 +19,8 @@ from tui.views.glyphs import (
     server_span,
 )
 from tui.views.history import History
-from wire.fleet import HostMeters, HostStatus, ServerStatus
+from wire.evacuation import EvacuationKind, EvacuationState
+from wire.fleet import HostMeters, HostPolicy, HostStatus, ServerStatus
 from wire.migration import MigrationDetail, MigrationState, Statistics
 from wire.rescue import IncidentState, RescueState
 
@@ -193,8 +195,39 @@ def test_no_verdict_on_the_downtime_against_the_line_of_what_fits(busy):
     assert found["expected downtime"].text == "200 ms"
 
 
+def host_columns(**given: object):
+    """The columns of the Hosts view; no host is marked or emptied unless told otherwise."""
+    asked = {
+        "under_cursor": lambda: None,
+        "evacuation_of": lambda _: None,
+        "is_marked": lambda _: False,
+    }
+    return hosts.columns(UNICODE, **{**asked, **given})
+
+
+def test_a_mark_stands_at_the_edge_of_the_name(make):
+    columns = {each.key: each for each in host_columns(is_marked=lambda _: True)}
+    assert columns["name"].cell(make["host"](1), 9).text == "kvm-01  *"
+
+
+@pytest.mark.parametrize(
+    ("view", "evacuation", "text"),
+    [
+        ({}, None, "● online"),
+        ({"policy": HostPolicy(maintenance=True)}, None, "○ maintenance"),
+        ({"policy": HostPolicy(maintenance=True)}, course(), "◐ 4 to leave"),
+        ({}, course(kind=EvacuationKind.RETURN), "◐ 4 to come"),
+        ({}, course(state=EvacuationState.PAUSED), "▲ 4 to leave"),
+        ({"status": HostStatus.OFFLINE, "dead": True}, course(), "✖ dead 4 left"),
+        ({"late": True, "policy": HostPolicy(maintenance=True)}, None, "▲ late"),
+    ],
+)
+def test_a_host_says_that_it_is_emptied_unless_it_is_not_well(make, view, evacuation, text):
+    assert hosts.condition(make["host"](1, **view), evacuation, UNICODE).text == text
+
+
 def test_what_runs_on_a_host_that_is_not_online_is_not_known(make):
-    columns = {each.key: each for each in hosts.columns(UNICODE, lambda: None)}
+    columns = {each.key: each for each in host_columns()}
     lost = make["host"](4, status=HostStatus.OFFLINE, running_server_count=0, server_count=2)
     assert columns["servers"].cell(lost, 4).text == "?/2"
     assert columns["servers"].cell(make["host"](1), 4).text == "2/3"

@@ -14,6 +14,7 @@ _BRIEF = (
     Column("ID", least=9),
     Column("Name", least=8),
     Column("Access_ip"),
+    Column("enabled"),
     Column("host_status"),
     Column("health"),
     Column("Guests", right=True),
@@ -21,7 +22,7 @@ _BRIEF = (
     Column("mem_size", right=True),
 )
 _MORE = (
-    Column("enabled"),
+    Column("evacuation"),
     Column("mem_used", right=True),
     Column("mem_commit", right=True),
     Column("cpu_count", right=True),
@@ -52,8 +53,9 @@ _SILENT = {HostStatus.OFFLINE, HostStatus.UNREACHABLE}
 def host_list(*, hypervisor: str | None, search: str, details: bool, as_json: bool) -> None:
     """List hosts. Memory is in MiB.
 
-    A host whose health is late may be lost soon; one that is dead is proven or declared to be off.
-    auto_migrate says when its servers leave it by themselves.
+    One that is not enabled is in maintenance: no server comes to it. One whose health is late may
+    be lost soon; one that is dead is proven or declared to be off. auto_migrate says when its
+    servers leave it by themselves.
     """
     hosts = [
         host
@@ -89,6 +91,7 @@ def host_show(*, as_json: bool, host: str) -> None:
         ("reason", found.status_reason),
         ("incident", found.incident_id),
         ("last heard", moment_text(found.seen_at_ms)),
+        ("evacuation", found.evacuation_id),
         ("enabled", "false, in maintenance" if found.policy.maintenance else "true"),
         ("address", facts.address),
         ("servers", f"{found.server_count}, {running} of them running"),
@@ -130,6 +133,7 @@ def _brief(host: HostView) -> tuple[str, ...]:
         host.facts.host_id,
         host.facts.name,
         host.facts.address,
+        "false" if host.policy.maintenance else "true",
         host.status,
         danger_word(host),
         str(host.server_count),
@@ -141,7 +145,7 @@ def _brief(host: HostView) -> tuple[str, ...]:
 def _more(host: HostView) -> tuple[str, ...]:
     facts = host.facts
     return (
-        "false" if host.policy.maintenance else "true",
+        host.evacuation_id,
         mebibytes(host.meters.memory_used_bytes) if host.meters else "",
         mebibytes(host.server_memory_bytes),
         str(facts.cpu_count),

@@ -1,10 +1,13 @@
-"""Verbs that clear up after a failed migration: settle a server, remove what was kept."""
+"""Verbs that clear up: settle or forget a server, remove what a failed migration kept."""
+
+import sys
 
 import click
 
 from tui.commands.options import server_argument
 from tui.commands.output import narrate
 from tui.commands.session import ask
+from tui.exits import Exit, VerbError
 
 
 @click.command("server-settle", short_help="Decide which copy of a server stays.")
@@ -21,6 +24,48 @@ def server_settle(*, keep_host: str, server: str) -> None:
         raise click.UsageError("--keep-host is empty; name the host whose copy stays")
     settled = ask(lambda client: client.settle(server, keep_host))
     narrate(f"{settled.name} is {settled.status} on {settled.host_name}")
+
+
+@click.command("server-forget", short_help="Forget a server that no host has.")
+@click.option(
+    "--yes",
+    "typed",
+    metavar="SERVER",
+    help="The server's name once more; asked for on a terminal if it is left out.",
+)
+@server_argument
+def server_forget(*, typed: str | None, server: str) -> None:
+    """Delete what is kept of a server that no host has: its record, definition and policy.
+
+    Every host that may have it has to say now that it does not, unless it is dead. Files of disks
+    stay where they are. ID is the server's name or id.
+    """
+    name = ask(lambda client: client.server(server)).name
+    if typed is None:
+        typed = _typed_name(name)
+    if typed != name:
+        raise VerbError(
+            Exit.BAD_INPUT,
+            f"{typed!r} was typed, and the server to forget is called {name!r}: nothing was done",
+        )
+    ask(lambda client: client.forget(server))
+    narrate(f"{name} is forgotten")
+
+
+def _typed_name(name: str) -> str:
+    """Ask for the name on the terminal.
+
+    Raises:
+        VerbError: there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise VerbError(
+            Exit.BAD_INPUT, f"server-forget {name} needs --yes {name} where nobody can type it"
+        )
+    narrate(f"Nobody can define {name} again from what is kept then.")
+    return str(
+        click.prompt("Type the server's name to go on", prompt_suffix=": ", err=True)
+    ).strip()
 
 
 @click.command("migration-remove-kept", short_help="Remove what a failed migration kept.")

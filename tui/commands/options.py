@@ -58,16 +58,19 @@ def _read_host(_: click.Context, option: click.Parameter, name: str | None) -> s
     return name
 
 
-def bandwidth(function: FunctionT) -> FunctionT:
+def capped(text: str) -> Callable[[FunctionT], FunctionT]:
     """``--max-bandwidth-mb``; the value is in bytes per second, None for no cap."""
-    option = click.option(
+    return click.option(
         BANDWIDTH,
         "max_bandwidth_bytes_per_s",
         metavar="MAX_BANDWIDTH_MB",
         callback=_read_bandwidth,
-        help="Send no more than this in all, in MiB/s.",
+        help=text,
     )
-    return option(function)
+
+
+bandwidth = capped("Send no more than this in all, in MiB/s.")
+host_bandwidth = capped("Let all that moves send no more than this together, in MiB/s.")
 
 
 def downtime(name: str, text: str) -> Callable[[FunctionT], FunctionT]:

@@ -1,20 +1,16 @@
 """A migration as it happens, on stderr: passes as lines of a table, the phase in between."""
 
-import sys
 from typing import IO
 
 import msgspec
-from rich.cells import cell_len, set_cell_size
 
-from tui.commands.output import terminal_width
+from tui.commands.status_line import StatusLine
 from tui.formats.table import EMPTY
 from tui.formats.units import bytes_text, duration_text, rate_text
-from tui.text import escape_text
 from wire.migration import Migration, MigrationState, Pass, Sample
 
 _TITLES = ("pass", "to send", "sent", "took", "bandwidth", "dirty rate", "throttle")
 _WIDTHS = (4, 9, 9, 11, 12, 12, 8)
-_CLEAR = "\r\x1b[K"
 _STEP_PERCENT = 10
 """Without a terminal the copy of disks is told in such steps."""
 
@@ -27,65 +23,55 @@ class Progress:
     """
 
     def __init__(self, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._width = terminal_width(self._stream)
+        self._status = StatusLine(stream, "the migration")
         self._migration: Migration | None = None
         self._sample: Sample | None = None
         self._passes_shown = 0
         self._disk_copied_bytes = 0
         self._steps_shown = 0
-        self._broken = False
 
     def on_migration(self, migration: Migration) -> None:
         """Show a new phase and each pass that is over and was not shown yet."""
         before, self._migration = self._migration, migration
         if before is None or before.target_host_name != migration.target_host_name:
-            self._line(_route_line(migration))
+            self._status.line(_route_line(migration))
         self._tell_stall("" if before is None else before.stalled_reason, migration)
         for note in migration.notes[len(before.notes) if before else 0 :]:
-            self._line(f"{note.text} (by {note.by})" if note.by else note.text)
+            self._status.line(f"{note.text} (by {note.by})" if note.by else note.text)
         # Until the end the last pass is under way.
         for one in migration.passes if migration.state.ended else migration.passes[:-1]:
             self._show_pass(one)
-        if self._width is None:
+        if not self._status.rewrites:
             if before is None or before.state is not migration.state:
-                self._line(phase_text(migration.state))
+                self._status.line(phase_text(migration.state))
         else:
             self._redraw()
 
     def on_sample(self, sample: Sample) -> None:
         """Show the latest figures."""
         self._sample = sample = self._forward(sample)
-        if self._width is not None:
+        if self._status.rewrites:
             self._redraw()
         elif self._migration is not None and copies_disks(self._migration.state):
             steps = disk_percent(sample) // _STEP_PERCENT
             if steps > self._steps_shown:
                 self._steps_shown = steps
-                self._line(self._phase_line(sample))
+                self._status.line(self._phase_line(sample))
 
     def on_link(self, reason: str) -> None:
         """Say once that the connection broke, and once that it is back."""
-        if bool(reason) == self._broken:
-            return
-        self._broken = bool(reason)
-        if reason:
-            self._line(f"{reason}; the migration goes on, and so does the wait for it")
-        else:
-            self._line("connected again")
+        self._status.on_link(reason)
 
     def close(self) -> None:
         """Take the rewritten line away."""
-        if self._width is not None:
-            self._stream.write(_CLEAR)
-            self._stream.flush()
+        self._status.close()
 
     def _tell_stall(self, before: str, migration: Migration) -> None:
         """Say once that the source fell silent, and once that it is back."""
         if migration.stalled_reason and not before:
-            self._line(f"{migration.stalled_reason}; the wait goes on")
+            self._status.line(f"{migration.stalled_reason}; the wait goes on")
         elif before and not migration.stalled_reason and not migration.state.ended:
-            self._line(f"{migration.source_host_name} answers again")
+            self._status.line(f"{migration.source_host_name} answers again")
 
     def _forward(self, sample: Sample) -> Sample:
         """The sample, with no byte of disks less than was copied before: a resumed copy recounts.
@@ -105,27 +91,19 @@ class Progress:
         if one.number <= self._passes_shown:
             return
         if not self._passes_shown:
-            self._line(_row(_TITLES))
+            self._status.line(_row(_TITLES))
         self._passes_shown = one.number
-        self._line(_row(_pass_cells(one)))
-
-    def _line(self, text: str) -> None:
-        start = "" if self._width is None else _CLEAR
-        self._stream.write(f"{start}{escape_text(text)}\n")
-        self._stream.flush()
+        self._status.line(_row(_pass_cells(one)))
 
     def _redraw(self) -> None:
-        if self._width is None or self._migration is None or self._migration.state.ended:
+        if self._migration is None or self._migration.state.ended:
             return
         text = phase_text(self._migration.state)
         if self._migration.stalled_reason:
             text = f"{text}  {self._migration.stalled_reason}"
         elif self._sample is not None:
             text = self._phase_line(self._sample)
-        if cell_len(text) >= self._width:
-            text = set_cell_size(text, self._width - 1)
-        self._stream.write(_CLEAR + text)
-        self._stream.flush()
+        self._status.redraw(text)
 
 
 def phase_text(state: MigrationState) -> str:

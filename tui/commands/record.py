@@ -4,8 +4,11 @@ import click
 
 from tui.commands.output import print_record
 from tui.commands.progress import figures_text, pass_table, phase_text
+from tui.formats.evacuation import BASES
 from tui.formats.options import option_words
+from tui.formats.report import note_text
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
+from wire.forecast import Forecast
 from wire.migration import Migration, MigrationDetail, MigrationState, PostcopyState
 
 
@@ -27,6 +30,7 @@ def print_migration(detail: MigrationDetail) -> None:
         ("stalled", migration.stalled_reason),
         ("last known" if migration.stalled_reason else "now", _now_text(detail)),
         ("incident", migration.incident_id),
+        ("evacuation", migration.evacuation_id),
         ("requested by", migration.requested_by),
         ("cancelled by", migration.cancel_requested_by),
         ("options", " ".join(option_words(migration.options)) or "all default"),
@@ -34,6 +38,8 @@ def print_migration(detail: MigrationDetail) -> None:
         ("risk", migration.risk),
         ("safe", migration.safe),
         ("post-copy", _postcopy_text(migration)),
+        ("expected", _expected_text(migration.forecast)),
+        ("lever", migration.forecast.lever if migration.forecast else ""),
         ("created", moment_text(migration.created_at_ms)),
         ("finished", moment_text(migration.finished_at_ms)),
         *_figures(migration),
@@ -73,10 +79,7 @@ def _postcopy_text(migration: Migration) -> str:
 
 
 def _notes_text(migration: Migration) -> str:
-    return "\n".join(
-        f"{moment_text(note.at_ms)}  {note.text}{f' (by {note.by})' if note.by else ''}"
-        for note in migration.notes
-    )
+    return "\n".join(note_text(note) for note in migration.notes)
 
 
 def _kept_text(migration: Migration) -> str:
@@ -100,6 +103,17 @@ def _figures(migration: Migration) -> list[tuple[str, str]]:
     if migration.kind == "live" and migration.state is MigrationState.SUCCEEDED:
         figures.append(("downtime", _downtime_text(migration)))
     return figures
+
+
+def _expected_text(told: Forecast | None) -> str:
+    """What the move was expected to take when it began, to be held against what came."""
+    if told is None:
+        return ""
+    band = f"{duration_text(told.low_ms)} to {duration_text(told.high_ms)}"
+    parts = [f"{duration_text(told.total_ms)} ({band})", bytes_text(told.sent_bytes)]
+    if told.downtime_ms:
+        parts.append(f"pause {duration_text(told.downtime_ms)}")
+    return ", ".join([*parts, told.ease, BASES[told.basis]])
 
 
 def _bytes_text(migration: Migration) -> str:

@@ -3,12 +3,21 @@
 The same words as text, for the command line and the console, and as Markdown, for a ticket.
 """
 
-import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tui.formats.health import after_text, fence_text
-from tui.formats.table import EMPTY, Column, record_lines, table_lines
+from tui.formats.report import (
+    field_lines,
+    folded,
+    item_lines,
+    markdown_fields,
+    markdown_items,
+    markdown_table,
+    marked,
+    note_text,
+)
+from tui.formats.table import Column, table_lines
 from tui.formats.units import duration_text, moment_text
 from tui.text import escape_text
 from wire.migration import Note
@@ -32,7 +41,6 @@ STATES = (
     RescueState.RETURNED,
 )
 """What became of servers, as an operator reads it: what is not done first."""
-_MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#~"})
 
 
 def what_is_done(incident: Incident) -> str:
@@ -81,6 +89,32 @@ def timeline(incident: Incident) -> list[tuple[str, int, str]]:
     return events
 
 
+def brief_proof(incident: Incident) -> str:
+    """Why a host counts as dead, in a few words; the proof says it in full."""
+    if incident.declared_off_by:
+        return f"{incident.declared_off_by} declared it off"
+    return "by its watchdog, its lease being over" if incident.proof else ""
+
+
+def happened(incident: Incident, asked_by: Mapping[str, str]) -> tuple[Note, ...]:
+    """What happened, each start of a server too, oldest first.
+
+    Args:
+        incident: the lost host.
+        asked_by: who asked for a rescue by hand, by its migration's id; empty texts for nobody.
+    """
+    starts = [
+        Note(
+            at_ms=each.running_at_ms,
+            text=f"{each.server_name} runs on {each.target_host_name}",
+            by=asked_by.get(each.migration_id, ""),
+        )
+        for each in incident.servers
+        if each.running_at_ms
+    ]
+    return tuple(sorted([*incident.notes, *starts], key=lambda note: note.at_ms))
+
+
 def in_order(servers: Sequence[IncidentServer]) -> list[IncidentServer]:
     """Servers as an operator reads them, the urgent ones first among their like."""
     return sorted(
@@ -90,42 +124,23 @@ def in_order(servers: Sequence[IncidentServer]) -> list[IncidentServer]:
 
 def report_text(incident: Incident, width: int | None) -> list[str]:
     """Lay the whole report out as escaped lines; ``width`` in cells, None for no limit."""
-    fields = [(label, value) for label, value in _fields(incident) if value]
-    longest = max(len(label) for label, _ in fields) + 2
-    lines = [*_folded(escape_text(_title(incident)), width, 0), ""]
-    lines += record_lines(
-        [(label, "\n".join(_folded(value, width, longest))) for label, value in fields]
-    )
+    lines = [*folded(escape_text(_title(incident)), width), ""]
+    lines += field_lines(_fields(incident), width)
     if incident.servers:
         lines += ["", *table_lines(_SERVERS, _rows(incident), width=width)]
-    if incident.notes:
-        lines += ["", "What happened:"]
-        for note in incident.notes:
-            first, *others = _folded(escape_text(_note_text(note)), width, 2)
-            lines += [f"  {first}", *(f"    {each}" for each in others)]
-    return lines
-
-
-def _folded(text: str, width: int | None, indent: int) -> list[str]:
-    """Break a text at blanks; without a terminal nothing is ever broken."""
-    if width is None:
-        return [text]
-    return textwrap.wrap(text, max(20, width - indent - 2)) or [""]
+    return [*lines, *item_lines("What happened", _notes(incident), width)]
 
 
 def report_markdown(incident: Incident) -> str:
     """The same for a ticket."""
-    lines = [f"# {_marked(_title(incident))}", ""]
-    lines += [f"- **{label}**: {_marked(value)}" for label, value in _fields(incident) if value]
-    if incident.servers:
-        titles = [column.title for column in _SERVERS]
-        lines += ["", f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
-        for row in _rows(incident):
-            lines.append(f"| {' | '.join(_marked(cell) or EMPTY for cell in row)} |")
-    if incident.notes:
-        lines += ["", "## What happened", ""]
-        lines += [f"- {_marked(_note_text(note))}" for note in incident.notes]
+    lines = [f"# {marked(_title(incident))}", "", *markdown_fields(_fields(incident))]
+    lines += markdown_table(_SERVERS, _rows(incident))
+    lines += markdown_items("What happened", _notes(incident))
     return "\n".join(lines)
+
+
+def _notes(incident: Incident) -> list[str]:
+    return [note_text(note) for note in happened(incident, {})]
 
 
 def _title(incident: Incident) -> str:
@@ -175,12 +190,3 @@ def _row(incident: Incident, server: IncidentServer) -> tuple[str, ...]:
         server.priority,
         server.reason,
     )
-
-
-def _note_text(note: Note) -> str:
-    return f"{moment_text(note.at_ms)}  {note.text}{f' (by {note.by})' if note.by else ''}"
-
-
-def _marked(text: str) -> str:
-    """Keep what came from outside from being markup."""
-    return escape_text(text).translate(_MARKUP)

@@ -35,6 +35,13 @@ def duration_text(duration_ms: int) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def clock_text(duration_s: int) -> str:
+    """``0:09``, ``12:05``, ``1:02:05``: a place on a time line, in minutes or hours and seconds."""
+    minutes, seconds = divmod(max(0, duration_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
 def moment_text(unix_ms: int, *, brief: bool = False) -> str:
     """``2026-11-23 05:17:02`` in local time, or ``11-23 05:17``; ``-`` for 0, which is not yet."""
     if not unix_ms:

@@ -26,6 +26,7 @@ class HelpScreen(Frame):
         super().__init__(desk)
         self._about = about
         self._page = Page(id="page")
+        self._page.more = "j"
 
     def body(self) -> Iterator[Widget]:
         """The page."""

@@ -66,7 +66,12 @@ class IncidentScreen(PanedList[IncidentServer], AboutHosts):
         """Say what became of a server, and what happened."""
         if self.incident is None:
             return []
-        return incident.details(self.incident, row, width, self.desk.glyphs)
+        asked_by = {
+            each.migration_id: each.requested_by
+            for each in self.desk.store.migrations.values()
+            if each.incident_id == self._incident_id
+        }
+        return incident.details(self.incident, row, width, self.desk.glyphs, asked_by)
 
     @property
     def host(self) -> HostView | None:

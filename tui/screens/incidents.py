@@ -23,6 +23,7 @@ class IncidentsScreen(ListView[Incident], AboutHosts):
 
     place = Place.INCIDENTS
     noun = "incident"
+    newest_first = True
     BINDINGS: ClassVar[list[BindingType]] = keys(Place.INCIDENTS)
 
     def __init__(self, desk: Desk) -> None:

@@ -1,6 +1,6 @@
 """What the list views share: a table, its filter and order, and details beside or below."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar, Generic
 
 from textual import on
@@ -11,7 +11,7 @@ from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing, RowT
 from tui.motion import Motion
-from tui.paint import Line, Span, Tone, line, spread, wrap
+from tui.paint import Line, Span, Tone, length, line, spread, wrap
 from tui.screens.frame import Frame
 from tui.store import Changes
 from tui.widgets.page import Page
@@ -23,7 +23,28 @@ _TABS = (
     ("3", "Migrations", Place.MIGRATIONS),
     ("4", "Health", Place.HEALTH),
     ("5", "Incidents", Place.INCIDENTS),
+    ("6", "Evacuations", Place.EVACUATIONS),
 )
+
+
+def tabs(here: Place, rights: Sequence[Line], width: int) -> Line:
+    """The views by their keys; where room is short, only this one by its name.
+
+    Args:
+        here: the view that is shown.
+        rights: what stands at the right edge, the longest form first.
+        width: cells.
+    """
+    for form in (" {key} {title} ", "{key} {title} ", "{key} "):
+        spans: list[Span] = []
+        for key, title, place in _TABS:
+            shown = place == here
+            text = f" {key} {title} " if shown else form.format(key=key, title=title)
+            spans.append(Span(text, Tone.TAB if shown else Tone.DIM))
+        for right in rights:
+            if length(tuple(spans)) + length(right) < width:
+                return spread(tuple(spans), right, width)
+    return spread(tuple(spans), rights[-1], width)
 
 
 class ListView(Frame, Generic[RowT]):
@@ -31,6 +52,8 @@ class ListView(Frame, Generic[RowT]):
 
     noun: ClassVar[str]
     """What a row is: ``host``."""
+    newest_first: ClassVar[bool] = False
+    """Whoever comes to the view finds the cursor on the first row: there is the news."""
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
         (0, "-narrow"),
         (160, "-wide"),
@@ -78,11 +101,13 @@ class ListView(Frame, Generic[RowT]):
 
     def heading(self, width: int) -> Line:
         """The views, which one this is, and how it is sorted and filtered."""
-        spans: list[Span] = []
-        for key, title, place in _TABS:
-            tone = Tone.TAB if place == self.place else Tone.DIM
-            spans += [Span(f" {key} {title} ", tone)]
-        return spread(tuple(spans), self.place_in_list(), width)
+        return tabs(self.place, (self.place_in_list(), self.place_in_list(brief=True)), width)
+
+    def arrive(self) -> None:
+        """Put the rows in order for whoever comes; while they look, rows keep their place."""
+        self.action_resort()
+        if self.newest_first:
+            self.action_move("first")
 
     def scope(self) -> str:
         """Name what the rows are limited to, apart from the filter."""
@@ -95,8 +120,11 @@ class ListView(Frame, Generic[RowT]):
         if row_id in self.table.listing.ids:
             self.table.put_cursor(row_id)
 
-    def place_in_list(self) -> Line:
-        """Say what limits the rows, how they are sorted, and where the cursor is."""
+    def place_in_list(self, *, brief: bool = False) -> Line:
+        """Say what limits the rows, how they are sorted, and where the cursor is.
+
+        Briefly without the order, which the arrow in the table's titles shows as well.
+        """
         listing = self.table.listing
         title = next(each.title for each in listing.columns if each.key == listing.sorted_by)
         arrow = "↓" if listing.descending else "↑"
@@ -106,7 +134,8 @@ class ListView(Frame, Generic[RowT]):
         shown, whole = len(listing.ids), len(self.rows())
         place = self.table.position + 1 if listing.ids else 0
         of = f"{place}/{shown}" if shown == whole else f"{place}/{shown} of {whole}"
-        return (*parts, Span(f"by {title.lower()} {arrow}  {of}", Tone.DIM))
+        order = "" if brief else f"by {title.lower()} {arrow}  "
+        return (*parts, Span(f"{order}{of}", Tone.DIM))
 
     def _empty(self) -> list[Line]:
         if not self.desk.store.complete:
@@ -114,7 +143,11 @@ class ListView(Frame, Generic[RowT]):
             return [(), *wrap(reason, self.table.size.width, Tone.DIM)]
         if self.table.listing.filter.text:
             return [(), line(Span(f"no {self.noun} matches; esc clears the filter", Tone.DIM))]
-        return [(), line(Span(f"no {self.noun} yet", Tone.DIM))]
+        return [(), line(Span(self.empty_line(), Tone.DIM))]
+
+    def empty_line(self) -> str:
+        """Why there is no row, apart from the filter."""
+        return f"no {self.noun} yet"
 
     def _show_details(self) -> None:
         row = self.table.cursor_row

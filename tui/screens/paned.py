@@ -19,7 +19,12 @@ _LOW = 30
 class PanedList(ListView[RowT], Generic[RowT]):
     """The pane takes the lines that it needs, at most a third of the screen."""
 
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
+        (0, "-low"),
+        (_LOW, "-high"),
+    ]
     DEFAULT_CSS = """
+    PanedList.-low.-narrow > #details { height: 6; min-height: 4; }
     PanedList > #pane { border-bottom: solid $rule; }
     PanedList.-wide > #pane { column-span: 2; }
     """

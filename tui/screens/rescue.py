@@ -47,17 +47,17 @@ class RescueDialog(MoveDialog):
         )
         return self.desk.client.rescue(self._server.server_id, asked)
 
-    def _ask_before(self, target: Target) -> None:
+    def _chosen(self, target: Target) -> None:
         host = self._host
         self._host_is_off = ""
         if host.dead:
-            super()._ask_before(target)
+            super()._chosen(target)
             return
 
         def typed(name: str | None) -> None:
             if name is not None:
                 self._host_is_off = name
-                super(RescueDialog, self)._ask_before(target)
+                super(RescueDialog, self)._chosen(target)
 
         name = host.facts.name
         entry = Entry(

@@ -57,8 +57,13 @@ def targets(candidates: Sequence[Candidate]) -> Mapping[str, Target]:
     return rows
 
 
-def columns(glyphs: Glyphs) -> list[Column[Target]]:
-    """The dialog's columns."""
+def columns(glyphs: Glyphs, *, best: str = "") -> list[Column[Target]]:
+    """The dialog's columns.
+
+    Args:
+        glyphs: the marks.
+        best: what the first row is called; empty for the best host by its name.
+    """
     return [
         Column(
             key="host",
@@ -66,7 +71,7 @@ def columns(glyphs: Glyphs) -> list[Column[Target]]:
             width=14,
             flex=1,
             most=24,
-            cell=lambda target, _: _name(target),
+            cell=lambda target, _: _name(target, best),
             order=lambda target: target.place,
         ),
         Column(
@@ -98,7 +103,9 @@ def verdict(target: Target, glyphs: Glyphs) -> Span:
     return Span(f"{glyphs.fits} fits", Tone.GOOD)
 
 
-def _name(target: Target) -> Span:
+def _name(target: Target, best: str) -> Span:
+    if target.chosen_by_scheduler and best:
+        return Span(best, Tone.STRONG)
     if target.chosen_by_scheduler:
         name = target.candidate.host_name if target.candidate else "no host fits"
         return Span(f"best: {name}", Tone.STRONG if target.fits else Tone.DIM)

@@ -5,7 +5,9 @@ import msgspec
 from tui.formats.health import health_word, host_word
 from tui.paint import Span, Tone
 from tui.plot import GraphStyle
+from wire.evacuation import EvacuationState, MoveState
 from wire.fleet import HostView, ServerStatus
+from wire.forecast import Basis, Ease, Forecast
 from wire.migration import MigrationState
 from wire.rescue import HostHealth, IncidentState, RescueState
 
@@ -61,82 +63,124 @@ def glyphs_of(style: GraphStyle) -> Glyphs:
     return ASCII if style is GraphStyle.ASCII else UNICODE
 
 
+Look = tuple[str, Tone]
+"""Which of the marks a state has, and its tone."""
+
+_HEALTH: dict[str, Look] = {
+    "online": ("good", Tone.GOOD),
+    "present": ("good", Tone.GOOD),
+    "late": ("warn", Tone.WARN),
+    "shutdown": ("warn", Tone.WARN),
+    "unreachable": ("warn", Tone.WARN),
+    "offline": ("bad", Tone.BAD),
+    "lost": ("bad", Tone.BAD),
+    "dead": ("bad", Tone.BAD),
+    "unknown": ("unknown", Tone.WARN),
+}
+_INCIDENT: dict[IncidentState, Look] = {
+    IncidentState.PROVING: ("unknown", Tone.WARN),
+    IncidentState.HELD: ("warn", Tone.BAD),
+    IncidentState.RESCUING: ("busy", Tone.BUSY),
+    IncidentState.RESCUED: ("fits", Tone.GOOD),
+    IncidentState.ENDED: ("off", Tone.DIM),
+}
+_RESCUE: dict[RescueState, Look] = {
+    RescueState.WAITING: ("unknown", Tone.WARN),
+    RescueState.STARTING: ("busy", Tone.BUSY),
+    RescueState.RESCUED: ("fits", Tone.GOOD),
+    RescueState.SKIPPED: ("off", Tone.DIM),
+    RescueState.FAILED: ("bad", Tone.BAD),
+    RescueState.RETURNED: ("good", Tone.GOOD),
+}
+_SERVER: dict[ServerStatus, Look] = {
+    ServerStatus.READY: ("off", Tone.DIM),
+    ServerStatus.RUNNING: ("good", Tone.GOOD),
+    ServerStatus.SUSPEND: ("off", Tone.WARN),
+    ServerStatus.UNKNOWN: ("unknown", Tone.WARN),
+    ServerStatus.START_MIGRATE: ("busy", Tone.BUSY),
+    ServerStatus.MIGRATING: ("busy", Tone.BUSY),
+    ServerStatus.LIVE_MIGRATING: ("busy", Tone.BUSY),
+    ServerStatus.MIGRATE_FAILED: ("bad", Tone.BAD),
+}
+_MIGRATION: dict[MigrationState, Look] = {
+    MigrationState.QUEUED: ("off", Tone.BUSY),
+    MigrationState.SUCCEEDED: ("fits", Tone.GOOD),
+    MigrationState.FAILED: ("bad", Tone.BAD),
+    MigrationState.CANCELLED: ("warn", Tone.WARN),
+}
+"""Those that are not here are under way."""
+_EVACUATION: dict[EvacuationState, Look] = {
+    EvacuationState.RUNNING: ("busy", Tone.BUSY),
+    EvacuationState.PAUSED: ("warn", Tone.WARN),
+    EvacuationState.CANCELLING: ("warn", Tone.WARN),
+    EvacuationState.ENDED: ("off", Tone.DIM),
+}
+_MOVE: dict[MoveState, Look] = {
+    MoveState.WAITING: ("off", Tone.BUSY),
+    MoveState.MOVING: ("busy", Tone.BUSY),
+    MoveState.LEFT: ("fits", Tone.GOOD),
+    MoveState.STAYED: ("off", Tone.DIM),
+    MoveState.FAILED: ("bad", Tone.BAD),
+    MoveState.CANCELLED: ("warn", Tone.WARN),
+}
+_EASE: dict[Ease, Look] = {
+    Ease.EASY: ("good", Tone.PLAIN),
+    Ease.HEAVY: ("warn", Tone.WARN),
+    Ease.STUCK: ("bad", Tone.BAD),
+}
+
+
 def host_span(host: HostView, glyphs: Glyphs) -> Span:
     """How a host is, in the word that says most."""
     word = host_word(host)
-    glyph, tone = {
-        "online": (glyphs.good, Tone.GOOD),
-        "late": (glyphs.warn, Tone.WARN),
-        "shutdown": (glyphs.warn, Tone.WARN),
-        "unreachable": (glyphs.warn, Tone.WARN),
-        "offline": (glyphs.bad, Tone.BAD),
-        "dead": (glyphs.bad, Tone.BAD),
-        "unknown": (glyphs.unknown, Tone.WARN),
-    }[word]
-    return Span(f"{glyph} {word}", tone)
+    return _span(word, _HEALTH[word], glyphs)
 
 
 def health_span(health: HostHealth, glyphs: Glyphs) -> Span:
     """A host's health key."""
     word = health_word(health)
-    glyph, tone = {
-        "present": (glyphs.good, Tone.GOOD),
-        "late": (glyphs.warn, Tone.WARN),
-        "lost": (glyphs.bad, Tone.BAD),
-        "dead": (glyphs.bad, Tone.BAD),
-    }[word]
-    return Span(f"{glyph} {word}", tone)
+    return _span(word, _HEALTH[word], glyphs)
 
 
 def incident_span(state: IncidentState, glyphs: Glyphs) -> Span:
     """How far the case of a lost host is."""
-    glyph, tone = {
-        IncidentState.PROVING: (glyphs.unknown, Tone.WARN),
-        IncidentState.HELD: (glyphs.warn, Tone.BAD),
-        IncidentState.RESCUING: (glyphs.busy, Tone.BUSY),
-        IncidentState.RESCUED: (glyphs.fits, Tone.GOOD),
-        IncidentState.ENDED: (glyphs.off, Tone.DIM),
-    }[state]
-    return Span(f"{glyph} {state}", tone)
+    return _span(state, _INCIDENT[state], glyphs)
 
 
 def rescue_span(state: RescueState, glyphs: Glyphs) -> Span:
     """What became of one server of a lost host."""
-    glyph, tone = {
-        RescueState.WAITING: (glyphs.unknown, Tone.WARN),
-        RescueState.STARTING: (glyphs.busy, Tone.BUSY),
-        RescueState.RESCUED: (glyphs.fits, Tone.GOOD),
-        RescueState.SKIPPED: (glyphs.off, Tone.DIM),
-        RescueState.FAILED: (glyphs.bad, Tone.BAD),
-        RescueState.RETURNED: (glyphs.good, Tone.GOOD),
-    }[state]
-    return Span(f"{glyph} {state}", tone)
+    return _span(state, _RESCUE[state], glyphs)
 
 
 def server_span(status: ServerStatus, glyphs: Glyphs) -> Span:
     """A server's status, in climc's word."""
-    glyph, tone = {
-        ServerStatus.READY: (glyphs.off, Tone.DIM),
-        ServerStatus.RUNNING: (glyphs.good, Tone.GOOD),
-        ServerStatus.SUSPEND: (glyphs.off, Tone.WARN),
-        ServerStatus.UNKNOWN: (glyphs.unknown, Tone.WARN),
-        ServerStatus.START_MIGRATE: (glyphs.busy, Tone.BUSY),
-        ServerStatus.MIGRATING: (glyphs.busy, Tone.BUSY),
-        ServerStatus.LIVE_MIGRATING: (glyphs.busy, Tone.BUSY),
-        ServerStatus.MIGRATE_FAILED: (glyphs.bad, Tone.BAD),
-    }[status]
-    return Span(f"{glyph} {status}", tone)
+    return _span(status, _SERVER[status], glyphs)
 
 
 def migration_span(state: MigrationState, glyphs: Glyphs) -> Span:
     """A migration's state."""
-    glyph, tone = {
-        MigrationState.QUEUED: (glyphs.off, Tone.BUSY),
-        MigrationState.SUCCEEDED: (glyphs.fits, Tone.GOOD),
-        MigrationState.FAILED: (glyphs.bad, Tone.BAD),
-        MigrationState.CANCELLED: (glyphs.warn, Tone.WARN),
-    }.get(state, (glyphs.busy, Tone.BUSY))
-    return Span(f"{glyph} {state.replace('_', ' ')}", tone)
+    return _span(state.replace("_", " "), _MIGRATION.get(state, ("busy", Tone.BUSY)), glyphs)
+
+
+def evacuation_span(state: EvacuationState, glyphs: Glyphs) -> Span:
+    """What an evacuation does."""
+    return _span(state, _EVACUATION[state], glyphs)
+
+
+def move_span(state: MoveState, glyphs: Glyphs) -> Span:
+    """How far one server of an evacuation is."""
+    return _span(state, _MOVE[state], glyphs)
+
+
+def ease_span(forecast: Forecast, glyphs: Glyphs) -> Span:
+    """How a server has to be moved; ``?`` after what nobody has measured."""
+    doubt = " ?" if forecast.basis is Basis.GUESSED else ""
+    return _span(f"{forecast.ease}{doubt}", _EASE[forecast.ease], glyphs)
+
+
+def _span(word: str, look: Look, glyphs: Glyphs) -> Span:
+    mark, tone = look
+    return Span(f"{getattr(glyphs, mark)} {word}", tone)
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:

@@ -18,6 +18,7 @@ from tui.formats.units import bytes_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, clip, labelled, line, wrap
 from tui.views.glyphs import Glyphs, bar, health_span
+from tui.views.spoken import in_keys
 from wire.fleet import Fence
 from wire.rescue import EtcdMember, HealthReport, HostHealth, Incident, RescueGuard
 
@@ -221,7 +222,7 @@ def details(row: Row, incident: Incident | None, width: int, glyphs: Glyphs) -> 
     title = line(Span(health.host_name, Tone.TITLE), "  ", key_span(row, glyphs))
     lines = [(*title, Span(f"  {left} left")) if left and not row.stale else title]
     if incident is not None:
-        lines += wrap(what_is_done(incident), width, Tone.WARN)
+        lines += wrap(in_keys(what_is_done(incident)), width, Tone.WARN)
         lines += wrap(f"servers: {counts_text(incident)}; 5 shows the incident", width)
     elif health.late and not row.stale:
         late = f"{health.host_name} has missed refreshes of its lease: it may be lost soon"

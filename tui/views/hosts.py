@@ -7,8 +7,11 @@ from tui.formats.health import fence_text, host_word, policy_sentence
 from tui.formats.units import bytes_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line, pad, wrap
+from tui.text import escape_text
+from tui.views.evacuation_totals import done_text, open_count
 from tui.views.glyphs import Glyphs, bar, host_span
 from wire.compatibility import Difference, differences
+from wire.evacuation import Evacuation, EvacuationKind, EvacuationState
 from wire.fleet import HostFacts, HostStatus, HostView
 
 _SHORT = {
@@ -61,8 +64,40 @@ def memory(host: HostView, width: int, glyphs: Glyphs) -> Span:
     return Span(f"{bar(share, room, glyphs)} {numbers}" if room >= 3 else numbers, tone)
 
 
-def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> list[Column[HostView]]:
-    """The table's columns; the last one compares with the host under the cursor."""
+EvacuationOf = Callable[[HostView], Evacuation | None]
+
+
+def condition(host: HostView, evacuation: Evacuation | None, glyphs: Glyphs) -> Span:
+    """How a host is; of one that is well also whether it is emptied, and in maintenance."""
+    left = open_count(evacuation) if evacuation is not None else 0
+    health = host_span(host, glyphs)
+    if host_word(host) != HostStatus.ONLINE:
+        return Span(f"{health.text} {left} left", health.tone) if left else health
+    if evacuation is not None:
+        word = "to come" if evacuation.kind is EvacuationKind.RETURN else "to leave"
+        paused = evacuation.state is not EvacuationState.RUNNING
+        mark, tone = (glyphs.warn, Tone.WARN) if paused else (glyphs.busy, Tone.BUSY)
+        return Span(f"{mark} {left} {word}", tone)
+    if host.policy.maintenance:
+        return Span(f"{glyphs.off} maintenance", Tone.WARN)
+    return health
+
+
+def columns(
+    glyphs: Glyphs,
+    *,
+    under_cursor: Callable[[], HostFacts | None],
+    evacuation_of: EvacuationOf,
+    is_marked: Callable[[str], bool],
+) -> list[Column[HostView]]:
+    """The table's columns.
+
+    Args:
+        glyphs: the marks.
+        under_cursor: gives the host that the last column compares with.
+        evacuation_of: gives the evacuation that is open about a host.
+        is_marked: whether a host is marked, by its id.
+    """
     return [
         Column(
             key="name",
@@ -70,15 +105,15 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
             width=9,
             flex=2,
             most=28,
-            cell=lambda host, _: Span(host.facts.name, Tone.STRONG),
+            cell=lambda host, width: _name(host, width, marked=is_marked(host.facts.host_id)),
             order=lambda host: natural(host.facts.name),
         ),
         Column(
             key="health",
             title="HEALTH",
             width=13,
-            cell=lambda host, _: host_span(host, glyphs),
-            order=host_word,
+            cell=lambda host, _: condition(host, evacuation_of(host), glyphs),
+            order=lambda host: (host_word(host), condition(host, evacuation_of(host), glyphs).text),
         ),
         Column(
             key="cpu",
@@ -143,19 +178,34 @@ def columns(glyphs: Glyphs, under_cursor: Callable[[], HostFacts | None]) -> lis
     ]
 
 
+def _name(host: HostView, width: int, *, marked: bool) -> Span:
+    """The name, with a star at the right edge of its column if it is marked."""
+    name = escape_text(host.facts.name)
+    return Span(f"{pad(name, width - 2)} *" if marked else name, Tone.STRONG)
+
+
 def _servers(host: HostView) -> str:
     """Running of all; nobody knows what runs on a host that is not online."""
     running = host.running_server_count if host.status is HostStatus.ONLINE else "?"
     return f"{running}/{host.server_count}"
 
 
-def details(host: HostView, hosts: Iterable[HostView], width: int, glyphs: Glyphs) -> list[Line]:
+def details(
+    host: HostView,
+    hosts: Iterable[HostView],
+    width: int,
+    glyphs: Glyphs,
+    evacuation: Evacuation | None = None,
+) -> list[Line]:
     """Everything about one host, and how every other one differs from it."""
     facts = host.facts
     lines = [
         line(Span(facts.name, Tone.TITLE), "  ", host_span(host, glyphs), *_policy(host)),
         *(wrap(host.status_reason, width, Tone.WARN) if host.status_reason else []),
     ]
+    if evacuation is not None:
+        told = f"{evacuation.kind} {evacuation.state}, {done_text(evacuation)}: E shows it"
+        lines += wrap(told, width, Tone.BUSY)
     lines += _comparison(facts, [each.facts for each in hosts], width, glyphs)
     lines += [(), *_figures(host, width)]
     return lines

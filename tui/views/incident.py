@@ -1,13 +1,14 @@
 """One lost host: what became of each of its servers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from tui.formats.incident import STATES
+from tui.formats.incident import STATES, happened
 from tui.formats.units import duration_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line
 from tui.views.figures import note_lines
 from tui.views.glyphs import Glyphs, incident_span, rescue_span
+from tui.views.spoken import in_keys
 from wire.rescue import Incident, IncidentServer, RescueState
 
 
@@ -108,15 +109,32 @@ def _after(server: IncidentServer, lost_at_ms: int) -> str:
     return duration_text(max(0, server.running_at_ms - lost_at_ms))
 
 
-def details(incident: Incident, server: IncidentServer, width: int, glyphs: Glyphs) -> list[Line]:
-    """One server's case in full, then what happened to the host."""
+def details(
+    incident: Incident,
+    server: IncidentServer,
+    width: int,
+    glyphs: Glyphs,
+    asked_by: Mapping[str, str],
+) -> list[Line]:
+    """One server's case in full, then what happened to the host.
+
+    Args:
+        incident: the lost host.
+        server: one of its servers.
+        width: cells.
+        glyphs: the marks.
+        asked_by: who asked for a rescue, by its migration's id.
+    """
     span = rescue_span(server.state, glyphs)
     where = f"  on {server.target_host_name}" if server.target_host_name else ""
     lines = [line(Span(server.server_name, Tone.TITLE), "  ", span, where)]
-    fields = [("why", Span(server.reason, _reason_tone(server)))] if server.reason else []
+    why = Span(in_keys(server.reason), _reason_tone(server))
+    fields = [("why", why)] if server.reason else []
     if server.tries:
         fields.append(("tries", Span(str(server.tries))))
     lines += labelled(fields, width)
-    if incident.notes:
-        lines += [(), line(Span("What happened:", Tone.DIM)), *note_lines(incident.notes, width)]
+    if incident.proof:
+        lines += labelled([("host is dead", Span(incident.proof))], width, label_width=13)
+    if notes := happened(incident, asked_by):
+        lines += [(), line(Span("What happened:", Tone.DIM)), *note_lines(notes, width)]
     return lines

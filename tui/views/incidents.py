@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from tui.formats.incident import counts_text, timeline, what_is_done
+from tui.formats.incident import brief_proof, counts_text, timeline, what_is_done
 from tui.formats.units import duration_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, cut, line, pad, wrap
 from tui.views.glyphs import Glyphs, incident_span
+from tui.views.spoken import in_keys
 from wire.rescue import Incident, IncidentState, RescueState
 
 _COLUMNS = (15, 10, 10)
@@ -108,7 +109,7 @@ def timeline_lines(incident: Incident, width: int, *, brief: bool = False) -> li
         width: cells.
         brief: cut what does not fit into its line.
     """
-    lines = wrap(what_is_done(incident), width, state_tone(incident))
+    lines = wrap(in_keys(what_is_done(incident)), width, state_tone(incident))
     if incident.declared_off_by:
         lines += wrap(f"{incident.declared_off_by} declared it to be off.", width)
     if incident.shut_down:
@@ -120,7 +121,8 @@ def timeline_lines(incident: Incident, width: int, *, brief: bool = False) -> li
         after = "" if first or not at_ms else f"+{_after(incident, at_ms)}"
         cells = (label, clock if at_ms else "not yet", after)
         head = "".join(pad(text, size) for text, size in zip(cells, _COLUMNS, strict=True))
-        text = f"{date}, {told}" if first else told
+        short = brief_proof(incident) if brief and label == "dead" else told
+        text = f"{date}, {told}" if first else short
         parts = [line(Span(cut(text, room)))] if brief else wrap(text, room)
         for number, part in enumerate(parts):
             tone = Tone.PLAIN if at_ms else Tone.DIM

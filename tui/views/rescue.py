@@ -4,6 +4,7 @@ from tui.formats.units import moment_text
 from tui.paint import Span, Tone
 from tui.views.candidates import Target
 from tui.views.plan import Facts, images, place
+from tui.views.spoken import in_keys
 from wire.fleet import Fence, HostView, ServerView
 from wire.migration import MigrationOptions
 from wire.rescue import Incident, IncidentState
@@ -46,7 +47,7 @@ def missing(host: HostView, incident: Incident | None) -> Facts:
     name = host.facts.name
     if incident is None:
         return [("missing", Span(f"the backend has not looked at {name} yet"))]
-    because = incident.held_reason or f"{name} may still run its servers"
+    because = in_keys(incident.held_reason) or f"{name} may still run its servers"
     since = moment_text(incident.lost_at_ms)
     found = [("missing", Span(f"{because} (lost since {since})"))]
     if incident.state is IncidentState.PROVING and incident.life.fence is Fence.WATCHDOG:

@@ -9,7 +9,9 @@ from tui.formats.health import host_word
 from tui.paint import Line, Span, Tone, clip, cut, length, line, spread
 from tui.store import Link, Store
 from tui.text import escape_text
+from tui.views.evacuation_totals import open_count
 from tui.views.glyphs import Glyphs
+from wire.evacuation import EvacuationState
 from wire.fleet import HostStatus, HostView
 from wire.rescue import RescueGuard
 
@@ -86,10 +88,23 @@ def _alarms(store: Store, glyphs: Glyphs, form: _Form, room: int) -> Line:
     late = [each for each in store.hosts.values() if host_word(each) == "late"]
     if late:
         spans.append(Span(f"  {glyphs.warn} {_named(late)} late", Tone.WARN))
+    spans += _emptied(store, glyphs)
     if not store.guard.armed:
         spans.append(Span("  "))
         spans += _disarmed(store.guard, form, room - length(tuple(spans)))
     return tuple(spans)
+
+
+def _emptied(store: Store, glyphs: Glyphs) -> list[Span]:
+    """Hosts that are being emptied or filled, and what is left to do."""
+    found = store.open_evacuations()
+    if not found:
+        return []
+    left = sum(open_count(each) for each in found)
+    held = any(each.state is EvacuationState.PAUSED for each in found)
+    mark, tone = (glyphs.warn, Tone.WARN) if held else (glyphs.busy, Tone.BUSY)
+    name = escape_text(found[0].host_name) if len(found) == 1 else f"{len(found)} evacuations"
+    return [Span(f"  {mark} {name}{' paused' if held else ''}, {left} to go", tone)]
 
 
 def _disarmed(guard: RescueGuard, form: _Form, room: int) -> list[Span]:

@@ -14,7 +14,7 @@ class Page(Lines):
         super().__init__(id=id)
         self._text: Sequence[Line] = ()
         self.more = ""
-        """The key for more: the last line in sight says how many follow. A help page needs none."""
+        """The key for more: the last line in sight says how many follow."""
         self._top = 0
 
     @property

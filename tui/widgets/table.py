@@ -81,6 +81,13 @@ class Table(Lines, Generic[RowT]):
         self.listing.update(rows, changed)
         self._follow(before)
 
+    def reorder(self, rows: Mapping[str, RowT]) -> None:
+        """Take new data in a new order; the cursor stays on its row, and follows it."""
+        before = self.position
+        self.listing.update(rows)
+        self.listing.resort()
+        self._follow(before)
+
     def sort_by(self, key: str) -> None:
         """Sort by a column; the cursor stays on its row."""
         self.listing.sort_by(key)

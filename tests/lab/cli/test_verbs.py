@@ -21,7 +21,7 @@ def test_hosts_and_servers_are_those_of_libvirt(lab, operator, add_known):
     hosts = operator.json(list[HostView], "host-list", "--hypervisor", "kvm")
     assert [host.facts.name for host in hosts] == [host.name for host in lab.state.hosts]
     table = operator.run("host-list").stdout.splitlines()
-    assert table[0].split()[:4] == ["ID", "Name", "Access_ip", "host_status"]
+    assert table[0].split()[:4] == ["ID", "Name", "Access_ip", "enabled"]
     assert table[-1] == f"Total: {len(hosts)}"
     assert all("online" in row for row in table[1:-1])
     heading, row, total = operator.run("server-list", "--search", spec.name).stdout.splitlines()

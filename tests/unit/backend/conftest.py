@@ -48,6 +48,7 @@ from wire.storage import (
     ExportCommand,
     Incoming,
     IncomingFile,
+    Leftovers,
     PrepareCommand,
     PullCommand,
     ReleaseCommand,
@@ -218,6 +219,7 @@ class FakeHost:
         self.refusal = ""
         self.incoming: Incoming | None = None
         self.present: dict[str, str] = {}
+        self.held = False
         self.pulled: dict[str, str] = {}
         self.pull_jobs: list[Job] = []
         self.calls: list[str] = []
@@ -385,6 +387,9 @@ class FakeHost:
             state=JobState.COPYING_MEMORY,
             postcopy=PostcopyState.ACTIVE,
         )
+
+    def do_leftovers(self, migration_id: str) -> Leftovers:
+        return Leftovers(migration_id=migration_id, held=self.held)
 
     def do_remove_kept(self, _: str) -> None:
         """Nothing is really kept here."""

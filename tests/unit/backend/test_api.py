@@ -142,6 +142,7 @@ async def test_a_client_without_a_certificate_of_our_ca_gets_no_connection(api, 
         "/v1/servers/web-1/live-migrate",
         "/v1/servers/web-1/migrate",
         "/v1/servers/web-1/settle",
+        "/v1/servers/web-1/forget",
         "/v1/servers/web-1/policy",
         "/v1/servers/web-1/rescue",
         "/v1/hosts/kvm-01/policy",
@@ -238,6 +239,13 @@ async def test_settling_names_a_host(api):
     assert "'kvm-77'" in refusal(answer, 404, ErrorCode.NOT_FOUND)
 
 
+async def test_forgetting_asks_the_owner(api, etcd):
+    answer = await api.post("/v1/servers/web-1/forget", headers=OPERATOR)
+    sentence = refusal(answer, 502, ErrorCode.AGENT_UNREACHABLE)
+    assert sentence.startswith("kvm-01 may hold a copy of web-1 and does not answer")
+    assert etcd.get(keys.SERVERS + "id-web") is not None
+
+
 async def test_an_unknown_preferred_host_is_refused(api):
     answer = await api.post(
         "/v1/servers/web-1/live-migrate", headers=OPERATOR, json={"prefer_host": "kvm-77"}
@@ -268,6 +276,7 @@ async def test_the_openapi_document_knows_every_call(api):
         "/v1/servers/{server}/live-migrate",
         "/v1/servers/{server}/migrate",
         "/v1/servers/{server}/settle",
+        "/v1/servers/{server}/forget",
         "/v1/servers/{server}/policy",
         "/v1/servers/{server}/rescue",
         "/v1/hosts/{host}/policy",

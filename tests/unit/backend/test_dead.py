@@ -18,6 +18,7 @@ def gone(two):
     """kvm-01 without a health key, and its incident."""
     fleet = two.fleet
     fleet.put_health("host-1", None)
+    fleet.put_life("host-1", LIFE)
     fleet.agent_lost("host-1", "no answer", silent=True)
     line = IncidentServer(
         server_id="id-web-1",
@@ -60,6 +61,8 @@ def test_a_host_is_dead_only_by_proof_of_its_present_life(two, gone):
     assert is_dead(fleet, "host-1")
     assert not is_dead(fleet, "host-2")
     fleet.put_life("host-1", HealthValue(boot_id="b", epoch=4))
+    assert not is_dead(fleet, "host-1")
+    fleet.put_life("host-1", None)
     assert not is_dead(fleet, "host-1")
     fleet.put_life("host-1", LIFE)
     fleet.put_etcd_error("x", "etcd is away")

@@ -7,6 +7,7 @@ from backend.fleet.targets import host_states
 from backend.health.departures import AT_ONCE, REQUESTED_BY, TRIES, Departures, departing
 from backend.migrations.desk import Desk
 from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import Evacuation, EvacuationKind, EvacuationState
 from wire.fleet import (
     Disk,
     HostPolicy,
@@ -195,3 +196,23 @@ async def test_a_later_shutdown_begins_anew(two, desk, departures):
 async def test_the_host_that_shuts_down_is_no_target(two, departures):
     states = {state.facts.name: state.shutting_down for state in host_states(two.fleet)}
     assert states == {"kvm-01": True, "kvm-02": False}
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "count"),
+    [
+        (EvacuationState.RUNNING, EvacuationKind.EVACUATE, 0),
+        (EvacuationState.PAUSED, EvacuationKind.EVACUATE, 1),
+        (EvacuationState.ENDED, EvacuationKind.EVACUATE, 1),
+        (EvacuationState.RUNNING, EvacuationKind.RETURN, 1),
+    ],
+)
+async def test_what_an_evacuation_moves_already_is_left_to_it(
+    two, desk, departures, state, kind, count
+):
+    evacuation = Evacuation(
+        evacuation_id="e1", kind=kind, host_id="host-1", host_name="kvm-01", state=state
+    )
+    two.fleet.put_evacuation("e1", evacuation)
+    await departures.look()
+    assert len(desk.asked) == count

@@ -19,7 +19,7 @@ from backend.publish import Publisher
 from backend.scheduler.move import Move
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Disk, HostPolicy, HostStatus, PowerState, ServerStatus
+from wire.fleet import Disk, HostPolicy, HostStatus, OwnerPhase, PowerState, ServerStatus
 from wire.migration import Migration, MigrationOptions, MigrationState
 
 COMPARISONS = Comparisons(Agents({}, context=ssl.create_default_context(), token="t"))
@@ -107,6 +107,17 @@ def test_a_server_that_its_owner_does_not_have_is_unknown_and_says_who_has_it(tw
     assert status_of(two) == (ServerStatus.UNKNOWN, "kvm-01 does not have it")
     two.fleet.put_report("host-2", two.server)
     assert status_of(two)[1] == "kvm-02 has it, although it belongs to kvm-01"
+
+
+def test_a_server_that_is_lost_says_what_a_person_can_do(two):
+    record = two.fleet.records[two.server.server_id]
+    owner = msgspec.structs.replace(record.owner, phase=OwnerPhase.LOST)
+    two.fleet.put_record(record.server_id, msgspec.structs.replace(record, owner=owner))
+    two.fleet.drop_report("host-1", record.server_id)
+    status, reason = status_of(two)
+    assert status is ServerStatus.UNKNOWN
+    assert "godwit server-settle --keep-host kvm-01 web-1" in reason
+    assert "godwit server-forget web-1" in reason
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status
-from backend.fleet.known import Fleet
+from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.follow.store import Follower
 from wire import keys
 from wire.etcd import Etcd
@@ -80,6 +80,17 @@ async def test_a_health_key_that_cannot_be_read_is_there_all_the_same(etcd: Etcd
     await until(lambda: host_status(two.fleet, two.hosts[0])[0] is HostStatus.OFFLINE)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_life_that_cannot_be_read_takes_the_place_of_the_one_before(
+    etcd: Etcd, fleet: Fleet
+):
+    dead = msgspec.structs.replace(INCIDENT, dead_at_ms=1)
+    await put(etcd, keys.INCIDENTS + "i1", dead)
+    await until(lambda: is_dead(fleet, "h1"))
+    await asyncio.to_thread(etcd.put, keys.LIVES + "h1", b"?")
+    await until(lambda: not is_dead(fleet, "h1"))
+    assert fleet.lives == {"h1": UNREADABLE_HEALTH}
 
 
 async def test_the_guard_is_armed_unless_etcd_says_otherwise(etcd: Etcd, fleet: Fleet):

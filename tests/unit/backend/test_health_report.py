@@ -10,6 +10,7 @@ from backend.health.report import Reporter
 from wire import keys
 from wire.etcd import Etcd
 from wire.fleet import Fence, HealthValue, HostPolicy
+from wire.rescue import Incident
 
 LIFE = HealthValue(boot_id="b", epoch=4, fence=Fence.WATCHDOG, ttl_s=100)
 
@@ -35,6 +36,27 @@ async def test_each_host_is_told_by_name_with_what_its_lease_has_left(two, etcd)
     assert (there.present, there.left_s, there.life.epoch) == (False, None, 9)
     assert there.transitions[-1].text == "lost"
     assert [one.error for one in report.members] == [""]
+
+
+async def test_what_was_seen_of_a_host_ends_with_its_death(two, etcd):
+    two.fleet.put_health("host-2", LIFE)
+    two.fleet.put_health("host-2", None)
+    lost = Incident(
+        incident_id="i1",
+        host_id="host-2",
+        host_name="kvm-02",
+        life=LIFE,
+        lost_at_ms=1,
+        dead_at_ms=two.fleet.transitions.of("host-2")[-1].at_ms + 5,
+        declared_off_by="alice",
+    )
+    two.fleet.put_incident("i1", lost)
+    here, there = (await Reporter(etcd, two.fleet).report()).hosts
+    assert [one.text for one in there.transitions][-2:] == [
+        "lost",
+        "dead: alice declared it off",
+    ]
+    assert here.transitions == two.fleet.transitions.of("host-1")
 
 
 async def test_all_who_ask_within_a_moment_share_one_answer(two, etcd, monkeypatch):

@@ -88,6 +88,7 @@ async def test_a_lost_host_is_not_late(two, publisher):
 
 async def test_a_host_is_dead_when_its_open_incident_says_so(two, publisher, listener):
     two.fleet.put_health("host-1", None)
+    two.fleet.put_life("host-1", LIFE)
     two.fleet.put_incident("i1", incident())
     assert "incident" in await told(publisher, listener)
     assert (seen(publisher).dead, seen(publisher).incident_id) == (False, "i1")

@@ -226,6 +226,8 @@ class Scene:
         self.two.fleet.put_health(host_id, None)
         name = "kvm-01" if host_id == "host-1" else "kvm-02"
         life = HealthValue(boot_id="b", epoch=3)
+        self.two.fleet.put_life(host_id, life)
+        self.etcd.put(keys.LIVES + host_id, msgspec.json.encode(life))
         self.incident = Incident(
             incident_id="i1", host_id=host_id, host_name=name, life=life, lost_at_ms=1
         )

@@ -90,6 +90,17 @@ async def test_of_two_running_copies_one_stays(stage, settler, keep, kept, ended
     assert (note.text, note.by) == (f"settled: kept on {keep}, ended on {ended.name}", "alice")
 
 
+@pytest.mark.parametrize(("state", "wanted_on"), [(SHUT_OFF, False), (RUNNING, True)])
+async def test_a_copy_that_is_off_stays_so_until_a_person_starts_it(
+    stage, settler, state, wanted_on
+):
+    both(stage, state, PAUSED, "post-copy failed")
+    await settle(settler, "kvm-01")
+    item = stage.etcd.get(keys.SERVERS + "id-web-1")
+    record = msgspec.json.decode(item.value, type=ServerRecord)
+    assert (record.owner.phase, record.wanted_on) == (OwnerPhase.SETTLED, wanted_on)
+
+
 async def test_a_copy_that_the_migration_paused_runs_again(stage, settler):
     both(stage, PAUSED, ABSENT, "migrating")
     await settle(settler, "kvm-01")
@@ -243,6 +254,7 @@ def die(stage, *, proven: bool) -> None:
     fleet.put_health("host-1", None)
     life = HealthValue(boot_id="b", epoch=3)
     stage.etcd.put(keys.LIVES + "host-1", msgspec.json.encode(life))
+    fleet.put_life("host-1", life)
     incident = Incident(
         incident_id="i1",
         host_id="host-1",

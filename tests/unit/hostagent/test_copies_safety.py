@@ -12,6 +12,7 @@ from hostagent.copies import domains
 from hostagent.copies.clearing import Clearing
 from hostagent.copies.exports import ExportRecord, Exports, FileState
 from hostagent.copies.healing import Healing
+from hostagent.copies.here import Here
 from hostagent.copies.incoming import ArrivingFile, IncomingRecord
 from hostagent.copies.leaving import Outgoing
 from hostagent.copies.records import Records
@@ -193,7 +194,8 @@ def ownership() -> Ownership:
 @pytest.fixture
 def room(config, make_facts, ownership) -> Room:
     inventory = SimpleNamespace(facts=make_facts())
-    return Room(config, Driver(), inventory, ownership, Pulls())
+    here = Here(config=config, driver=Driver(), inventory=inventory, ownership=ownership)
+    return Room(here, Pulls())
 
 
 def came(path: str, *, migration_id: str = "m1", server_id: str = "s1") -> IncomingRecord:

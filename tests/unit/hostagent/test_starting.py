@@ -199,7 +199,7 @@ async def test_a_removal_waits_for_the_start_before_it_and_the_return_for_both(s
     scene.domain.gate.clear()
     starting = asyncio.create_task(scene.start())
     await asyncio.to_thread(scene.domain.entered.wait, 20)
-    removing = asyncio.create_task(scene.starts.end("s1", lambda: None))
+    removing = asyncio.create_task(scene.starts.end("s1", lambda _: None))
     all_over = asyncio.create_task(asyncio.to_thread(scene.starts.wait_for_all))
     await asyncio.sleep(0.3)
     assert not removing.done()
@@ -211,7 +211,7 @@ async def test_a_removal_waits_for_the_start_before_it_and_the_return_for_both(s
 
 
 async def test_what_was_given_back_meanwhile_is_not_removed(scene):
-    def check() -> None:
+    def check(_handle: object) -> None:
         raise GodwitError(ErrorCode.CONFLICT, "it belongs to this host")
 
     with pytest.raises(GodwitError, match="belongs to this host"):

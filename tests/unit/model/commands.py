@@ -64,7 +64,10 @@ class Commands:
         except Unreachable:
             self._locks.discard(server_id)
             return "unknown"
-        if record.owner == self._host.name or generation != record.generation:
+        here, copy = self._host.name, self._host.copies.get(server_id)
+        runs = copy is not None and copy.state == "running"
+        may_be_the_one = runs and record.phase == "migrating" and record.target == here
+        if record.owner == here or generation != record.generation or may_be_the_one:
             self._locks.discard(server_id)
             return "refused"
         self._host.kill(server_id)

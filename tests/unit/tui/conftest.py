@@ -18,11 +18,13 @@ from litestar.params import FromPath, JSONBody
 from litestar.response import ServerSentEvent
 
 from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
+from tests.unit.tui.evacuation_routes import evacuation_routes
 from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
 from wire.broadcasting import Outgoing
 from wire.config import TlsFiles
-from wire.console import BackendStatus, FleetSnapshot, Role, SettleRequest
+from wire.console import BackendStatus, FleetSnapshot, Role, ServerRemoved, SettleRequest
 from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import Evacuation, Plan
 from wire.fleet import (
     Candidate,
     Disk,
@@ -67,6 +69,10 @@ class Fleet:
     candidates: list[Candidate] = field(default_factory=list)
     migrations: dict[str, Migration] = field(default_factory=dict)
     incidents: list[Incident] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
+    """Those of the hosts that are asked about are given."""
+    evacuations: list[Evacuation] = field(default_factory=list)
+    """Newest first; the first ones are what was begun."""
     health: HealthReport | None = None
     refused: dict[str, GodwitError] = field(default_factory=dict)
     """Raised when the policy of a host or server of this name is changed."""
@@ -115,7 +121,7 @@ class Fleet:
         return next(one for one in self.migrations.values() if one.server_id == view.server_id)
 
 
-EVENT_NAMES = {Migration: "migration"}
+EVENT_NAMES = {Migration: "migration", Evacuation: "evacuation"}
 
 
 def make_app(fleet: Fleet) -> Litestar:
@@ -134,6 +140,7 @@ def make_app(fleet: Fleet) -> Litestar:
             *_policy_routes(fleet),
             *_rescue_routes(fleet),
             *_incident_routes(fleet),
+            *evacuation_routes(fleet),
         ],
         before_request=check_token,
         exception_handlers=EXCEPTION_HANDLERS,
@@ -196,7 +203,12 @@ def _server_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
             fleet.server(name), status=ServerStatus.RUNNING, host_name=data.keep_host
         )
 
-    return [servers, server, candidates, live_migrate, migrate, settle]
+    @post("/v1/servers/{name:str}/forget", status_code=200)
+    async def forget(name: FromPath[str]) -> ServerRemoved:
+        fleet.change(f"forget {name}")
+        return ServerRemoved(server_id=fleet.server(name).server_id)
+
+    return [servers, server, candidates, live_migrate, migrate, settle, forget]
 
 
 def _migration_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
@@ -322,6 +334,7 @@ async def _stream(fleet: Fleet) -> AsyncIterator[Outgoing]:
         hosts=tuple(fleet.hosts),
         servers=tuple(fleet.servers),
         migrations=tuple(fleet.migrations.values()),
+        evacuations=tuple(fleet.evacuations),
     )
     yield Outgoing(name="snapshot", data=msgspec.json.encode(snapshot), event_id="1-0")
     if fleet.garbage:

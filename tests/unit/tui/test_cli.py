@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tui import client as client_module
+from tui import transport
 from tui.cli import godwit, run
 from wire.config import TlsFiles
 from wire.errors import ErrorCode, GodwitError
@@ -57,11 +57,11 @@ def test_hosts_have_climcs_columns_and_a_total(capsys):
     assert run(["host-list", "--hypervisor", "kvm"]) == 0
     heading, first, second, total = capsys.readouterr().out.splitlines()
     assert heading.split() == [
-        *("ID", "Name", "Access_ip", "host_status", "health", "Guests"),
+        *("ID", "Name", "Access_ip", "enabled", "host_status", "health", "Guests"),
         *("Running_guests", "mem_size"),
     ]
     assert first.split() == [
-        *("00000001-0000-4000-8000-000000000000", "kvm-01", "10.77.1.11", "online"),
+        *("00000001-0000-4000-8000-000000000000", "kvm-01", "10.77.1.11", "true", "online"),
         *("-", "2", "1", "4096"),
     ]
     assert second.split()[1] == "kvm-02"
@@ -94,7 +94,7 @@ def test_what_is_shown_while_etcd_is_silent_is_called_stale(verb: list[str], fle
 def test_nobody_knows_what_runs_on_a_silent_host(fleet, status: HostStatus, capsys):
     fleet.hosts = [msgspec.structs.replace(fleet.hosts[0], status=status)]
     assert run(["host-list"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[3:] == [status, "-", "2", "?", "4096"]
+    assert capsys.readouterr().out.splitlines()[1].split()[4:] == [status, "-", "2", "?", "4096"]
 
 
 def test_every_detail_of_a_host_has_its_column(capsys):
@@ -452,7 +452,7 @@ def test_a_name_that_no_resolver_knows(monkeypatch, capsys):
 
 
 def test_a_backend_that_accepts_and_says_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(client_module, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transport, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("GODWIT_BACKEND", url)

@@ -5,15 +5,15 @@ import asyncio
 import msgspec
 import pytest
 
-from tui import following
 from tui.client import Client
 from tui.errors import BackendUnreachable
-from tui.following import follow_to_end
+from tui.following import follow_evacuations, follow_to_end
 from tui.settings import settings_from
 from wire import stream
 from wire.console import MigrationSample
 from wire.errors import ErrorCode, GodwitError
-from wire.migration import Migration, MigrationState, Sample
+from wire.evacuation import Evacuation, EvacuationKind, EvacuationState
+from wire.migration import Migration, MigrationState, Note, Sample
 
 SAMPLE = Sample(
     elapsed_ms=1000,
@@ -102,7 +102,7 @@ async def test_what_had_ended_before_the_stream_came_up(client, fleet, moving):
 
 
 async def test_an_end_that_no_event_told(client, fleet, moving, monkeypatch):
-    monkeypatch.setattr(following, "_QUIET_S", 0.2)
+    monkeypatch.setattr("tui.waiting._QUIET_S", 0.2)
     notes = Notes()
     waiting = asyncio.create_task(follow_to_end(client, moving, notes))
     await asyncio.sleep(0.5)
@@ -124,7 +124,7 @@ async def test_an_end_while_the_backend_was_away(client, backend, fleet, moving)
 async def test_a_backend_that_freezes_is_noticed_and_outlived(
     client, backend, fleet, moving, monkeypatch
 ):
-    monkeypatch.setattr(following, "_QUIET_S", 0.1)
+    monkeypatch.setattr("tui.waiting._QUIET_S", 0.1)
     monkeypatch.setattr(stream, "_READ_TIMEOUT_S", 0.8)
     monkeypatch.setattr(client._http, "timeout", 0.3)
     notes = Notes()
@@ -139,7 +139,7 @@ async def test_a_backend_that_freezes_is_noticed_and_outlived(
 
 
 async def test_a_backend_that_has_not_found_its_feet_yet(client, fleet, moving, monkeypatch):
-    monkeypatch.setattr(following, "_QUIET_S", 0.2)
+    monkeypatch.setattr("tui.waiting._QUIET_S", 0.2)
     fleet.blind = GodwitError(ErrorCode.ETCD_UNREACHABLE, "etcd does not answer")
     waiting = asyncio.create_task(follow_to_end(client, moving, Notes()))
     await asyncio.sleep(0.5)
@@ -149,7 +149,7 @@ async def test_a_backend_that_has_not_found_its_feet_yet(client, fleet, moving, 
 
 
 async def test_nobody_waits_for_ever_for_a_backend(client, backend, moving, monkeypatch):
-    monkeypatch.setattr(following, "PATIENCE_S", 0.5)
+    monkeypatch.setattr("tui.waiting.PATIENCE_S", 0.5)
     await asyncio.to_thread(backend.stop)
     with pytest.raises(BackendUnreachable, match="cannot be reached"):
         await follow_to_end(client, moving, Notes())
@@ -181,3 +181,48 @@ async def test_an_event_of_another_version_is_a_break_and_no_end(client, fleet, 
     ended = await follow_to_end(client, moving, notes)
     assert ended.state is MigrationState.SUCCEEDED
     assert any("of this version" in link for link in notes.links)
+
+
+def emptied(**more: object) -> Evacuation:
+    return Evacuation(
+        evacuation_id="e-1",
+        kind=EvacuationKind.EVACUATE,
+        host_id="h-1",
+        host_name="kvm-01",
+        **more,
+    )
+
+
+class Course:
+    """A watcher of evacuations that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Evacuation] = []
+
+    def on_evacuation(self, evacuation: Evacuation) -> None:
+        self.told.append(evacuation)
+
+    def on_link(self, reason: str) -> None:
+        assert not reason
+
+
+async def test_an_evacuation_is_followed_by_events_that_answers_may_overtake(client, fleet):
+    noted = emptied(notes=(Note(at_ms=1, text="begun"), Note(at_ms=2, text="paused")))
+    begun = emptied(notes=noted.notes[:1])
+    # what is asked for on connecting is newer than the first events
+    fleet.evacuations = [noted]
+    ended = msgspec.structs.replace(noted, state=EvacuationState.ENDED)
+    fleet.events += [begun, emptied(sending_bytes_per_s=7), ended, noted]
+    course = Course()
+    assert await follow_evacuations(client, [begun], course) == [ended]
+    assert course.told == [begun, noted, ended]
+
+
+async def test_the_end_of_an_evacuation_that_no_event_told(client, fleet, monkeypatch):
+    monkeypatch.setattr("tui.waiting._QUIET_S", 0.2)
+    fleet.evacuations = [emptied()]
+    waiting = asyncio.create_task(follow_evacuations(client, [emptied()], Course()))
+    await asyncio.sleep(0.5)
+    fleet.evacuations = [emptied(state=EvacuationState.ENDED)]
+    (ended,) = await waiting
+    assert not ended.open

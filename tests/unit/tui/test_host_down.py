@@ -324,7 +324,7 @@ def test_hosts_tell_what_threatens_them(fleet, capsys):
     )
     fleet.hosts[:] = [dead, late]
     assert run(["host-list"]) == 0
-    rows = [each.split()[3:5] for each in capsys.readouterr().out.splitlines()[1:3]]
+    rows = [each.split()[4:6] for each in capsys.readouterr().out.splitlines()[1:3]]
     assert rows == [["offline", "dead"], ["online", "late"]]
     assert run(["host-show", "kvm-02"]) == 0
     told = capsys.readouterr().out

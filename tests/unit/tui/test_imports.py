@@ -33,6 +33,8 @@ def modules_after(*arguments: str, environment: dict[str, str] | None = None) ->
         ("host-list", "--help"),
         ("server-live-migrate", "--help"),
         ("server-migrate", "--max-bandwidth-mb", "0", "web-1"),
+        ("host-evacuate", "--empty-by", "25:00", "kvm-01"),
+        ("evacuation-change", "kvm-01"),
         ("no-such-verb",),
         ("host-list",),
     ],
@@ -56,6 +58,8 @@ def test_help_and_refusals_do_not_wait_for_the_http_stack(arguments: tuple[str, 
         ("server-switch-to-postcopy", "web-1"),
         ("server-settle", "--keep-host", "kvm-01", "web-1"),
         ("migration-remove-kept", "m-1"),
+        ("evacuation-list",),
+        ("host-maintenance", "kvm-01"),
     ],
 )
 def test_no_verb_imports_the_console_or_another_program(

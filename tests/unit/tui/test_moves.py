@@ -1,11 +1,15 @@
 """Options of migrations, where they may go, and what changes them while they run."""
 
+import io
+import re
+
 import msgspec
 import pytest
 
 from tui.cli import run
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, FilterVerdict
+from wire.forecast import Basis, Ease, Forecast
 from wire.migration import (
     Kept,
     MigrationOptions,
@@ -262,6 +266,17 @@ def test_settling_names_the_host_to_keep(fleet, capsys):
     assert capsys.readouterr().err == "web-1 is running on kvm-02\n"
 
 
+@pytest.mark.parametrize(("typed", "status"), [("web-1", 0), ("web-2", 2), ("", 2)])
+def test_forgetting_wants_the_name_once_more(typed, status, fleet, capsys, monkeypatch):
+    assert run(["server-forget", "web-1", "--yes", typed]) == status
+    assert fleet.changed == (["forget web-1"] if status == 0 else [])
+    words = "web-1 is forgotten" if status == 0 else "nothing was done"
+    assert words in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO("web-1\n"))
+    assert run(["server-forget", "web-1"]) == 2
+    assert "needs --yes web-1" in error_of(capsys)
+
+
 def test_kept_files_are_shown_and_removed(fleet, capsys):
     fleet.migrations["m-1"] = msgspec.structs.replace(
         fleet.migrations["m-1"],
@@ -372,3 +387,28 @@ def test_nothing_fits_shows_the_table_while_waiting_too(fleet, capsys):
     assert capsys.readouterr().err.splitlines()[1].split() == [
         *("Host", "Fits", "Filter", "Verdict", "Reason"),
     ]
+
+
+def test_what_a_move_was_expected_to_take_stands_in_its_record(fleet, capsys):
+    told = Forecast(
+        ease=Ease.STUCK,
+        basis=Basis.PAST_MOVE,
+        total_ms=9_000,
+        low_ms=7_000,
+        high_ms=13_500,
+        sent_bytes=220 * MIB,
+        downtime_ms=1_400,
+        lever="a pause of 1400 ms lets it finish",
+    )
+    fleet.migrations["m-1"] = msgspec.structs.replace(
+        fleet.migrations["m-1"], forecast=told, evacuation_id="e-1"
+    )
+    assert run(["migration-show", "m-1"]) == 0
+    shown = dict(
+        re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines()
+    )
+    assert shown["evacuation"] == "e-1"
+    assert shown["expected"] == (
+        "9.0 s (7.0 s to 13.5 s), 220 MiB, pause 1.4 s, stuck, from the last move"
+    )
+    assert shown["lever"] == told.lever

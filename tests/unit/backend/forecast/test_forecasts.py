@@ -104,6 +104,14 @@ def test_a_stuck_guest_has_a_floor_and_a_lever_that_helps(case):
     assert case.ask(quickly_finish=True, downtime_bound_ms=400).ease is Ease.STUCK
 
 
+def test_who_may_write_in_order_is_not_called_stuck(case):
+    case.measure(dirtying((1, 32), (3, 64), (10, 64)))
+    told = case.ask(bandwidth=36 * MIB)
+    assert (told.ease, told.floor_ms, told.lever) == (Ease.HEAVY, 0, "")
+    case.measure(dirtying((1, 63), (3, 64), (10, 64)))
+    assert case.ask(bandwidth=36 * MIB).ease is Ease.STUCK
+
+
 def test_a_cap_can_be_what_holds_it_back(case):
     case.measure(HEAVY)
     told = case.ask(max_bandwidth_bytes_per_s=20 * MIB)

@@ -13,6 +13,7 @@ import pytest
 from backend.agents import Agents
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
+from backend.follow.store import taken
 from backend.leader import Leadership
 from backend.leader_writes import LeaderWrites
 from backend.migrations.drive import Drive
@@ -20,6 +21,7 @@ from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.rescue import rescuer as rescuer_module
 from backend.rescue import starting as starting_module
+from backend.rescue import storm_guard as storm_guard_module
 from backend.rescue.claims import Claims
 from backend.rescue.desk import RescueDesk
 from backend.rescue.incidents import Incidents
@@ -207,7 +209,7 @@ class Scene:
             (keys.INCIDENTS, Incident, fleet.incidents, fleet.put_incident),
         ):
             listed = {
-                item.key.removeprefix(prefix): msgspec.json.decode(item.value, type=kind)
+                item.key.removeprefix(prefix): taken(item, kind)
                 for item in self.etcd.list(prefix).items
             }
             for key in [*known.keys() - listed.keys()]:
@@ -367,6 +369,6 @@ def scene(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Scene:
     scene = Scene(etcd, leads, make_host)
-    for module in (rescuer_module, starting_module):
+    for module in (rescuer_module, starting_module, storm_guard_module):
         monkeypatch.setattr(module, "boot_clock_s", lambda: scene.now_s)
     return scene

@@ -72,6 +72,10 @@ def target_is_gone(scene):
         scene.etcd.delete(keys.HEALTH + host_id)
 
 
+def unreadable_life(scene):
+    scene.etcd.put(keys.LIVES + "host-1", b"?")
+
+
 def vanished(scene):
     scene.etcd.delete(keys.SERVERS + "id-web-1")
 
@@ -85,6 +89,7 @@ def vanished(scene):
         owner_changed,
         migrates,
         target_is_gone,
+        unreadable_life,
         vanished,
     ],
 )

@@ -36,6 +36,8 @@ TABLE = [
     ({"life": UNFENCED}, 101.0, False, "godwit host-declare-off kvm-03", "its lease", 0.5),
     ({"life": UNFENCED, "declared_off_by": "ann"}, 900.0, True, "", "", 0),
     ({"life": UNFENCED, "declared_off_by": "ann"}, 101.0, False, "", "its lease", 0.5),
+    ({"unreadable": "no such life"}, 900.0, False, "no such life", "", 0),
+    ({"unreadable": "no such life", "declared_off_by": "ann"}, 900.0, False, "no such life", "", 0),
     ({"declared_off_by": "ann", "absent_since_s": None}, 900.0, False, "holds its key", "", 0),
 ]
 

@@ -6,6 +6,7 @@ import pytest
 
 from backend.rescue import runner
 from wire.errors import ErrorCode, GodwitError
+from wire.etcd import EtcdUnreachable
 from wire.fleet import OwnerPhase, PowerState
 from wire.migration import MigrationState
 from wire.rescue import IncidentState, RescueState
@@ -106,6 +107,23 @@ async def test_no_more_than_the_tries_are_made(scene, monkeypatch):
     scene.cut("kvm-01")
     await scene.settle()
     assert [one.state for one in scene.migrations()] == [MigrationState.FAILED]
+
+
+async def test_a_definition_that_etcd_does_not_tell_now_is_waited_for(scene, monkeypatch):
+    first = await claimed(scene)
+    journal, etcd_is_away = scene.drive.journal, EtcdUnreachable(("e:1",), "no answer in time")
+    answers = [etcd_is_away, etcd_is_away]
+    read = journal.definition
+
+    async def definition(server_id):
+        if answers:
+            raise answers.pop()
+        return await read(server_id)
+
+    monkeypatch.setattr(journal, "definition", definition)
+    await scene.run_rescues()
+    assert answers == []
+    assert scene.running("web-1") == [first.facts.name]
 
 
 @pytest.mark.parametrize("call", ["prepare", "define"])

@@ -1,27 +1,26 @@
-"""The one connection to etcd; nothing else imports etcd3.
+"""Calls of etcd, each with a time-out."""
 
-etcd3 0.12 is kept behind this module because its calls have no time-out by default, its watch never
-recovers, and it knows one endpoint only. Its generated messages need protobuf's Python
-implementation, which must be chosen before protobuf is first imported.
-"""
-
-import os
-
-os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
-
-import contextlib
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import etcd3
 import grpc
-import msgspec
 from etcd3 import etcdrpc
 
 from wire.config import ConfigError, EtcdConfig
-from wire.errors import ErrorCode, GodwitError
+from wire.etcd.changes import ChangeStream
+from wire.etcd.reasons import reason_of
+from wire.etcd.stored import (
+    Answer,
+    Condition,
+    EtcdUnreachable,
+    KeyValue,
+    Lease,
+    LeaseLife,
+    Listing,
+    Write,
+    key_value,
+)
 from wire.rescue import EtcdMember
 from wire.tls import client_context
 
@@ -37,98 +36,6 @@ _GRPC_OPTIONS = (
 """Notice a frozen etcd within 16 s even on an idle watch, and come back within a second."""
 
 ResultT = TypeVar("ResultT")
-
-
-class EtcdUnreachable(GodwitError):
-    """No endpoint answered in time. Whether a write was done is then not known."""
-
-    def __init__(self, endpoints: Sequence[str], reason: str) -> None:
-        where = ", ".join(endpoints)
-        super().__init__(
-            ErrorCode.ETCD_UNREACHABLE,
-            f"etcd does not answer at {where} ({reason})",
-        )
-
-
-class KeyValue(msgspec.Struct, frozen=True, kw_only=True):
-    """One key as etcd holds it."""
-
-    key: str
-    value: bytes
-    mod_revision: int
-    """Revision of its last change: what a compare-and-swap compares."""
-    lease_id: int = 0
-
-    @property
-    def text(self) -> str:
-        """The value as text, whatever bytes somebody else may have put there."""
-        return _text(self.value)
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What etcd answered, and in which term of its leader (``raft_term`` of the answer's header).
-
-    A leader that was deposed while its disk hung goes on answering keepalives; it cannot answer a
-    linearizable read.
-    """
-
-    raft_term: int
-    seconds_left: int = 0
-    """Of a lease that was refreshed; 0 when etcd no longer knows it."""
-    item: KeyValue | None = None
-    """Of a key that was read."""
-
-
-class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """All keys under a prefix at one revision of the store."""
-
-    revision: int
-    items: tuple[KeyValue, ...]
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A put, or with ``item`` None a deletion (lease expiry included)."""
-
-    key: str
-    revision: int
-    item: KeyValue | None
-
-
-class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """Holds when the key was last changed at this revision; 0 means that it does not exist."""
-
-    key: str
-    mod_revision: int
-
-
-class Write(msgspec.Struct, frozen=True, kw_only=True):
-    """Put a value, or with None delete the key."""
-
-    key: str
-    value: bytes | None
-    lease_id: int = 0
-
-
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """A granted lease; ``ttl_s`` is what the server gave, which may differ from the wish."""
-
-    lease_id: int
-    ttl_s: int
-
-
-class LeaseLife(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a lease has left."""
-
-    lease_id: int
-    left_s: int
-    """Whole seconds, rounded down; -1 when etcd does not know the lease (any more)."""
-    granted_s: int = 0
-    """The TTL that it was granted with."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether it has ended: by itself, or revoked."""
-        return self.left_s < 0
 
 
 class Etcd:
@@ -171,7 +78,7 @@ class Etcd:
             try:
                 return operation(self._clients[preferred])
             except (etcd3.Etcd3Exception, grpc.RpcError) as error:
-                reason = _reason(error)
+                reason = reason_of(error)
                 self._preferred = (preferred + 1) % len(self._clients)
             except ValueError:  # so grpc says that the channel is closed
                 if not self._closed:
@@ -192,7 +99,7 @@ class Etcd:
             EtcdUnreachable: no endpoint answered in time; so for every call of this class.
         """
         answer = self._read(lambda client: client.get_response(key))
-        return _key_value(answer.kvs[0]) if answer.kvs else None
+        return key_value(answer.kvs[0]) if answer.kvs else None
 
     def list(self, prefix: str) -> Listing:
         """Read all keys under a prefix, linearizably, ordered by key."""
@@ -201,7 +108,7 @@ class Etcd:
         )
         return Listing(
             revision=answer.header.revision,
-            items=tuple(_key_value(item) for item in answer.kvs),
+            items=tuple(key_value(item) for item in answer.kvs),
         )
 
     def put(self, key: str, value: bytes, *, lease_id: int = 0) -> None:
@@ -272,7 +179,7 @@ class Etcd:
     def get_in_term(self, key: str) -> Answer:
         """Read one key, linearizably, and tell in which term that was answered."""
         answer = self._read(lambda client: client.get_response(key))
-        item = _key_value(answer.kvs[0]) if answer.kvs else None
+        item = key_value(answer.kvs[0]) if answer.kvs else None
         return Answer(raft_term=int(answer.header.raft_term), item=item)
 
     def next_endpoint(self) -> None:
@@ -310,7 +217,7 @@ class Etcd:
         """Give a lease up; its keys vanish at once."""
         self._write(lambda client: client.revoke_lease(lease_id))
 
-    def changes(self, prefix: str, *, since_revision: int) -> "ChangeStream":
+    def changes(self, prefix: str, *, since_revision: int) -> ChangeStream:
         """Watch a prefix from a revision on. The stream is iterated in one thread."""
         endpoints = self._config.endpoints
         return self._write(lambda client: ChangeStream(client, endpoints, prefix, since_revision))
@@ -322,58 +229,11 @@ class Etcd:
             client.close()
 
 
-class ChangeStream:
-    """Iterates over batches of changes until :meth:`cancel`; cannot be used again.
-
-    Raises:
-        EtcdUnreachable: the stream broke or the revision was compacted: list again.
-    """
-
-    def __init__(
-        self, client: Any, endpoints: Sequence[str], prefix: str, since_revision: int
-    ) -> None:
-        self._endpoints = endpoints
-        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._cancelled = threading.Event()
-        start = prefix.encode()
-        end = start[:-1] + bytes([start[-1] + 1])
-        self._requests.put(
-            etcdrpc.WatchRequest(
-                create_request=etcdrpc.WatchCreateRequest(
-                    key=start, range_end=end, start_revision=since_revision
-                )
-            )
-        )
-        self._call = etcdrpc.WatchStub(client.channel).Watch(iter(self._requests.get, None))
-
-    def __iter__(self) -> Iterator[tuple[Change, ...]]:
-        try:
-            for answer in self._call:
-                if answer.canceled:
-                    raise EtcdUnreachable(
-                        self._endpoints, f"watch cancelled: {answer.cancel_reason or 'compacted'}"
-                    )
-                if answer.events:
-                    yield tuple(_change(event) for event in answer.events)
-        except grpc.RpcError as error:
-            if not self._cancelled.is_set():
-                raise EtcdUnreachable(self._endpoints, _reason(error)) from None
-        finally:
-            self.cancel()
-
-    def cancel(self) -> None:
-        """End the stream from any thread."""
-        self._cancelled.set()
-        self._requests.put(None)
-        with contextlib.suppress(grpc.RpcError):
-            self._call.cancel()
-
-
 def _member(endpoint: str, asked: Any) -> EtcdMember:
     try:
         answer = asked.result()
     except grpc.RpcError as error:
-        return EtcdMember(endpoint=endpoint, error=_reason(error))
+        return EtcdMember(endpoint=endpoint, error=reason_of(error))
     return EtcdMember(
         endpoint=endpoint,
         version=answer.version,
@@ -389,35 +249,3 @@ def _operation(write: Write) -> Any:
         return etcdrpc.RequestOp(request_delete_range=etcdrpc.DeleteRangeRequest(key=key))
     put = etcdrpc.PutRequest(key=key, value=write.value, lease=write.lease_id)
     return etcdrpc.RequestOp(request_put=put)
-
-
-def _change(event: Any) -> Change:
-    return Change(
-        key=_text(event.kv.key),
-        revision=event.kv.mod_revision,
-        item=_key_value(event.kv) if event.type == event.PUT else None,
-    )
-
-
-def _key_value(item: Any) -> KeyValue:
-    return KeyValue(
-        key=_text(item.key),
-        value=item.value,
-        mod_revision=item.mod_revision,
-        lease_id=item.lease,
-    )
-
-
-def _text(raw: bytes) -> str:
-    """Bytes as text; what nobody of ours wrote may be no UTF-8."""
-    return raw.decode(errors="backslashreplace")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, etcd3.exceptions.ConnectionTimeoutError):
-        return "no answer in time"
-    if isinstance(error, etcd3.exceptions.ConnectionFailedError):
-        return "connection refused or broken"
-    if isinstance(error, grpc.Call):
-        return f"{error.code().name.lower()}: {error.details()}"
-    return str(error) or type(error).__name__

@@ -1,0 +1,160 @@
+"""Hosts that are emptied on real hosts, while backends and targets die; and filled again."""
+
+from typing import Any
+
+import pytest
+
+from lab import hypervisor
+from lab.state import LinkLimit
+from tests.fleet import Fleet
+from wire.evacuation import (
+    Evacuation,
+    EvacuationKind,
+    MoveState,
+    PlanEdit,
+    PlanRequest,
+    Way,
+)
+from wire.migration import MigrationState
+from wire.rescue import DeclareOff
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+
+SOURCE = "kvm-01"
+MOVING, LEFT, STAYED = MoveState.MOVING, MoveState.LEFT, MoveState.STAYED
+
+
+def assert_whole(fleet: Fleet, name: str, host: str) -> None:
+    """The guest runs there alone, was never started anew, and lost nothing."""
+    assert fleet.running_on(name) == [host]
+    assert fleet.lab.memory_losses(host, name) == []
+    report = fleet.lab.guest_report(host, name)
+    assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)
+
+
+def assert_true(office: Any, evacuation: Evacuation) -> None:
+    """What the report says of each server is what its migration's record says."""
+    for line in evacuation.servers:
+        if line.state is not LEFT:
+            continue
+        record = office.detail(line.migration_id).migration
+        figures = record.statistics
+        assert record.state is MigrationState.SUCCEEDED, record
+        assert record.evacuation_id == evacuation.evacuation_id
+        assert record.target_host_name == line.plan.target_host_name
+        assert line.downtime_ms == figures.downtime_ms
+        sent_bytes = figures.memory_transferred_bytes + figures.disk_transferred_bytes
+        assert line.sent_bytes >= sent_bytes
+        assert (line.plan.way is Way.LIVE) is (line.downtime_ms is not None)
+
+
+def defined_on(fleet: Fleet, name: str, hosts: list[str] | None = None) -> list[str]:
+    """Those of the hosts whose libvirt knows a server."""
+    return [
+        host
+        for host in hosts or fleet.hosts
+        if name in fleet.lab.virsh(host, "list --all --name").split()
+    ]
+
+
+def test_a_mixed_host_empties_although_the_backend_dies_and_is_filled_again(
+    fleet: Fleet, office: Any
+):
+    live = fleet.add_server(working_set_mb=16, dirty_mb_per_s=4)
+    disks = fleet.add_server(storage="local", data_mb=16)
+    off = fleet.add_server(storage="local", data_mb=16, stopped=True)
+    tied = fleet.add_server(stopped=True, passthrough=True)
+    (evacuation,) = office.begin(SOURCE)
+    office.until(evacuation, lambda now: MOVING in {one.state for one in now.servers}, "it moves")
+    fleet.kill_program("controller", "backend")
+    report = office.end(evacuation)
+    assert office.states(report) == {live: LEFT, disks: LEFT, off: LEFT, tied: STAYED}
+    lines = office.lines(report)
+    assert "cannot move" in lines[tied].reason
+    assert {one.tries for one in lines.values() if one.state is LEFT} == {1}
+    assert_true(office, report)
+    for name in (live, disks):
+        assert_whole(fleet, name, lines[name].plan.target_host_name)
+    assert defined_on(fleet, off) == [lines[off].plan.target_host_name]
+    assert defined_on(fleet, tied) == [SOURCE]
+    assert hypervisor.running_names(fleet.init(SOURCE)) == []
+
+    assert "maintenance" in office.refusal(f"/v1/hosts/{SOURCE}/return")
+    office.leave_maintenance(SOURCE)
+    back = office.end(office.bring_back(SOURCE))
+    assert back.kind is EvacuationKind.RETURN
+    assert set(office.states(back).values()) == {LEFT}
+    assert sorted(hypervisor.running_names(fleet.init(SOURCE))) == sorted((live, disks))
+    assert defined_on(fleet, off) == [SOURCE]
+    assert all(one.returned for one in office.now(report).servers if one.state is LEFT)
+
+
+def test_what_was_to_go_to_a_target_that_dies_goes_to_another(fleet: Fleet, office: Any):
+    fleet.lab.limit_link(SOURCE, LinkLimit(rate_bits_per_s=20_000_000))
+    first = fleet.add_server(storage="local", data_mb=64)
+    second = fleet.add_server(storage="local", data_mb=16)
+    (evacuation,) = office.begin(SOURCE, edits=(PlanEdit(server=first, first=True),))
+    target = office.lines(evacuation)[first].plan.target_host_name
+    migration_id = office.until(
+        evacuation, lambda _: office.lines(evacuation)[first].migration_id, "the first moves"
+    )
+    fleet.until_state(migration_id, "copying_disks")
+    fleet.lab.power_cut(target)
+    fleet.lab.limit_link(SOURCE, LinkLimit())
+    # it is not known to be dead, so that the first one's end cannot be told: others go on
+    office.until(
+        evacuation, lambda _: office.states(evacuation)[second] is LEFT, "the second leaves"
+    )
+    assert office.lines(evacuation)[second].plan.target_host_name != target
+    assert office.states(evacuation)[first] is MOVING
+    fleet.lab.power_on(target)
+    report = office.end(evacuation)
+    lines = office.lines(report)
+    assert office.states(report) == {first: LEFT, second: LEFT}
+    assert lines[first].tries == 2
+    assert_true(office, report)
+    for name in (first, second):
+        assert_whole(fleet, name, lines[name].plan.target_host_name)
+
+
+def test_two_hosts_empty_at_once_and_fill_neither(fleet: Fleet, office: Any):
+    names = {host: fleet.add_server(host) for host in ("kvm-01", "kvm-02")}
+    begun = office.begin("kvm-01", "kvm-02", max_bandwidth_bytes_per_s=4 << 20)
+    assert [one.host_name for one in begun] == ["kvm-01", "kvm-02"]
+    said = office.refusal("/v1/hosts/kvm-01/exit-maintenance")
+    assert f"evacuation-cancel {begun[0].evacuation_id}" in said
+    for evacuation in begun:
+        report = office.end(evacuation)
+        name = names[evacuation.host_name]
+        line = office.lines(report)[name]
+        assert line.state is LEFT
+        assert line.plan.target_host_name in {"kvm-03", "kvm-04"}
+        assert_whole(fleet, name, line.plan.target_host_name)
+        record = office.detail(line.migration_id).migration
+        assert record.max_bandwidth_bytes_per_s == 4 << 20
+
+
+def test_a_dead_host_is_emptied_once_it_is_declared_to_be_off(fleet: Fleet, office: Any):
+    on, off = fleet.add_server(), fleet.add_server(stopped=True)
+    fleet.lab.power_cut(SOURCE)
+    fleet.eventually(
+        lambda: fleet.ask("host-show", SOURCE)["status"] == "offline",
+        within_s=60,
+        what=f"{SOURCE} is offline",
+    )
+    request = PlanRequest(hosts=(SOURCE,), confirmed=(SOURCE,))
+    assert SOURCE in office.refusal("/v1/evacuations", request)
+    declared = office.post(f"/v1/hosts/{SOURCE}/declare-off", DeclareOff(host_name=SOURCE))
+    assert declared.is_success, declared.text
+    (evacuation,) = office.begin(SOURCE)
+    assert evacuation.kind is EvacuationKind.RESCUE
+    report = office.end(evacuation)
+    lines = office.lines(report)
+    assert office.states(report) == {on: LEFT, off: LEFT}
+    alive = [host for host in fleet.hosts if host != SOURCE]
+    running = [host for host in alive if on in hypervisor.running_names(fleet.init(host))]
+    assert running == [lines[on].plan.target_host_name]
+    assert defined_on(fleet, off, alive) == [lines[off].plan.target_host_name]
+    fleet.lab.power_on(SOURCE)
+    fleet.wait_until_healthy()
+    assert fleet.running_on(on) == [lines[on].plan.target_host_name]

@@ -1,0 +1,261 @@
+"""What is left of a move by its latest sample, what links count for, and how a cap is shared."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from backend.evacuations.links import links_of, outdated, stream_of
+from backend.evacuations.pacing import Moving
+from backend.evacuations.sharing import share
+from backend.evacuations.under_way import Lead, moving, sends
+from backend.forecast.traffic import Second
+from backend.migrations.notes import now_ms
+from wire.evacuation import (
+    EvacuatedServer,
+    Evacuation,
+    EvacuationKind,
+    MoveState,
+    PlannedMove,
+    Way,
+)
+from wire.fleet import Disk
+from wire.forecast import Basis, Ease, Forecast
+from wire.migration import Migration, MigrationState, Sample
+
+MB = 1_000_000
+MIB = 1 << 20
+AT_MS = 1_700_000_000_000
+
+
+def forecast(sent_mb: int, ease: Ease = Ease.EASY, rate_mb: int = 50) -> Forecast:
+    return Forecast(
+        ease=ease,
+        basis=Basis.MEASURED,
+        total_ms=1,
+        low_ms=1,
+        high_ms=1,
+        sent_bytes=sent_mb * MB,
+        downtime_ms=1,
+        bandwidth_bytes_per_s=rate_mb * MB,
+    )
+
+
+def line(expected: Forecast | None, state: MoveState = MoveState.MOVING) -> EvacuatedServer:
+    plan = PlannedMove(
+        server_id="id-a",
+        server_name="a",
+        way=Way.LIVE,
+        source_host_id="host-1",
+        source_host_name="kvm-01",
+        target_host_id="host-2",
+        target_host_name="kvm-02",
+        forecast=expected,
+    )
+    return EvacuatedServer(plan=plan, state=state, forecast=expected)
+
+
+def sample(pass_number: int, processed_mb: int, remaining_mb: int, **changes: int) -> Sample:
+    values: dict[str, Any] = {
+        "elapsed_ms": 1_000,
+        "pass_number": pass_number,
+        "memory_total_bytes": 500 * MB,
+        "memory_processed_bytes": processed_mb * MB,
+        "memory_remaining_bytes": remaining_mb * MB,
+        "bandwidth_bytes_per_s": 50 * MB,
+        "dirty_bytes_per_s": 0,
+        "expected_downtime_ms": 0,
+        "downtime_limit_ms": 300,
+        "throttle_percent": 0,
+    }
+    return Sample(**(values | changes))
+
+
+def seen(
+    scene: Any,
+    expected: Forecast | None,
+    latest: Sample | None,
+    state: MigrationState = MigrationState.COPYING_MEMORY,
+    *,
+    stream_mb: int = 50,
+) -> Moving:
+    scene.add("a")
+    migration = Migration(
+        migration_id="m",
+        server_id="id-a",
+        server_name="a",
+        source_host_id="host-1",
+        source_host_name="kvm-01",
+        state=state,
+        created_at_ms=AT_MS,
+    )
+    if latest is not None:
+        scene.jobs.put_sample("m", latest)
+    return moving(
+        scene.fleet,
+        scene.jobs,
+        migration,
+        line(expected),
+        stream_bytes_per_s=stream_mb * MB,
+        lead_s=2.0,
+        at_ms=AT_MS + 500,
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "latest", "left_s"),
+    [
+        (forecast(100), None, 1.5 + 2.0),
+        (None, None, None),
+        # zero pages remain too, and cost next to nothing
+        (forecast(100), sample(1, 40, 450), 60 / 50),
+        (None, sample(1, 40, 450), 450 / 50),
+        (forecast(100), sample(3, 90, 20), 20 / 50),
+        (forecast(100), sample(3, 90, 20, dirty_bytes_per_s=30 * MB), 20 / 20),
+        (forecast(100), sample(3, 90, 20, dirty_bytes_per_s=46 * MB), None),
+        (forecast(100), sample(3, 140, 20), None),
+    ],
+)
+async def test_what_is_left_is_told_by_the_sample_and_by_the_forecast(
+    scene, expected, latest, left_s
+):
+    found = seen(scene, expected, latest)
+    assert found.left_s == pytest.approx(left_s)
+    assert found.preparing is (latest is None)
+    assert (found.source_host_id, found.target_host_id) == ("host-1", "host-2")
+
+
+async def test_nobody_can_say_before_a_link_has_shown_anything(scene):
+    assert seen(scene, forecast(100), None, stream_mb=0).left_s is None
+
+
+async def test_one_that_switches_over_has_sent_everything(scene):
+    found = seen(scene, forecast(100), sample(1, 1, 450), MigrationState.SWITCHING_OVER)
+    assert (found.left_s, found.preparing) == (0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("expected", "latest", "heavy"),
+    [
+        (forecast(1, Ease.HEAVY), None, True),
+        (forecast(1, Ease.EASY), sample(2, 1, 1, dirty_bytes_per_s=20 * MB), False),
+        # whatever was expected
+        (forecast(1, Ease.EASY), sample(2, 1, 1, dirty_bytes_per_s=26 * MB), True),
+        (None, sample(1, 1, 1, dirty_bytes_per_s=26 * MB), False),
+    ],
+)
+async def test_who_dirties_half_of_what_is_sent_needs_the_whole_link(
+    scene, expected, latest, heavy
+):
+    assert seen(scene, expected, latest).heavy is heavy
+
+
+async def test_a_move_whose_host_is_silent_stalls(scene):
+    scene.fleet.agent_lost("host-1", "cut", silent=True)
+    assert seen(scene, None, None).stalled
+
+
+async def test_a_definition_crosses_no_link_and_local_disks_do(scene):
+    local = Disk(target="vda", source="/l/x", pool_id="p", pool_name="local", capacity_bytes=1)
+    shared, own = scene.add("a"), scene.add("b", disks=(local,))
+    assert [sends(shared, "live"), sends(shared, "cold"), sends(own, "cold")] == [True, False, True]
+    assert not sends(own, "rescue")
+
+
+async def test_the_lead_is_what_moves_took_until_they_sent(scene):
+    lead = Lead()
+    usual_s = lead.s
+    scene.add("a")
+    options = msgspec.structs.replace(line(None).plan.options)
+    begun = await scene.migrations.migrate("live", "a", options, requested_by="alice")
+    lead.begun(begun.migration_id)
+    lead.look(scene.fleet, scene.jobs)
+    assert lead.s == usual_s
+    scene.jobs.put_sample(begun.migration_id, sample(1, 1, 9))
+    lead.look(scene.fleet, scene.jobs)
+    assert 0 < lead.s < usual_s
+
+
+def evacuation(expected: Forecast | None, **changes: Any) -> Evacuation:
+    values: dict[str, Any] = {
+        "evacuation_id": "e1",
+        "kind": EvacuationKind.EVACUATE,
+        "host_id": "host-1",
+        "host_name": "kvm-01",
+        "servers": (line(expected, MoveState.WAITING),),
+    }
+    return Evacuation(**(values | changes))
+
+
+class Shown:
+    """Seconds in which moves sent, instead of those that samples would tell of."""
+
+    def __init__(self, *seconds: tuple[int, int]) -> None:
+        self.seconds = tuple(
+            Second(at_ms=now_ms(), bytes_per_s=whole * MB, single_bytes_per_s=single * MB)
+            for whole, single in seconds
+        )
+
+    def out_of(self, _: str) -> tuple[Second, ...]:
+        return self.seconds
+
+    def into(self, _: str) -> tuple[Second, ...]:
+        return self.seconds
+
+    def sending(self, _: str) -> int:
+        return 0
+
+
+def card(scene: Any, rate_mb: int) -> None:
+    for host in scene.hosts.values():
+        facts = msgspec.structs.replace(host, link_bytes_per_s=rate_mb * MB)
+        scene.fleet.put_facts(host.host_id, facts)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bytes_per_s", "measured"),
+    [
+        ((), 1250, False),
+        # one stream alone does not show what a faster card carries
+        (((48, 48),), 1250, False),
+        (((48, 48), (47, 24)), 48, True),
+        (((1000, 1000),), 1000, True),
+    ],
+)
+async def test_a_faster_card_counts_until_two_streams_have_sent_at_once(
+    scene, seconds, bytes_per_s, measured
+):
+    card(scene, 1250)
+    scene.fleet.traffic = Shown(*seconds)
+    rate = links_of(scene.fleet, scene.jobs, [evacuation(forecast(9))], []).out["host-1"].rate
+    assert rate.bytes_per_s == bytes_per_s * MB
+    assert bool(rate.measured_at_ms) is measured
+
+
+async def test_only_what_moves_have_shown_is_a_stream(scene):
+    card(scene, 1250)
+    assert stream_of(scene.fleet, scene.jobs, "host-1") == 0
+    scene.fleet.traffic = Shown((48, 48))
+    assert stream_of(scene.fleet, scene.jobs, "host-1") == 48 * MB
+
+
+@pytest.mark.parametrize(
+    ("reckoned_mb", "cap_mb", "old"),
+    [(1250, None, True), (48, None, False), (40, None, False), (20, None, True), (48, 10, True)],
+)
+async def test_plans_are_outdated_once_links_turn_out_otherwise(scene, reckoned_mb, cap_mb, old):
+    card(scene, 1250)
+    planned = evacuation(
+        forecast(9, rate_mb=reckoned_mb),
+        max_bandwidth_bytes_per_s=cap_mb * MB if cap_mb else None,
+    )
+    assert not outdated(scene.fleet, scene.jobs, evacuation(forecast(9, rate_mb=reckoned_mb)))
+    scene.fleet.traffic = Shown((48, 48))
+    assert outdated(scene.fleet, scene.jobs, planned) is old
+
+
+def test_a_cap_is_divided_and_never_below_what_libvirt_counts_in():
+    assert share(None, 3) is None
+    assert share(12 * MIB, 3) == 4 * MIB
+    assert share(2 * MIB, 5) == MIB
+    assert share(2 * MIB, 0) == 2 * MIB

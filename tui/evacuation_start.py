@@ -1,0 +1,85 @@
+"""The last question before hosts are emptied: their names are typed once more."""
+
+from collections.abc import Sequence
+
+from tui.acts import Act, Facts, TypedAct, Wanted
+from tui.draft import Draft
+from tui.evacuation_acts import names_text, servers_text
+from tui.paint import Span, Tone
+from tui.views.planned_hosts import (
+    finish_text,
+    leaving_text,
+    longest_pause,
+    staying,
+    unmeasured,
+)
+from tui.views.spoken import in_keys
+from wire.evacuation import EvacuationKind, Plan, Way
+
+
+def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
+    """Begin what a plan says; or why it cannot."""
+    refusals = [each for plan in plans for each in plan.refusals]
+    if refusals:
+        return f"nothing can be started: {in_keys(refusals[0])}"
+    if not any(each.way is not Way.STAYS for plan in plans for each in plan.moves):
+        return "nothing of this plan would move"
+    names = [each.host_name for each in plans]
+    hosts = names_text(names)
+    facts = _facts(plans, now_ms)
+    if draft.returning:
+        return Act(
+            question=f"Bring back to {hosts} what stands here?",
+            facts=facts,
+            call=lambda client: draft.start(client, ()),
+            done=lambda _: f"servers come back to {hosts}",
+        )
+    rescue = plans[0].kind is EvacuationKind.RESCUE
+    act = Act(
+        question="",
+        call=lambda client: draft.start(client, tuple(names)),
+        done=lambda _: f"being emptied: {hosts}",
+    )
+    leaving = servers_text(_going(plans))
+
+    def read(text: str) -> tuple[Act | None, str]:
+        if sorted(text.replace(",", " ").split()) != sorted(names):
+            return None, f"Type {' '.join(names)} to go on; esc changes nothing."
+        verb = "are started elsewhere" if rescue else "begin to leave"
+        return act, f"Enter: {leaving} of {hosts} {verb}, as the plan says."
+
+    return TypedAct(
+        title=f"Start the servers of {hosts} elsewhere?" if rescue else f"Empty {hosts} now?",
+        label="name of the host" if len(names) == 1 else "names of the hosts",
+        facts=facts,
+        read=read,
+    )
+
+
+def _going(plans: Sequence[Plan]) -> int:
+    return sum(each.way is not Way.STAYS for plan in plans for each in plan.moves)
+
+
+def _facts(plans: Sequence[Plan], now_ms: int) -> Facts:
+    """What will happen, what it costs, what remains, and how to stop it."""
+    kind = plans[0].kind
+    several = len(plans) > 1
+    facts: Facts = ()
+    if kind is EvacuationKind.EVACUATE:
+        at_first = "no server is placed on it any more (maintenance), until a person ends that"
+        facts += (("at first", Span(at_first)),)
+    for plan in plans:
+        told = f"{leaving_text(plan)}; {finish_text(plan, now_ms)}"
+        facts += ((plan.host_name if several else "then", Span(told)),)
+    if pause := longest_pause(plans):
+        facts += (("pauses", Span(f"one by one, the longest of {pause} as forecast")),)
+    if count := unmeasured(plans):
+        guessed = f"the forecast of {servers_text(count)}: nothing is known of its memory"
+        facts += (("guessed", Span(guessed, Tone.WARN)),)
+    if stay := staying(plans):
+        facts += (("stays", Span(f"{names_text(stay)}: it will not be empty", Tone.WARN)),)
+    if kind is EvacuationKind.RESCUE:
+        facts += (("no way back", Span("each rescue goes on to its end", Tone.WARN)),)
+    else:
+        facts += (("to stop", Span("P pauses, C cancels; what moves then stays where it is")),)
+    return facts
