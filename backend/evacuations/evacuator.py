@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterable
 
 import msgspec
@@ -35,6 +36,9 @@ _GATHER_S = 0.02
 """What happens within this becomes one look."""
 _TRIM_EVERY = 500
 """Looks between two trims."""
+_SKIPPED_S = 10.0
+"""So long an evacuation is left alone that cannot be looked at."""
+_ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 
 
 class Evacuator:
@@ -61,6 +65,8 @@ class Evacuator:
         self.replanner = Replanner(drive, sources, records)
         self.lock = asyncio.Lock()
         """Held while evacuations are looked at, or changed by a person."""
+        self._not_before_s: dict[str, float] = {}
+        """evacuation_id → when it is looked at again after an error."""
 
     async def lead(self) -> None:
         """Look for ever."""
@@ -79,6 +85,9 @@ class Evacuator:
                     if error.message != told:
                         _log.warning("evacuations not looked at: %s", error.message)
                     told = error.message
+                except Exception:  # noqa: BLE001 - one fault here must not take rescues and drives along
+                    _log.exception("evacuations not looked at")
+                    await asyncio.sleep(_SKIPPED_S)
                 looks += 1
                 await asyncio.sleep(_GATHER_S)
                 with contextlib.suppress(TimeoutError):
@@ -97,16 +106,14 @@ class Evacuator:
         """
         if self._fleet.etcd_error:
             return
-        looked_at = []
-        for one in self.open():
-            try:
-                looked_at.append(await self._observe(one))
-            except GodwitError as error:
-                if error.code not in {ErrorCode.CONFLICT, ErrorCode.NOT_FOUND}:
-                    raise
-                _log.warning("evacuation %s: %s", one.evacuation_id, error.message)
+        known = self.open()
+        for gone in self._not_before_s.keys() - {one.evacuation_id for one in known}:
+            del self._not_before_s[gone]
+        looked_at = [seen for one in known if (seen := await self._looked_at(one)) is not None]
         running = [one for one in looked_at if one.state is EvacuationState.RUNNING]
-        for over in self._fleet.evacuation_waits.keys() - {one.evacuation_id for one in running}:
+        skipped = {one.evacuation_id for one in known} & self._not_before_s.keys()
+        kept = skipped | {one.evacuation_id for one in running}
+        for over in self._fleet.evacuation_waits.keys() - kept:
             self._fleet.put_waits(over, {})
         for outcome in await self._setting_out.look(running):
             await self._note_begun(outcome)
@@ -130,6 +137,30 @@ class Evacuator:
             outcome.evacuation_id,
             lambda known: observed(self._fleet, unplaced(known, outcome.refused), now_ms()),
         )
+
+    async def _looked_at(self, evacuation: Evacuation) -> Evacuation | None:
+        """Look at one; None, and a word to its servers, if that cannot be done for now."""
+        evacuation_id = evacuation.evacuation_id
+        if time.monotonic() < self._not_before_s.get(evacuation_id, 0.0):
+            return None
+        try:
+            seen = await self._observe(evacuation)
+        except GodwitError as error:
+            if error.code in _ENDS_THE_LOOK:
+                raise
+            why = error.message
+            _log.warning("evacuation %s: %s", evacuation_id, why)
+        except Exception as error:  # noqa: BLE001 - the others go on
+            why = f"{type(error).__name__} in this backend, told in its log"
+            _log.exception("evacuation %s is not looked at", evacuation_id)
+        else:
+            self._not_before_s.pop(evacuation_id, None)
+            return seen
+        self._not_before_s[evacuation_id] = time.monotonic() + _SKIPPED_S
+        text = f"the evacuation of {evacuation.host_name} cannot go on now: {why}"
+        waiting = (one for one in evacuation.servers if one.state is MoveState.WAITING)
+        self._fleet.put_waits(evacuation_id, {one.plan.server_id: text for one in waiting})
+        return None
 
     async def _observe(self, evacuation: Evacuation) -> Evacuation:
         seen = observed(self._fleet, evacuation, now_ms())

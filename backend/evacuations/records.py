@@ -88,7 +88,15 @@ class Evacuations:
 
     async def _read(self, evacuation_id: str) -> tuple[KeyValue | None, Evacuation | None]:
         item = await self._etcd.get(keys.EVACUATIONS + evacuation_id)
-        return item, msgspec.json.decode(item.value, type=Evacuation) if item else None
+        if item is None:
+            return None, None
+        try:
+            return item, msgspec.json.decode(item.value, type=Evacuation)
+        except msgspec.DecodeError as error:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"the record of the evacuation {evacuation_id} in etcd cannot be read: {error}",
+            ) from None
 
     def _tell(self, evacuation: Evacuation, revision: int) -> None:
         self._fleet.written[_key(evacuation)] = revision

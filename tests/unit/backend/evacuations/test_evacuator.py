@@ -2,9 +2,10 @@
 
 import msgspec
 
-from backend.evacuations import replanner
+from backend.evacuations import evacuator, replanner
 from backend.evacuations.converging import hopeless
 from backend.evacuations.failing import GAVE_UP
+from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
@@ -448,3 +449,30 @@ async def test_a_dead_host_that_comes_back_keeps_what_had_not_left(scene):
     line = scene.line(evacuation, "on")
     assert (line.state, line.reason) == (STAYED, "kvm-01 is back, and starts it itself")
     assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+async def test_one_evacuation_that_cannot_be_looked_at_does_not_stop_the_others(scene, monkeypatch):
+    scene.add("a")
+    scene.add("b", "kvm-02")
+    bad = await scene.start("kvm-01")
+    await scene.start("kvm-02")
+    real = evacuator.observed
+
+    def faulty(fleet, evacuation, at_ms):
+        if evacuation.evacuation_id == bad.evacuation_id:
+            raise KeyError("host-9")
+        return real(fleet, evacuation, at_ms)
+
+    monkeypatch.setattr(evacuator, "observed", faulty)
+    await scene.look()
+    assert list(scene.under_way()) == ["b"]
+    (waits,) = scene.fleet.evacuation_waits[bad.evacuation_id].values()
+    assert "KeyError" in waits
+
+
+async def test_a_record_that_cannot_be_read_is_told_and_not_an_end_of_the_backend(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    scene.etcd.put(keys.EVACUATIONS + evacuation.evacuation_id, "{")
+    asking = scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+    assert "cannot be read" in await refused(asking)
