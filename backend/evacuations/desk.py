@@ -55,7 +55,7 @@ class EvacuationDesk:
         check_confirmed(hosts, request.confirmed)
         check_cap(request.max_bandwidth_bytes_per_s)
         check_deadline(request.empty_by_ms)
-        async with self._means.evacuator.lock:
+        async with self._means.evacuator.turn():
             for host in hosts:
                 check_free(self._fleet, host)
             plans = await planning.plan(self._means.sources, request)
@@ -100,7 +100,7 @@ class EvacuationDesk:
         self._means.check_acting()
         facts = find_host(self._fleet, host)
         check_cap(request.max_bandwidth_bytes_per_s)
-        async with self._means.evacuator.lock:
+        async with self._means.evacuator.turn():
             check_free(self._fleet, facts)
             plan = await planning.plan_return(self._means.sources, facts.host_id, request)
             check_startable([plan])
@@ -121,7 +121,7 @@ class EvacuationDesk:
         """
         self._means.check_acting()
         facts = find_host(self._fleet, host)
-        async with self._means.evacuator.lock:
+        async with self._means.evacuator.turn():
             known = self._fleet.open_evacuation(facts.host_id)
             if not on and known is not None and known.kind is not EvacuationKind.RETURN:
                 raise GodwitError(

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from backend.evacuations.converging import hopeless
+from backend.evacuations.converging import hopeless, since_changed
 from backend.evacuations.course import moves_of, observed
 from backend.evacuations.failing import GAVE_UP
 from backend.evacuations.planning import Sources
@@ -27,7 +27,7 @@ from wire.evacuation import (
     EvacuationState,
     MoveState,
 )
-from wire.migration import Migration
+from wire.migration import Migration, PostcopyState
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ _TRIM_EVERY = 500
 """Looks between two trims."""
 _SKIPPED_S = 10.0
 """So long an evacuation is left alone that cannot be looked at."""
+_TURN_S = 8.0
+"""So long a person waits for the runner; a look takes longer only where hosts answer late."""
 _ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 
 
@@ -97,6 +99,29 @@ class Evacuator:
             self.sharing.stop()
             for evacuation_id in tuple(self._fleet.evacuation_waits):
                 self._fleet.put_waits(evacuation_id, {})
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold the lock for what a person asks for.
+
+        Raises:
+            GodwitError: ETCD_UNREACHABLE or CONFLICT, if it is not free soon.
+        """
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await self.lock.acquire()
+        except TimeoutError:
+            if self._fleet.etcd_error:
+                raise GodwitError(ErrorCode.ETCD_UNREACHABLE, self._fleet.etcd_error) from None
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"nothing was changed: for {_TURN_S:g} s evacuations have been waiting for hosts "
+                "that answer late; ask again",
+            ) from None
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     async def look(self) -> None:
         """Look at every open evacuation once; the caller holds the lock.
@@ -205,18 +230,28 @@ class Evacuator:
             job = self._drive.jobs.latest(one.migration_id)
             if one.kind != "live" or job is None or one.cancel_requested_by:
                 continue
-            reason = hopeless(job.passes)
-            if reason:
+            if {one.postcopy, job.postcopy} != {PostcopyState.NOT}:
+                continue
+            reason = hopeless(since_changed(one, job.passes, now_ms()))
+            if reason and await self._cancel_one(one, GAVE_UP):
                 _log.warning("%s is given up: %s", one.server_name, reason)
-                await self._drive.note(one.migration_id, reason, by=GAVE_UP)
-                await self._cancel_one(one, GAVE_UP)
+                await self._note(one.migration_id, reason)
 
-    async def _cancel_one(self, migration: Migration, by: str) -> None:
+    async def _note(self, migration_id: str, text: str) -> None:
+        """Journal a word of the runner, unless etcd is silent: the lock is held meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TURN_S):
+                await self._drive.note(migration_id, text, by=GAVE_UP)
+
+    async def _cancel_one(self, migration: Migration, by: str) -> bool:
+        """Ask for a move's end; whether it is not too late."""
         try:
             await self._acts.cancel(migration.migration_id, requested_by=by)
         except GodwitError as error:
             if error.code not in {ErrorCode.CONFLICT, ErrorCode.NOT_FOUND}:
                 raise
+            return False
+        return True
 
     def _is_back(self, evacuation: Evacuation) -> bool:
         return evacuation.host_id in self._fleet.health

@@ -1,5 +1,6 @@
 """Evacuations in etcd, written by the leading backend alone."""
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -18,6 +19,8 @@ KEPT = 200
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
 _TRIES = 5
+_PATIENCE_S = 5.0
+"""So long etcd is asked who leads."""
 
 
 class Evacuations:
@@ -35,7 +38,7 @@ class Evacuations:
         when = [Condition(key=_key(evacuation), mod_revision=0)]
         done = await self._etcd.transact(when, [_put(evacuation)])
         if not done:
-            await self._etcd.check_leading()
+            await self._check_leading()
             raise GodwitError(
                 ErrorCode.CONFLICT,
                 f"etcd already holds an evacuation {evacuation.evacuation_id}; ask again",
@@ -70,7 +73,7 @@ class Evacuations:
             if done:
                 self._tell(wanted, done)
                 return wanted
-            await self._etcd.check_leading()
+            await self._check_leading()
         raise GodwitError(
             ErrorCode.CONFLICT, f"the evacuation {evacuation_id} keeps changing in etcd; try again"
         )
@@ -85,6 +88,17 @@ class Evacuations:
         for one in old:
             self._fleet.written.pop(_key(one), None)
             self._fleet.put_evacuation(one.evacuation_id, None)
+
+    async def _check_leading(self) -> None:
+        """Say why a transaction failed if that is why; a lock is held meanwhile."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._etcd.check_leading()
+        except TimeoutError:
+            raise GodwitError(
+                ErrorCode.ETCD_UNREACHABLE,
+                f"etcd did not say within {_PATIENCE_S:g} s who leads; nothing was changed",
+            ) from None
 
     async def _read(self, evacuation_id: str) -> tuple[KeyValue | None, Evacuation | None]:
         item = await self._etcd.get(keys.EVACUATIONS + evacuation_id)

@@ -93,7 +93,8 @@ class Steering:
             GodwitError: CONFLICT when it has ended, or one of these servers is not open any more or
                 too far to be cancelled.
         """
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
             check_open(known, "cancelled")
             if not servers:
@@ -128,7 +129,8 @@ class Steering:
             GodwitError: CONFLICT when nothing is to be tried again, another evacuation holds the
                 host, or the host takes servers again.
         """
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
             self._check_retry(known)
             meant = to_retry(known, servers)
@@ -154,7 +156,8 @@ class Steering:
         Raises:
             GodwitError: CONFLICT when it has ended.
         """
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
             check_open(known, "planned anew")
             fresh = await planning.replan(self._means.sources, known)
@@ -173,7 +176,8 @@ class Steering:
                 has ended, or a server is on its way already.
         """
         check_change(wanted)
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
             check_open(known, "changed")
             edited = to_edit(known, wanted.edits)
@@ -216,7 +220,8 @@ class Steering:
     async def _changed(
         self, evacuation_id: str, change: Callable[[Evacuation], Evacuation]
     ) -> Evacuation:
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             self._means.found(evacuation_id)
             changed = await self._records.change(evacuation_id, change)
         self._means.look_soon()

@@ -1,10 +1,12 @@
 """What the runner makes of an evacuation as moves end, fail, or are taken from it by others."""
 
 import msgspec
+import pytest
 
 from backend.evacuations import evacuator, replanner
 from backend.evacuations.converging import hopeless
 from backend.evacuations.failing import GAVE_UP
+from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.agent import Job, JobState
@@ -12,7 +14,7 @@ from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import EvacuationState, MoveState, PlanEdit, Way
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
 from wire.forecast import Ease
-from wire.migration import Migration, MigrationState, Pass
+from wire.migration import Migration, MigrationState, Note, Pass, PostcopyState
 from wire.rescue import Incident
 
 WAITING, MOVING, LEFT = MoveState.WAITING, MoveState.MOVING, MoveState.LEFT
@@ -346,6 +348,63 @@ async def test_one_that_does_not_converge_is_given_up_and_waits_for_a_lever(scen
     assert (line.state, line.plan.forecast.ease) == (WAITING, Ease.STUCK)
     assert scene.under_way() == {}
     assert scene.known(evacuation).state is EvacuationState.RUNNING
+
+
+async def throttled(scene, **changes: object) -> Migration:
+    """The move of a, which its host holds back by 99 % without an end in sight."""
+    migration = await scene.journal.advance(
+        scene.under_way()["a"].migration_id,
+        lambda known: msgspec.structs.replace(
+            known, state=MigrationState.COPYING_MEMORY, **changes
+        ),
+    )
+    passes = tuple(
+        msgspec.structs.replace(
+            steady(number, 90 << 20, 99), started_ms=number * 1_000, duration_ms=1_000
+        )
+        for number in range(1, 8)
+    )
+    job = Job(
+        migration_id=migration.migration_id,
+        server_id="id-a",
+        state=JobState.COPYING_MEMORY,
+        passes=passes,
+    )
+    scene.jobs.put(job)
+    return migration
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"postcopy": PostcopyState.ASKED},
+        {
+            "notes": (
+                Note(at_ms=now_ms() + 60_000, text="downtime limit changed from 300 to 900 ms"),
+            )
+        },
+    ],
+)
+async def test_one_whose_lever_was_just_pulled_is_not_given_up(scene, changes):
+    scene.add("a")
+    await scene.start()
+    await scene.look()
+    await throttled(scene, **changes)
+    await scene.look()
+    assert not scene.under_way()["a"].cancel_requested_by
+
+
+async def test_one_that_is_too_far_to_be_given_up_is_not_noted_as_such(scene):
+    scene.add("a")
+    await scene.start()
+    await scene.look()
+    await throttled(scene)
+    await scene.journal.advance(
+        scene.under_way()["a"].migration_id,
+        lambda known: msgspec.structs.replace(known, state=MigrationState.SWITCHING_OVER),
+    )
+    await scene.look()
+    assert scene.under_way()["a"].notes == ()
 
 
 async def test_an_etcd_that_does_not_answer_is_waited_for(scene):

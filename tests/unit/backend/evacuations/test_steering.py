@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from backend.evacuations import replanner
+from backend.evacuations import evacuator, replanner
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
@@ -362,3 +362,19 @@ async def test_a_backend_that_does_not_lead_refuses(scene, act):
     assert "does not lead" in await refused(asking, ErrorCode.NOT_LEADING)
     scene.leadership.leading = True
     assert scene.known(evacuation) == evacuation
+
+
+async def test_an_act_does_not_wait_for_ever_for_the_runner(scene, monkeypatch):
+    monkeypatch.setattr(evacuator, "_TURN_S", 0.01)
+    scene.add("a")
+    evacuation = await scene.start()
+    asking = scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+    async with scene.evacuator.lock:
+        assert "ask again" in await refused(asking)
+        scene.fleet.put_etcd_error(keys.SERVERS, "etcd does not answer")
+        again = scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+        assert "etcd does not answer" in await refused(again, ErrorCode.ETCD_UNREACHABLE)
+    scene.fleet.put_etcd_error(keys.SERVERS, "")
+    assert (
+        await scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+    ).state is PAUSED
