@@ -46,7 +46,9 @@ def observed(fleet: Fleet, evacuation: Evacuation, at_ms: int) -> Evacuation:
     )
     if servers != evacuation.servers:
         evacuation = msgspec.structs.replace(evacuation, servers=servers)
-    if evacuation.open and not any(one.state.open for one in servers):
+    if any(one.state.open for one in servers) or _expected(fleet, evacuation):
+        return evacuation
+    if evacuation.open:
         return msgspec.structs.replace(evacuation, state=EvacuationState.ENDED, ended_at_ms=at_ms)
     return evacuation
 
@@ -58,6 +60,18 @@ def newcomers(fleet: Fleet, evacuation: Evacuation) -> list[ServerRecord]:
     known = {one.plan.server_id for one in evacuation.servers}
     owned = fleet.owned.get(evacuation.host_id, set()) - known
     return [fleet.records[one] for one in sorted(owned)]
+
+
+def _expected(fleet: Fleet, evacuation: Evacuation) -> bool:
+    """Whether a host that is emptied holds a server that is not listed yet, or gets one."""
+    host_id, state = evacuation.host_id, evacuation.state
+    if evacuation.kind is not EvacuationKind.EVACUATE or host_id not in fleet.facts:
+        return False
+    if state not in {EvacuationState.RUNNING, EvacuationState.PAUSED}:
+        return False
+    return bool(newcomers(fleet, evacuation)) or any(
+        one.target_host_id == host_id and not one.state.ended for one in fleet.migrations.values()
+    )
 
 
 def _observed(

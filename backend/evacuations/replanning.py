@@ -7,8 +7,9 @@ import msgspec
 from backend.evacuations.course import moves_of
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
-from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState, Way
+from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState, PlannedMove, Way
 from wire.fleet import HostPolicy, HostStatus
+from wire.forecast import Ease
 from wire.migration import MigrationState
 
 
@@ -108,8 +109,9 @@ def _replanned(
     if server.state in {MoveState.MOVING, MoveState.LEFT}:
         return server
     if fresh.plan.way is not Way.STAYS:
+        plan = fresh.plan if chosen else _as_shown(server, fresh.plan)
         return msgspec.structs.replace(
-            server, plan=fresh.plan, state=MoveState.WAITING, reason="", ended_at_ms=0
+            server, plan=plan, state=MoveState.WAITING, reason="", ended_at_ms=0
         )
     stayed = server.state is MoveState.STAYED or server.plan.way is Way.STAYS
     if chosen or fresh.plan.chosen_way or stayed:
@@ -121,16 +123,29 @@ def _replanned(
     return msgspec.structs.replace(server, plan=plan, reason=reason)
 
 
+def _as_shown(server: EvacuatedServer, fresh: PlannedMove) -> PlannedMove:
+    """A new plan of one that a move has shown to be stuck: so it is until its options change."""
+    shown = server.plan.forecast
+    if not server.tries or shown is None or shown.ease is not Ease.STUCK:
+        return fresh
+    asked = msgspec.structs.replace(fresh.options, prefer_host="")
+    if fresh.way is not server.plan.way or asked != msgspec.structs.replace(
+        server.plan.options, prefer_host=""
+    ):
+        return fresh
+    return msgspec.structs.replace(fresh, forecast=shown)
+
+
 def held(fleet: Fleet, evacuation: Evacuation, server: EvacuatedServer) -> str:
     """What keeps a waiting server from beginning, other than links; empty for nothing."""
     plan = server.plan
-    if not plan.target_host_id:
-        return server.reason or "a target is being chosen"
     record = fleet.records.get(plan.server_id)
     if record is not None and record.owner.migration_id:
         moves = fleet.migrations.get(record.owner.migration_id)
         by = moves.requested_by if moves and moves.requested_by else "somebody else"
         return f"{by} moves it (migration {record.owner.migration_id})"
+    if not plan.target_host_id:
+        return server.reason or "a target is being chosen"
     if evacuation.kind is not EvacuationKind.RESCUE:
         away = _away(fleet, plan.source_host_id)
         if away:

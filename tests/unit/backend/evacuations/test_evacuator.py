@@ -6,15 +6,16 @@ import pytest
 from backend.evacuations import evacuator, replanner
 from backend.evacuations.converging import hopeless
 from backend.evacuations.failing import GAVE_UP
+from backend.migrations.ending import unlocked
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuationState, MoveState, PlanEdit, Way
+from wire.evacuation import EvacuationChange, EvacuationState, MoveOptions, MoveState, PlanEdit, Way
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
 from wire.forecast import Ease
-from wire.migration import Migration, MigrationState, Note, Pass, PostcopyState
+from wire.migration import Migration, MigrationOptions, MigrationState, Note, Pass, PostcopyState
 from wire.rescue import Incident
 
 WAITING, MOVING, LEFT = MoveState.WAITING, MoveState.MOVING, MoveState.LEFT
@@ -535,3 +536,67 @@ async def test_a_record_that_cannot_be_read_is_told_and_not_an_end_of_the_backen
     scene.etcd.put(keys.EVACUATIONS + evacuation.evacuation_id, "{")
     asking = scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
     assert "cannot be read" in await refused(asking)
+
+
+async def test_it_does_not_end_while_a_server_arrives(scene, monkeypatch):
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
+    comes = scene.add("comes", "kvm-02")
+    migration = msgspec.structs.replace(
+        a_move_of(comes),
+        target_host_id="host-1",
+        state=MigrationState.COPYING_MEMORY,
+        finished_at_ms=0,
+    )
+    scene.fleet.put_migration("m", migration)
+    evacuation = await scene.start()
+    await scene.look()
+    assert scene.known(evacuation).state is EvacuationState.RUNNING
+    there = msgspec.structs.replace(comes.owner, host_id="host-1", generation=2)
+    scene.put(msgspec.structs.replace(comes, owner=there))
+    scene.carry("comes", "kvm-01")
+    ended = msgspec.structs.replace(migration, state=MigrationState.SUCCEEDED)
+    scene.fleet.put_migration("m", ended)
+    await scene.look()
+    assert scene.states(evacuation) == {"comes": MOVING}
+    await scene.end("comes")
+    await scene.look()
+    assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+async def test_one_that_somebody_moves_at_the_start_waits_and_is_moved_if_that_fails(
+    scene, monkeypatch
+):
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
+    record = scene.add("a")
+    theirs = await scene.migrations.migrate(
+        "live", "a", MigrationOptions(prefer_host="kvm-02"), requested_by="carol"
+    )
+    evacuation = await scene.start()
+    assert scene.states(evacuation) == {"a": WAITING}
+    await scene.look()
+    waits = scene.fleet.evacuation_waits[evacuation.evacuation_id]
+    assert waits == {record.server_id: f"carol moves it (migration {theirs.migration_id})"}
+    failed = msgspec.structs.replace(theirs, state=MigrationState.FAILED, finished_at_ms=5)
+    await scene.journal.advance_with_owner(failed, unlocked)
+    await scene.look()
+    assert scene.under_way()["a"].evacuation_id == evacuation.evacuation_id
+
+
+async def test_one_that_was_given_up_stays_so_in_a_new_plan_until_its_options_change(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await throttled(scene)
+    await scene.look()
+    await scene.end("a", MigrationState.CANCELLED)
+    await scene.look()
+    id_ = evacuation.evacuation_id
+    await scene.steering.replan(id_, requested_by="bob")
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.plan.forecast.ease) == (WAITING, Ease.STUCK)
+    await scene.look()
+    assert scene.under_way() == {}
+    edit = PlanEdit(server="a", options=MoveOptions(quickly_finish=True))
+    await scene.steering.change(id_, EvacuationChange(edits=(edit,)), requested_by="bob")
+    await scene.look()
+    assert list(scene.under_way()) == ["a"]
