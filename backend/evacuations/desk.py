@@ -60,23 +60,18 @@ class EvacuationDesk:
                 check_free(self._fleet, host)
             plans = await planning.plan(self._means.sources, request)
             check_startable(plans)
-            for host in hosts:
-                await self._policies.set_maintenance(
-                    host.host_id, on=True, requested_by=requested_by
-                )
             begun = [
-                await self._means.records.begin(
-                    evacuation_of(
-                        one,
-                        options=request.options,
-                        max_bandwidth_bytes_per_s=request.max_bandwidth_bytes_per_s,
-                        keep_spare=request.keep_spare,
-                        empty_by_ms=request.empty_by_ms,
-                        requested_by=requested_by,
-                    )
+                evacuation_of(
+                    one,
+                    options=request.options,
+                    max_bandwidth_bytes_per_s=request.max_bandwidth_bytes_per_s,
+                    keep_spare=request.keep_spare,
+                    empty_by_ms=request.empty_by_ms,
+                    requested_by=requested_by,
                 )
                 for one in plans
             ]
+            await self._means.records.begin(begun, maintenance=True)
         return self._told(begun)
 
     async def plan_return(self, host: str, request: ReturnRequest) -> Plan:
@@ -110,8 +105,8 @@ class EvacuationDesk:
                 max_bandwidth_bytes_per_s=request.max_bandwidth_bytes_per_s,
                 requested_by=requested_by,
             )
-            begun = await self._means.records.begin(evacuation)
-        return self._told([begun])[0]
+            await self._means.records.begin([evacuation], maintenance=False)
+        return self._told([evacuation])[0]
 
     async def set_maintenance(self, host: str, *, on: bool, requested_by: str) -> HostFacts:
         """Have a host take no servers any more, or take them again.

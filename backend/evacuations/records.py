@@ -1,23 +1,28 @@
 """Evacuations in etcd, written by the leading backend alone."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from backend.fleet.known import Fleet
-from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, unchanged
+from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, persist, unchanged
 from backend.migrations.notes import now_ms
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.etcd import Condition, KeyValue, Write
+from wire.etcd import Condition, EtcdUnreachable, KeyValue, Write
 from wire.evacuation import Evacuation
+from wire.fleet import HostPolicy
 from wire.migration import Note
 
 KEPT = 200
 """Ended evacuations that stay in etcd, the newest ones; each holds a line for every server."""
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
+_BEGUN_AT_ONCE = 60
+_BEGUN_BYTES = 1 << 20
+"""etcd takes requests of 1.5 MB by default."""
 _TRIES = 5
 _PATIENCE_S = 5.0
 """So long etcd is asked who leads."""
@@ -33,18 +38,59 @@ class Evacuations:
         self._etcd = etcd
         self._fleet = fleet
 
-    async def begin(self, evacuation: Evacuation) -> Evacuation:
-        """Write a new evacuation; its id is new."""
-        when = [Condition(key=_key(evacuation), mod_revision=0)]
-        done = await self._etcd.transact(when, [_put(evacuation)])
-        if not done:
+    async def begin(self, evacuations: Sequence[Evacuation], *, maintenance: bool) -> None:
+        """Write new evacuations; their ids are new. All of them, or none.
+
+        Only what is too large for one transaction of etcd's is written in several.
+
+        Args:
+            evacuations: one for each host.
+            maintenance: whether their hosts take no servers from here on.
+
+        Raises:
+            GodwitError: CONFLICT besides, when the hosts' policies change all the time.
+        """
+        for batch in _batches(evacuations):
+            await self._begin(batch, maintenance=maintenance)
+
+    async def _begin(self, evacuations: Sequence[Evacuation], *, maintenance: bool) -> None:
+        for _ in range(_TRIES):
+            when = [Condition(key=_key(one), mod_revision=0) for one in evacuations]
+            then = [_put(one) for one in evacuations]
+            policies = {}
+            for one in evacuations if maintenance else ():
+                key = keys.POLICIES + one.host_id
+                item = await self._etcd.get(key)
+                known = msgspec.json.decode(item.value, type=HostPolicy) if item else HostPolicy()
+                wanted = policies[one.host_id] = msgspec.structs.replace(known, maintenance=True)
+                when.append(unchanged(item) if item else Condition(key=key, mod_revision=0))
+                then.append(Write(key=key, value=msgspec.json.encode(wanted)))
+            try:
+                done = await self._etcd.transact(when, then)
+            except EtcdUnreachable:
+                done = await self._begun_unseen(evacuations[0])
+                if not done:
+                    raise
+            if done:
+                for host_id, policy in policies.items():
+                    self._fleet.written[keys.POLICIES + host_id] = done
+                    self._fleet.put_policy(host_id, policy)
+                for one in evacuations:
+                    self._tell(one, done)
+                return
             await self._check_leading()
-            raise GodwitError(
-                ErrorCode.CONFLICT,
-                f"etcd already holds an evacuation {evacuation.evacuation_id}; ask again",
-            )
-        self._tell(evacuation, done)
-        return evacuation
+        names = ", ".join(one.host_name for one in evacuations)
+        raise GodwitError(
+            ErrorCode.CONFLICT, f"the policies of {names} keep changing in etcd; try again"
+        )
+
+    async def _begun_unseen(self, evacuation: Evacuation) -> int:
+        """The revision of a beginning that was done although its answer was lost; else 0."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                item = await persist(self._etcd.get, _key(evacuation))
+                return item.mod_revision if item else 0
+        return 0
 
     async def change(
         self, evacuation_id: str, change: Callable[[Evacuation], Evacuation]
@@ -135,6 +181,21 @@ def noted(evacuation: Evacuation, text: str, *, by: str = "") -> Evacuation:
 def not_found(evacuation_id: str) -> GodwitError:
     """Say that there is no such evacuation."""
     return GodwitError(ErrorCode.NOT_FOUND, f"no evacuation has the id {evacuation_id!r}")
+
+
+def _batches(evacuations: Sequence[Evacuation]) -> Iterator[list[Evacuation]]:
+    """Split what is begun, so that etcd takes each part in one transaction."""
+    batch: list[Evacuation] = []
+    size_bytes = 0
+    for one in evacuations:
+        length = len(msgspec.json.encode(one))
+        if batch and (size_bytes + length > _BEGUN_BYTES or len(batch) == _BEGUN_AT_ONCE):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(one)
+        size_bytes += length
+    if batch:
+        yield batch
 
 
 def _key(evacuation: Evacuation) -> str:

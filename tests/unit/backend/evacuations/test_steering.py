@@ -1,6 +1,7 @@
 """What people do to evacuations: start, pause, cancel, try again, change; and every refusal."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
+from wire.etcd import EtcdUnreachable
 from wire.evacuation import (
     Evacuation,
     EvacuationChange,
@@ -57,6 +59,37 @@ async def test_a_start_of_several_hosts_is_refused_as_a_whole(scene):
     assert f"(evacuation {first.evacuation_id})" in said
     assert "host-1" not in scene.fleet.policies
     assert len(scene.fleet.evacuations) == 1
+
+
+async def test_a_start_of_several_hosts_is_one_write(scene, monkeypatch):
+    scene.add("a")
+    scene.add("b", "kvm-02")
+    real, calls = scene.etcd.transact, []
+
+    def flaky(**writes: Any):
+        calls.append(writes)
+        if len(calls) > 1:
+            raise EtcdUnreachable("etcd", "it has gone")
+        return real(**writes)
+
+    monkeypatch.setattr(scene.etcd, "transact", flaky)
+    await scene.start("kvm-01", "kvm-02")
+    assert len(scene.etcd.list(keys.EVACUATIONS).items) == 2
+    assert len(scene.etcd.list(keys.POLICIES).items) == 2
+    assert all(scene.fleet.policies[host].maintenance for host in ("host-1", "host-2"))
+
+
+async def test_a_start_whose_answer_was_lost_is_found(scene, monkeypatch):
+    scene.add("a")
+    real = scene.etcd.transact
+
+    def mute(**writes: Any):
+        real(**writes)
+        raise EtcdUnreachable("etcd", "the answer was lost")
+
+    monkeypatch.setattr(scene.etcd, "transact", mute)
+    evacuation = await scene.start()
+    assert scene.fleet.evacuations[evacuation.evacuation_id] == scene.known(evacuation)
 
 
 async def test_hosts_that_are_emptied_together_are_no_targets_of_one_another(scene):
