@@ -64,7 +64,7 @@ class Evacuator:
         self._acts = acts
         self._setting_out = setting_out
         self.sharing = Sharing(acts)
-        self.replanner = Replanner(drive, sources, records)
+        self.replanner = Replanner(sources, records)
         self.lock = asyncio.Lock()
         """Held while evacuations are looked at, or changed by a person."""
         self._not_before_s: dict[str, float] = {}

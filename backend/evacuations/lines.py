@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from backend.evacuations.options import merged
+from backend.evacuations.replanning import failed_targets
 from backend.evacuations.wishes import Wish
 from backend.fleet.known import Fleet
 from backend.fleet.server_view import owner_report, standing
@@ -37,6 +38,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """What the filters look at; None for one that stays, or has no target yet since it moves."""
     why: str = ""
     """Why it stays, or has no target yet."""
+    avoid: frozenset[str] = frozenset()
+    """Ids of hosts that its move failed to already: taken only where there is no other one."""
     only_target_id: str = ""
     """Where it goes back to, in a return; empty if any host will do."""
 
@@ -131,7 +134,9 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
     if move is None or now.status not in MOVES_LIVE | MOVES_COLD:
         because = f": {now.reason}" if now.reason else ""
         return _staying(line, f"its state is {now.status}{because}")
-    return msgspec.structs.replace(line, way=way, move=move)
+    known = fleet.open_evacuation(line.source.host_id)
+    avoid = failed_targets(fleet, known, record.server_id) if known else set()
+    return msgspec.structs.replace(line, way=way, move=move, avoid=frozenset(avoid))
 
 
 def _of_dead(line: Line, definition: Definition | None, for_all: MoveOptions) -> Line:
