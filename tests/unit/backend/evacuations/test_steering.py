@@ -245,7 +245,7 @@ async def test_what_failed_is_tried_again_and_an_ended_evacuation_runs_again(sce
     assert (again.state, scene.states(evacuation)["a"]) == (RUNNING, WAITING)
     await ended(scene, evacuation)
     line = scene.line(evacuation, "a")
-    assert (line.state, line.tries) == (LEFT, 2)
+    assert (line.state, line.tries) == (LEFT, 1), "a person's retry counts anew"
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "replan"])
@@ -411,3 +411,52 @@ async def test_an_act_does_not_wait_for_ever_for_the_runner(scene, monkeypatch):
     assert (
         await scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
     ).state is PAUSED
+
+
+async def test_one_that_stayed_by_a_wish_is_moved_when_it_is_tried_again(scene):
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start(edits=(PlanEdit(server="a", way=Way.STAYS),))
+    told = await scene.steering.retry(evacuation.evacuation_id, ("a",), requested_by="bob")
+    assert scene.states(told)["a"] is WAITING
+    assert scene.line(evacuation, "a").plan.way is Way.LIVE
+
+
+async def test_one_that_was_begun_and_not_noted_is_cancelled_under_way(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    before = scene.known(evacuation)
+    await scene.look()
+    scene.etcd.put(keys.EVACUATIONS + before.evacuation_id, msgspec.json.encode(before))
+    scene.fleet.put_evacuation(before.evacuation_id, before)
+    await scene.steering.cancel(evacuation.evacuation_id, ("a",), requested_by="bob")
+    assert scene.under_way()["a"].cancel_requested_by == "bob"
+    assert scene.states(evacuation) == {"a": MOVING}
+
+
+async def test_what_was_cancelled_is_noted_though_another_one_is_too_far(scene):
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start()
+    await scene.look()
+    ((moving, migration),) = scene.under_way().items()
+    (waiting,) = {"a", "b"} - {moving}
+    await scene.journal.advance(
+        migration.migration_id,
+        lambda known: msgspec.structs.replace(known, state=MigrationState.SWITCHING_OVER),
+    )
+    both = scene.steering.cancel(evacuation.evacuation_id, (moving, waiting), requested_by="bob")
+    assert "too late" in await refused(both)
+    known = scene.known(evacuation)
+    assert scene.states(known) == {moving: MOVING, waiting: CANCELLED}
+    assert known.notes[-1].text == f"cancelled for {waiting}"
+
+
+async def test_what_is_being_cancelled_is_not_planned_anew(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.steering.cancel(evacuation.evacuation_id, (), requested_by="bob")
+    anew = scene.steering.replan(evacuation.evacuation_id, requested_by="bob")
+    assert "is cancelling" in await refused(anew)
+    assert "is cancelling" in await refused(change(scene, evacuation, empty_by_ms=0))
