@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
+from backend.evacuations.catching_up import find_moves, read_anew
 from backend.evacuations.converging import hopeless, since_changed
-from backend.evacuations.course import moves_of, observed
+from backend.evacuations.course import left_to_its_host, moves_of, observed
 from backend.evacuations.failing import GAVE_UP
 from backend.evacuations.planning import Sources
 from backend.evacuations.records import Evacuations
@@ -67,6 +68,8 @@ class Evacuator:
         self.replanner = Replanner(sources, records)
         self.lock = asyncio.Lock()
         """Held while evacuations are looked at, or changed by a person."""
+        self._read = False
+        """Whether etcd was asked for all that is open since this backend leads."""
         self._not_before_s: dict[str, float] = {}
         """evacuation_id → when it is looked at again after an error."""
 
@@ -74,6 +77,7 @@ class Evacuator:
         """Look for ever."""
         told, looks = "", 0
         changed = self._fleet.moves_changed
+        self._read = False
         try:
             while True:
                 changed.clear()
@@ -131,6 +135,9 @@ class Evacuator:
         """
         if self._fleet.etcd_error:
             return
+        if not self._read:
+            await read_anew(self._records, self.open())
+            self._read = True
         known = self.open()
         for gone in self._not_before_s.keys() - {one.evacuation_id for one in known}:
             del self._not_before_s[gone]
@@ -188,6 +195,7 @@ class Evacuator:
         return None
 
     async def _observe(self, evacuation: Evacuation) -> Evacuation:
+        await find_moves(self._drive.journal, self._fleet, evacuation)
         seen = observed(self._fleet, evacuation, now_ms())
         if seen != evacuation:
             await self._mark_returned(seen)
@@ -258,20 +266,9 @@ class Evacuator:
 
     async def _leave_to_its_host(self, evacuation: Evacuation) -> Evacuation:
         """A dead host that has come back starts its own servers."""
-        reason = f"{evacuation.host_name} is back, and starts it itself"
-
-        def change(known: Evacuation) -> Evacuation:
-            servers = tuple(
-                msgspec.structs.replace(
-                    one, state=MoveState.STAYED, reason=reason, ended_at_ms=now_ms()
-                )
-                if one.state is MoveState.WAITING
-                else one
-                for one in known.servers
-            )
-            return msgspec.structs.replace(known, servers=servers)
-
-        await self._records.change(evacuation.evacuation_id, change)
+        await self._records.change(
+            evacuation.evacuation_id, lambda known: left_to_its_host(known, now_ms())
+        )
         return await self.note_moves(evacuation.evacuation_id)
 
     async def _mark_returned(self, back: Evacuation) -> None:

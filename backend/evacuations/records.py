@@ -18,6 +18,8 @@ from wire.migration import Note
 
 KEPT = 200
 """Ended evacuations that stay in etcd, the newest ones; each holds a line for every server."""
+NOTES_KEPT = 200
+"""Of one evacuation: the first one and the newest ones."""
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
 _BEGUN_AT_ONCE = 60
@@ -124,6 +126,16 @@ class Evacuations:
             ErrorCode.CONFLICT, f"the evacuation {evacuation_id} keeps changing in etcd; try again"
         )
 
+    async def read(self, evacuation_id: str) -> None:
+        """Put an evacuation into the fleet model as etcd has it now, ahead of the watch.
+
+        Raises:
+            GodwitError: CONFLICT besides, for a record that cannot be read.
+        """
+        item, known = await self._read(evacuation_id)
+        if item is not None and known is not None:
+            self._tell(known, item.mod_revision)
+
     async def trim(self) -> None:
         """Delete the oldest ended evacuations beyond :data:`KEPT`."""
         old = too_old(tuple(self._fleet.evacuations.values()))[:_TRIM_BATCH]
@@ -175,7 +187,8 @@ def noted(evacuation: Evacuation, text: str, *, by: str = "") -> Evacuation:
     if notes and (notes[-1].text, notes[-1].by) == (text, by):
         return evacuation
     note = Note(at_ms=now_ms(), text=text, by=by)
-    return msgspec.structs.replace(evacuation, notes=(*notes, note))
+    kept = notes if len(notes) < NOTES_KEPT else (notes[0], *notes[2 - NOTES_KEPT :])
+    return msgspec.structs.replace(evacuation, notes=(*kept, note))
 
 
 def not_found(evacuation_id: str) -> GodwitError:

@@ -5,14 +5,26 @@ import pytest
 
 from backend.evacuations import evacuator, replanner
 from backend.evacuations.converging import hopeless
+from backend.evacuations.course import observed
 from backend.evacuations.failing import GAVE_UP
+from backend.evacuations.records import NOTES_KEPT, noted
+from backend.evacuations.replanning import to_place
 from backend.migrations.ending import unlocked
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuationChange, EvacuationState, MoveOptions, MoveState, PlanEdit, Way
+from wire.evacuation import (
+    Evacuation,
+    EvacuationChange,
+    EvacuationKind,
+    EvacuationState,
+    MoveOptions,
+    MoveState,
+    PlanEdit,
+    Way,
+)
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
 from wire.forecast import Ease
 from wire.migration import Migration, MigrationOptions, MigrationState, Note, Pass, PostcopyState
@@ -600,3 +612,111 @@ async def test_one_that_was_given_up_stays_so_in_a_new_plan_until_its_options_ch
     await scene.steering.change(id_, EvacuationChange(edits=(edit,)), requested_by="bob")
     await scene.look()
     assert list(scene.under_way()) == ["a"]
+
+
+async def test_another_leader_reads_what_the_one_before_wrote_last(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    paused = msgspec.structs.replace(evacuation, state=EvacuationState.PAUSED)
+    scene.etcd.put(keys.EVACUATIONS + evacuation.evacuation_id, msgspec.json.encode(paused))
+    scene.restart()
+    await scene.look()
+    assert scene.under_way() == {}
+    assert scene.fleet.evacuations[evacuation.evacuation_id].state is EvacuationState.PAUSED
+
+
+async def test_a_move_that_the_watch_has_not_told_of_has_not_vanished(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    before = scene.fleet.records["id-a"]
+    await scene.look()
+    (migration,) = scene.fleet.migrations.values()
+    scene.fleet.put_migration(migration.migration_id, None)
+    scene.fleet.put_record("id-a", before)
+    scene.restart()
+    await scene.look()
+    assert scene.line(evacuation, "a").state is MOVING
+    scene.etcd.delete(keys.MIGRATIONS + migration.migration_id)
+    scene.fleet.put_migration(migration.migration_id, None)
+    await scene.look()
+    assert "vanished" in scene.line(evacuation, "a").reason
+
+
+@pytest.mark.parametrize("over", [False, True])
+async def test_a_second_try_is_adopted_though_the_clock_of_its_leader_is_behind(scene, over):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    first = await scene.end("a", MigrationState.FAILED, error="no disk there")
+    await scene.look()
+    noted = scene.known(evacuation)
+    (second,) = scene.under_way().values()
+    early = msgspec.structs.replace(second, created_at_ms=first.created_at_ms - 60_000)
+    scene.fleet.put_migration(second.migration_id, None)
+    scene.fleet.put_migration(second.migration_id, early)
+    unseen = msgspec.structs.replace(
+        noted.servers[0], state=WAITING, migration_id=first.migration_id, tries=1
+    )
+    unseen = msgspec.structs.replace(unseen, started_at_ms=first.created_at_ms)
+    known = msgspec.structs.replace(noted, servers=(unseen,))
+    adopted = observed(scene.fleet, known, 1)
+    (line,) = adopted.servers
+    assert (line.state, line.migration_id, line.tries) == (MOVING, second.migration_id, 2)
+    if over:
+        failed = msgspec.structs.replace(early, state=MigrationState.FAILED, error="nor there")
+        scene.fleet.put_migration(second.migration_id, failed)
+        record = scene.fleet.records["id-a"]
+        settled = msgspec.structs.replace(record.owner, phase=OwnerPhase.SETTLED, migration_id="")
+        scene.fleet.put_record("id-a", msgspec.structs.replace(record, owner=settled))
+        ended = observed(scene.fleet, adopted, 1)
+        assert ended.servers[0].state is FAILED
+        assert observed(scene.fleet, ended, 1) == ended, "the first try is not adopted again"
+
+
+async def test_the_report_says_where_a_server_is_that_another_one_moved(scene):
+    scene.add("a")
+    evacuation = await scene.start(edits=(PlanEdit(server="a", target="kvm-02"),))
+    record = scene.fleet.records["id-a"]
+    there = msgspec.structs.replace(record.owner, host_id="host-3", generation=2)
+    scene.put(msgspec.structs.replace(record, owner=there))
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.plan.target_host_name, line.forecast) == (LEFT, "kvm-03", None)
+
+
+def test_notes_are_bounded_and_the_first_one_is_kept():
+    evacuation = Evacuation(
+        evacuation_id="e1", kind=EvacuationKind.EVACUATE, host_id="host-1", host_name="kvm-01"
+    )
+    for number in range(NOTES_KEPT + 5):
+        evacuation = noted(evacuation, f"note {number}")
+    texts = [one.text for one in evacuation.notes]
+    assert len(texts) == NOTES_KEPT
+    assert texts[:2] + texts[-1:] == ["note 0", "note 6", f"note {NOTES_KEPT + 4}"]
+
+
+async def test_a_target_that_hangs_is_replaced_unless_a_person_chose_it(scene, monkeypatch):
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start(edits=(PlanEdit(server="b", target="kvm-02"),))
+    await scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+    known = scene.known(evacuation)
+    target = scene.line(evacuation, "a").plan.target_host_id
+    for host_id in {target, "host-2"}:
+        link = scene.fleet.link(host_id)
+        link.connected, link.seen_at_ms = False, now_ms() - 30_000
+    assert to_place(scene.fleet, known) == []
+    for host_id in {target, "host-2"}:
+        scene.fleet.link(host_id).seen_at_ms = now_ms() - 90_000
+    assert [one.plan.server_name for one in to_place(scene.fleet, known)] == ["a"]
+
+
+async def test_of_a_host_that_died_meanwhile_it_says_what_rescues_the_rest(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    dead(scene)
+    await scene.look()
+    (waits,) = scene.fleet.evacuation_waits[evacuation.evacuation_id].values()
+    assert f"godwit evacuation-cancel {evacuation.evacuation_id}" in waits
+    assert "godwit host-evacuate kvm-01" in waits
