@@ -227,7 +227,7 @@ class Evacuator:
 
     async def _cancel(self, moves: Iterable[Migration], evacuation: Evacuation) -> None:
         """Cancel what moves; what is too late to be cancelled goes on to its end."""
-        by = next((one.by for one in reversed(evacuation.notes) if one.by), GAVE_UP)
+        by = next((one.by for one in reversed(evacuation.notes) if one.by), evacuation.requested_by)
         for one in moves:
             if not one.cancel_requested_by and one.kind != "rescue":
                 await self._cancel_one(one, by)

@@ -720,3 +720,13 @@ async def test_of_a_host_that_died_meanwhile_it_says_what_rescues_the_rest(scene
     (waits,) = scene.fleet.evacuation_waits[evacuation.evacuation_id].values()
     assert f"godwit evacuation-cancel {evacuation.evacuation_id}" in waits
     assert "godwit host-evacuate kvm-01" in waits
+
+
+async def test_a_person_called_evacuation_cancels_like_any_other(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.acts.cancel(scene.under_way()["a"].migration_id, requested_by="evacuation")
+    await scene.end("a", MigrationState.CANCELLED)
+    await scene.look()
+    assert scene.line(evacuation, "a").state is CANCELLED
