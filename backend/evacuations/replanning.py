@@ -10,7 +10,7 @@ from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
 from backend.migrations.notes import now_ms
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState, PlannedMove, Way
-from wire.fleet import HostPolicy, HostStatus
+from wire.fleet import HostPolicy, HostStatus, OwnerPhase
 from wire.forecast import Ease
 from wire.migration import MigrationState
 
@@ -41,12 +41,19 @@ def to_place(fleet: Fleet, evacuation: Evacuation) -> list[EvacuatedServer]:
         one
         for one in evacuation.servers
         if one.state is MoveState.WAITING
+        and not _moves(fleet, one.plan.server_id)
         and (
             not one.plan.target_host_id
             or unfit(fleet, one.plan.target_host_id)
             or (not one.plan.pinned and _hangs(fleet, one.plan.target_host_id, now_ms()))
         )
     ]
+
+
+def _moves(fleet: Fleet, server_id: str) -> bool:
+    """Whether somebody moves a server now: it is planned once that has ended."""
+    record = fleet.records.get(server_id)
+    return record is not None and record.owner.phase is OwnerPhase.MIGRATING
 
 
 def _hangs(fleet: Fleet, host_id: str, at_ms: int) -> bool:

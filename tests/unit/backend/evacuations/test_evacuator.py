@@ -588,6 +588,7 @@ async def test_one_that_somebody_moves_at_the_start_waits_and_is_moved_if_that_f
     await scene.look()
     waits = scene.fleet.evacuation_waits[evacuation.evacuation_id]
     assert waits == {record.server_id: f"carol moves it (migration {theirs.migration_id})"}
+    assert to_place(scene.fleet, scene.known(evacuation)) == [], "not planned in vain"
     failed = msgspec.structs.replace(theirs, state=MigrationState.FAILED, finished_at_ms=5)
     await scene.journal.advance_with_owner(failed, unlocked)
     await scene.look()
