@@ -78,7 +78,18 @@ class Placing:
         if why := bound(move, next(iter(self._states.values()))):
             return Placed(why=why)
         verdicts = self._alike.verdicts(move)
-        queue = self._queue(move, [one for one in verdicts if not one.refused], line.size_bytes)
+        fitting = [one for one in verdicts if not one.refused]
+        if line.avoid:
+            listed = [one for one in self._ranking(move, fitting) if one[4] not in line.avoid]
+            heapq.heapify(listed)
+            found, _ = self._first(line, move, listed)
+            if found is not None:
+                return found
+        found, unspared = self._first(line, move, self._queue(move, fitting, line.size_bytes))
+        return found or Placed(why=unspared or self._nearest(move, verdicts))
+
+    def _first(self, line: Line, move: Move, queue: list[_Ranked]) -> tuple[Placed | None, str]:
+        """Take the best host of a heap that has room, or say of one that only lacks a spare."""
         unspared = ""
         while queue:
             _, _, _, version, host_id, risk_weight = queue[0]
@@ -91,8 +102,8 @@ class Placing:
                 unspared = unspared or f"{host.facts.name} takes it only without a spare: {refusal}"
                 heapq.heappop(queue)
             else:
-                return self._risking(move, host)
-        return Placed(why=unspared or self._nearest(move, verdicts))
+                return self._risking(move, host), ""
+        return None, unspared
 
     def _on(self, line: Line, move: Move, host_id: str) -> Placed:
         """The only host that will do, or why it does not."""
@@ -125,14 +136,19 @@ class Placing:
         hosts = tuple((one.host_ids[0], one.risk_weight) for one in verdicts)
         key = (hosts, move.kind, move.server.memory_bytes, size_bytes, needs)
         if key not in self._queues:
-            queue = [
-                self._ranked(move, self._states[host_id], one.risk_weight)
-                for one in verdicts
-                for host_id in one.host_ids
-            ]
-            heapq.heapify(queue)
+            queue = self._ranking(move, verdicts)
             self._queues[key] = queue
         return self._queues[key]
+
+    def _ranking(self, move: Move, verdicts: list[Verdict]) -> list[_Ranked]:
+        """A heap of these hosts."""
+        queue = [
+            self._ranked(move, self._states[host_id], one.risk_weight)
+            for one in verdicts
+            for host_id in one.host_ids
+        ]
+        heapq.heapify(queue)
+        return queue
 
     def _ranked(self, move: Move, host: HostState, risk_weight: float) -> _Ranked:
         host_id = host.facts.host_id

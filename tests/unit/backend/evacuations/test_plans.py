@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from backend.evacuations.planning import as_server
 from tests.unit.backend.evacuations.planned import (
     GIB,
     MIB,
@@ -14,7 +15,7 @@ from tests.unit.backend.evacuations.planned import (
     routes,
 )
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuationKind, MoveOptions, Way
+from wire.evacuation import EvacuationKind, MoveOptions, MoveState, Way
 from wire.fleet import OwnerPhase, PowerState
 from wire.forecast import Ease
 
@@ -53,14 +54,15 @@ async def test_servers_that_cannot_move_stay_with_their_reason_and_come_last():
     assert sum("stays" in one for one in made.warnings) == 3
 
 
-async def test_a_server_that_moves_already_stays_until_that_has_ended():
+async def test_a_server_that_moves_already_has_no_target_until_that_has_ended():
     town = Planned(hosts=2)
     town.server("web-1", phase=OwnerPhase.MIGRATING, migration_id="move-web-1")
     town.moving("web-1", source=1, target=2)
     town.server("web-2")
     made = await town.plan()
-    assert line(made, "web-1").way is Way.STAYS
+    assert (line(made, "web-1").way, line(made, "web-1").target_host_id) == (Way.LIVE, "")
     assert "move-web-1" in line(made, "web-1").why
+    assert as_server(line(made, "web-1")).state is MoveState.WAITING
 
 
 async def test_a_server_that_its_host_does_not_report_stays():
