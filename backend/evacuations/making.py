@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from backend.evacuations.alike import Alike
-from backend.evacuations.deadline import Verdict, moment, verdict
+from backend.evacuations.deadline import Verdict, verdict
 from backend.evacuations.lines import Line, line_of
 from backend.evacuations.placing import Placed, Placing
 from backend.evacuations.reckoning import Reckoner, Sheet
@@ -220,11 +220,9 @@ def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
     if wanted.empty_by_ms:
         judged = verdict(
             reckoner,
-            whole.sheets,
-            number,
+            sheet,
             total,
             left_s=(wanted.empty_by_ms - known.at_ms) / 1000,
-            by=moment(wanted.empty_by_ms),
         )
     return Plan(
         kind=wanted.kind,
@@ -237,7 +235,7 @@ def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
         finish_high_s=round(total.high_s),
         sent_bytes=total.sent_bytes,
         link=link,
-        refusals=tuple(refusals(fleet, host, wanted.kind, sheet.moves)),
+        refusals=tuple(refusals(fleet, host, wanted.kind, sheet.moves, known.at_ms)),
         warnings=tuple(warnings(fleet, sheet, wanted.kind, link, lacking=whole.lacking)),
         deadline=judged.sentence,
         meets_deadline=judged.meets,
