@@ -78,7 +78,7 @@ def given(
         fleet,
         _promises(fleet, wanted),
         leaving=_left_out(fleet, wanted),
-        untouched=any(one.kind is EvacuationKind.RESCUE for one in wanted),
+        untouched=_untouched(wanted),
     )
     return Given(
         fleet=fleet,
@@ -101,7 +101,9 @@ def make(known: Given, wanted: Sequence[Wanted], *, keep_spare: bool) -> tuple[P
     fleet, lines, apart = known.fleet, known.lines, _left_out(known.fleet, wanted)
     spare = None
     if keep_spare:
-        spare = spare_of(fleet, known.states, _promises(fleet, wanted), leaving=apart)
+        spare = spare_of(
+            fleet, known.states, _promises(fleet, wanted), untouched=_untouched(wanted)
+        )
     placing = Placing(
         known.states,
         known.alike,
@@ -139,6 +141,11 @@ def _lines_of(
         if line is not None:
             found.append(line)
     return tuple(found)
+
+
+def _untouched(wanted: Sequence[Wanted]) -> bool:
+    """Whether memory that guests were given and have not touched counts as taken."""
+    return any(one.kind is EvacuationKind.RESCUE for one in wanted)
 
 
 def _promises(fleet: Fleet, wanted: Sequence[Wanted]) -> list[PlannedMove]:

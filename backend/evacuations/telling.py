@@ -79,7 +79,8 @@ def warnings(
         found.append(f"{len(stay) - _NAMED} more servers stay, each with its reason")
     found += _of_forecasts(moves)
     if lacking:
-        found.append(f"no room is kept for one more host's death, for there is none now: {lacking}")
+        worse = "what would make that worse stays"
+        found.append(f"not every host can be spared even now, and {worse}: {lacking}")
     if kind is not EvacuationKind.RESCUE and any(one.way is not Way.STAYS for one in moves):
         found += _of_link(host, kind, link)
     incident = fleet.open_incident(host.host_id)
