@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 _Known = TypeVar("_Known")
 _OURS = "backend."
+_CHANGING: dict[type[Any], bool] = {}
+"""Answers of :func:`_changes`, which is asked of each object."""
 _UNREAD = {"transitions", "changes"}
 """Of a fleet: what no plan looks at."""
 
@@ -41,15 +43,25 @@ def _copied(held: Any) -> Any:
     elif issubclass(kind, set):
         same = held.copy()
     else:
-        same = object.__new__(kind)
-        for name, one in vars(held).items():
-            vars(same)[name] = one if name in _UNREAD else _copied(one)
+        same = _copied_object(held)
+    return same
+
+
+def _copied_object(held: Any) -> Any:
+    same = object.__new__(type(held))
+    fields = vars(same)
+    fields.update(vars(held))
+    for name, one in vars(held).items():
+        if _changes(type(one)) and name not in _UNREAD:
+            fields[name] = _copied(one)
     return same
 
 
 def _changes(kind: type[Any]) -> bool:
     """Whether such an object is changed in place: containers, and objects of the backend's own."""
-    if issubclass(kind, dict | list | set | deque):
-        return True
-    ours = kind.__module__.startswith(_OURS) and not issubclass(kind, Enum)
-    return ours and kind.__dictoffset__ != 0
+    known = _CHANGING.get(kind)
+    if known is None:
+        ours = kind.__module__.startswith(_OURS) and not issubclass(kind, Enum)
+        holds = issubclass(kind, dict | list | set | deque)
+        known = _CHANGING[kind] = holds or (ours and kind.__dictoffset__ != 0)
+    return known
