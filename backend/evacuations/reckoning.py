@@ -157,13 +157,15 @@ class Reckoner:
         return _link(rate, cap).streams
 
     def _transfers(self, sheet: Sheet) -> list[Transfer]:
+        records = sheet.records
         return [
             _transfer(move, move.forecast)
             for move in sheet.moves
-            if move.forecast is not None and self._goes(sheet, move)
+            if move.forecast is not None and stage_of(move, records[move.server_id]) < Stage.STUCK
         ]
 
     def _instants(self, sheet: Sheet) -> list[Instant]:
+        records = sheet.records
         return [
             Instant(
                 server_id=move.server_id,
@@ -172,14 +174,11 @@ class Reckoner:
             )
             for move in sheet.moves
             if move.forecast is None
-            and (move.way is Way.RESCUE or self._stage(sheet, move) is Stage.DEFINITION)
+            and (
+                move.way is Way.RESCUE
+                or stage_of(move, records[move.server_id]) is Stage.DEFINITION
+            )
         ]
-
-    def _goes(self, sheet: Sheet, move: PlannedMove) -> bool:
-        return self._stage(sheet, move) < Stage.STUCK
-
-    def _stage(self, sheet: Sheet, move: PlannedMove) -> Stage:
-        return stage_of(move, sheet.records[move.server_id])
 
     def _usual_s(self, way: Way) -> float:
         """What such moves took so far, the half of them at most."""
