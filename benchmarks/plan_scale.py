@@ -376,8 +376,10 @@ def said_before() -> list[str]:
 
 
 def machine() -> str:
-    """What it ran on."""
-    return f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}."
+    """What it ran on, and how busy that was."""
+    load = os.getloadavg()[0]
+    cores = f"{os.cpu_count()} cores of {platform.machine()}, load average {load:.1f}"
+    return f"{cores}, Python {platform.python_version()}."
 
 
 def main() -> None:

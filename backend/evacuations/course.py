@@ -145,6 +145,7 @@ def _with_figures(server: EvacuatedServer, migration: Migration) -> EvacuatedSer
         server,
         plan=plan,
         downtime_ms=figures.downtime_ms,
+        forecast=migration.forecast or server.forecast,
         sent_bytes=server.sent_bytes + sent_bytes,
     )
 
