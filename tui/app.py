@@ -62,6 +62,7 @@ class Console(App[None], inherit_bindings=False):
     CSS = """
     .-ascii Dialog > #box { border: ascii $primary; }
     .-ascii #details, .-ascii #verdicts, .-ascii #options { border-top: ascii $rule; }
+    .-ascii #pane { border-bottom: ascii $rule; }
     .-ascii .-wide #details, .-ascii .-wide #report { border-top: none; border-left: ascii $rule; }
     .-ascii .-zoomed #details { border: none; }
     .-ascii .-bare #report { border: none; }

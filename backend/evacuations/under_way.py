@@ -19,6 +19,8 @@ _FIRST_LEAD_S = 1.5
 _LEADS_KEPT = 8
 _WRONG = 1.3
 """Of a move that has sent so many times what was expected nobody knows what is left."""
+_LATER = 1.25
+"""What the passes after the first bring on top, of a guest that shares a link."""
 _HOPEFUL = 0.9
 """A guest that dirties more than this share of what is sent comes to no end that can be told."""
 _HEAVY = 0.5
@@ -171,14 +173,15 @@ def left_bytes(latest: Sample, expected_bytes: int) -> int:
     """What is still to be sent.
 
     In the first pass zero pages count among what remains and cost next to nothing, while what is
-    dirtied meanwhile comes on top: the forecast knows better, until more was sent than it expected.
+    dirtied meanwhile comes on top: the forecast knows better, unless it is above what can come, or
+    more was sent than it expected.
     Later passes tell themselves.
     """
     remaining = latest.memory_remaining_bytes + latest.disk_remaining_bytes
     sent = sent_bytes(latest)
     if latest.pass_number > 1 or sent >= expected_bytes:
         return remaining
-    return expected_bytes - sent
+    return min(expected_bytes - sent, round(remaining * _LATER))
 
 
 def _dirtying(latest: Sample) -> int:

@@ -158,12 +158,16 @@ def _course(curve: Curve, link: Link, known: Known) -> Course:
 
 
 def _ease(curve: Curve, terms: Terms, limit_s: float, *, stuck: bool, doubted: bool) -> Ease:
-    """Easy is what converges on half of its share: then those that join in do it no harm."""
+    """Easy is what converges on half of its share: then those that join in do it no harm.
+
+    One more always joins in, while a move ends: even a link that one stream fills is shared by two.
+    """
     if stuck:
         return Ease.STUCK
     if doubted:
         return Ease.HEAVY
-    shared_s = floor_s(curve, terms.share_bytes_per_s / 2)
+    share = min(terms.share_bytes_per_s, terms.bytes_per_s / 2)
+    shared_s = floor_s(curve, share / 2)
     return Ease.EASY if shared_s <= limit_s else Ease.HEAVY
 
 

@@ -112,6 +112,8 @@ def seen(
         # zero pages remain too, and cost next to nothing
         (forecast(100), sample(1, 40, 450), 60 / 50),
         (None, sample(1, 40, 450), 450 / 50),
+        # the forecast was too high: so much cannot come any more
+        (forecast(400), sample(1, 90, 40), 50 / 50),
         (forecast(100), sample(3, 90, 20), 20 / 50),
         (forecast(100), sample(3, 90, 20, dirty_bytes_per_s=20 * MB), 20 / 30),
         (forecast(100), sample(3, 90, 20, dirty_bytes_per_s=46 * MB), None),
