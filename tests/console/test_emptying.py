@@ -191,6 +191,14 @@ async def test_a_deadline_shows_whether_it_can_be_kept(plan, client, settled):
     assert wishes(client).empty_by_ms == 0
 
 
+async def test_all_warnings_stand_in_full_where_the_terminal_is_small(console, settled):
+    async with console.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, settled, "E", "d")
+        shown = " ".join(text_of(pilot, "#details").split())
+        assert "it waits until quickly finish or a longer pause is chosen" in shown
+
+
 async def test_a_wish_that_is_refused_is_undone(plan, client, settled):
     client.refusal = GodwitError(ErrorCode.BAD_REQUEST, "the cap is under 1 MiB/s")
     await press(plan, settled, "n")
@@ -314,6 +322,7 @@ async def test_whoever_may_only_look_sees_the_plan_and_starts_nothing(
     async with open_console().run_test(size=SIZE) as pilot:
         await settled(pilot)
         assert "M Maintenance" not in text_of(pilot, "#footer")
+        assert "E Plan" in text_of(pilot, "#footer")
         await press(pilot, settled, "M", "E")
         assert isinstance(pilot.app.screen, PlanScreen)
         assert "R Run" not in text_of(pilot, "#footer")

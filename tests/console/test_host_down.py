@@ -276,7 +276,7 @@ async def test_an_incident_counts_from_the_loss(at):
         assert "first running  11:59:21  +4.2 s    mail-10 on kvm-01" in pane
         table = text_of(pilot, "#table").splitlines()[1:]
         assert [row.split()[2] for row in table] == [
-            *("starting", "waiting", "rescued", "rescued", "skipped"),
+            *("starting", "waiting", "rescued", "rescued", "skipped", "skipped"),
         ]
 
     await at("rescuing", check, "5", "enter")

@@ -6,6 +6,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from tui import evacuation_acts as acts
+from tui import evacuation_changes as changing
 from tui.actions import Place
 from tui.acts import Wanted
 from tui.desk import Desk
@@ -117,7 +118,7 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
         """Only what makes sense now is offered."""
         evacuation, row = self.evacuation, self.table.cursor_row
         idle = {name for name in acts.MAKERS if isinstance(self._wanted(name), str)}
-        if evacuation is None or acts.why_no_edit(evacuation, row):
+        if evacuation is None or changing.why_no_edit(evacuation, row):
             idle.add("edit")
         if row is None or not row.migration_id:
             idle.add("open")
@@ -194,7 +195,7 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
         if evacuation is None or row is None:
             return
         server = self.desk.store.servers.get(row.plan.server_id)
-        why = acts.why_no_edit(evacuation, row)
+        why = changing.why_no_edit(evacuation, row)
         if server is None or why:
             self.tell(why or f"{row.plan.server_name} is not known any more")
             return
@@ -205,7 +206,7 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
 
         async def chosen(edit: PlanEdit | None) -> None:
             if edit is not None:
-                self.navigator.do(acts.edit(evacuation, row, edit))
+                self.navigator.do(changing.edit(evacuation, row, edit))
 
         await self.app.push_screen(edit_dialog(self.desk, server, row.plan, kind), chosen)
 

@@ -69,10 +69,12 @@ class HostsScreen(ListView[HostView], AboutHosts):
         host = self.host
         if host is None:
             return found
-        if self._marked:
-            found["evacuate"] = f"Evacuate {len(self._marked)}"
-        elif self.desk.store.evacuation_of(host) is not None:
+        if self.desk.store.evacuation_of(host) is not None and not self._marked:
             found["evacuate"] = "Evacuation"
+        elif not self.desk.writable:
+            found["evacuate"] = "Plan"
+        elif self._marked:
+            found["evacuate"] = f"Evacuate {len(self._marked)}"
         elif host.status is HostStatus.OFFLINE:
             found["evacuate"] = "Rescue all"
         if host.policy.maintenance:

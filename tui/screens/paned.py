@@ -25,6 +25,7 @@ class PanedList(ListView[RowT], Generic[RowT]):
     ]
     DEFAULT_CSS = """
     PanedList.-low.-narrow > #details { height: 6; min-height: 4; }
+    PanedList.-low.-narrow.-zoomed > #details { height: 1fr; }
     PanedList > #pane { border-bottom: solid $rule; }
     PanedList.-wide > #pane { column-span: 2; }
     """

@@ -12,7 +12,7 @@ from tui.actions import Place
 from tui.calls import Refusal, ask
 from tui.desk import Desk
 from tui.draft import Draft
-from tui.evacuation_acts import way_of
+from tui.evacuation_changes import way_of
 from tui.evacuation_start import start
 from tui.listing import Listing
 from tui.paint import Line, Span, Tone, spread, wrap

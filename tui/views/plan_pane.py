@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tui.draft import Draft
-from tui.evacuation_acts import NO_CAP, NO_DEADLINE, cap_bytes_per_s
+from tui.evacuation_changes import NO_CAP, NO_DEADLINE, cap_bytes_per_s
 from tui.formats.finishing import seconds_text, time_of_day, until_text
 from tui.formats.moments import MomentError, deadline_ms
 from tui.formats.numbers import NumberError
