@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from backend.evacuations.deadline import Verdicts
 from backend.evacuations.view import evacuation_view
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
@@ -19,6 +20,7 @@ from backend.migrations.notes import now_ms
 from wire.console import HostGone, ServerRemoved
 from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView
+from wire.forecast import LinkRate
 from wire.migration import Migration
 from wire.rescue import Incident
 
@@ -33,6 +35,9 @@ _AGE_S = 5.0
 """How often it is told anew since when the source of a migration has been silent."""
 _EVACUATIONS_S = 1.0
 """How often finishing times and rates of open evacuations are reckoned anew."""
+_FINISH_MOVED_MS = 5_000
+_RATE_MOVED = 0.2
+"""Figures that differ by less are not told anew: a record with its servers is large."""
 
 
 class Publisher:
@@ -52,6 +57,7 @@ class Publisher:
         self.incidents: dict[str, Incident] = {}
         self.evacuations: dict[str, Evacuation] = {}
         self._reckoned_s = 0.0
+        self._verdicts = Verdicts()
 
     async def run(self) -> None:
         """Publish changes for ever, gathered over a short time."""
@@ -99,7 +105,7 @@ class Publisher:
 
     def evacuation_view(self, record: Evacuation) -> Evacuation:
         """An evacuation's record with what is known beside it."""
-        return evacuation_view(self._fleet, self._jobs, record, now_ms())
+        return evacuation_view(self._fleet, self._jobs, record, now_ms(), self._verdicts)
 
     def newest_migrations(self) -> tuple[Migration, ...]:
         """Migrations as last told, newest first: those under way and the latest ended ones."""
@@ -195,8 +201,42 @@ class Publisher:
         record = self._fleet.evacuations.get(evacuation_id)
         if record is None:
             self.evacuations.pop(evacuation_id, None)
+            self._verdicts.forget(evacuation_id)
             return
-        view = self.evacuation_view(record)
-        if view != self.evacuations.get(evacuation_id):
+        view, known = self.evacuation_view(record), self.evacuations.get(evacuation_id)
+        if known is None or _differs(known, view):
             self.evacuations[evacuation_id] = view
             self._broadcaster.publish("evacuation", view)
+
+
+def _differs(known: Evacuation, now: Evacuation) -> bool:
+    """Whether an evacuation is to be told again: more has changed than its figures by a little."""
+    with_known_figures = msgspec.structs.replace(
+        now,
+        finish_at_ms=known.finish_at_ms,
+        finish_low_ms=known.finish_low_ms,
+        finish_high_ms=known.finish_high_ms,
+        sending_bytes_per_s=known.sending_bytes_per_s,
+        link=known.link,
+    )
+    return (
+        with_known_figures != known
+        or bool(known.finish_at_ms) is not bool(now.finish_at_ms)
+        or abs(known.finish_at_ms - now.finish_at_ms) > _FINISH_MOVED_MS
+        or _moved(known.sending_bytes_per_s, now.sending_bytes_per_s)
+        or _basis(known.link) != _basis(now.link)
+        or _moved(_rate(known.link), _rate(now.link))
+    )
+
+
+def _moved(before: float, now: float) -> bool:
+    return abs(before - now) > _RATE_MOVED * max(before, now)
+
+
+def _basis(link: LinkRate | None) -> bool | None:
+    """Whether moves have shown a link's rate; None if nobody knows it."""
+    return None if link is None else bool(link.measured_at_ms)
+
+
+def _rate(link: LinkRate | None) -> int:
+    return 0 if link is None else link.bytes_per_s

@@ -70,13 +70,19 @@ class Sampling:
         """Measure whoever is due, for ever."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            server_id = self._next()
-            if server_id is None:
-                continue
             try:
-                await self._measure(server_id)
-            except GodwitError as error:
-                _log.info("%s: dirty rate not measured: %s", server_id, error.message)
+                await self._measure_next()
+            except Exception:  # noqa: BLE001 - told, and the next one is measured
+                _log.exception("no dirty rate measured")  # it only helps, and must end no agent
+
+    async def _measure_next(self) -> None:
+        server_id = self._next()
+        if server_id is None:
+            return
+        try:
+            await self._measure(server_id)
+        except GodwitError as error:
+            _log.info("%s: dirty rate not measured: %s", server_id, error.message)
 
     def _next(self) -> str | None:
         """Who has waited longest beyond its time; those that run no more are forgotten."""

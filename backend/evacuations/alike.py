@@ -5,6 +5,7 @@ that is the same question: only memory, local pools and weights differ from host
 they change while targets are given.
 """
 
+import asyncio
 from collections.abc import Iterable
 
 import msgspec
@@ -21,6 +22,9 @@ OF_ROOM = frozenset({"memory", "local_pools"})
 """Filters whose verdict changes with each placement."""
 OF_IDENTITY = frozenset({"not_source"})
 """Held by leaving out the hosts that are emptied."""
+
+_ASKED = 4
+"""So many hosts that are alike are asked in turn before their kind counts as silent."""
 
 _Key = tuple[object, ...]
 
@@ -57,18 +61,29 @@ class Alike:
     async def ask(self, comparisons: Comparisons, moves: Iterable[Move]) -> None:
         """Ask libvirt on one host of each kind about one guest of each kind, unless it is known.
 
-        Where the first host of a kind is silent, those that are alike are asked instead.
+        Where the first host of a kind is silent, some that are alike are asked instead. All kinds
+        are asked at once, so that it takes no longer than one of them.
         """
+        guests = {cpu_key(move): move for move in moves}
+        await asyncio.gather(
+            *(self._ask(comparisons, guest, move) for guest, move in guests.items() if guest)
+        )
+
+    async def _ask(self, comparisons: Comparisons, guest: _Key, move: Move) -> None:
         firsts = [alike[0] for alike in self._kinds.values()]
-        for guest, move in {cpu_key(move): move for move in moves}.items():
-            if not guest:
-                continue
-            answered = await comparisons.asked_states(move, firsts)
-            for (host_key, alike), first in zip(self._kinds.items(), answered, strict=True):
-                told = first
-                if first.cpu_silence and alike[1:]:
-                    told = (await comparisons.asked_states(move, alike))[0]
-                self._answers[guest, host_key] = CpuAnswer(told.cpu, told.cpu_silence)
+        answered = await comparisons.asked_states(move, firsts)
+        silent = [
+            (host_key, alike)
+            for (host_key, alike), first in zip(self._kinds.items(), answered, strict=True)
+            if first.cpu_silence and alike[1:]
+        ]
+        others = await asyncio.gather(
+            *(comparisons.asked_states(move, alike[1:_ASKED]) for _, alike in silent)
+        )
+        told = dict(zip(self._kinds, answered, strict=True))
+        told |= {host_key: each[0] for (host_key, _), each in zip(silent, others, strict=True)}
+        for host_key, first in told.items():
+            self._answers[guest, host_key] = CpuAnswer(first.cpu, first.cpu_silence)
 
     def verdicts(self, move: Move) -> tuple[Verdict, ...]:
         """What the filters say of each kind of host."""

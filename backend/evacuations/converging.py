@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from wire.migration import Pass
+from wire.migration import Migration, Pass
 
 _HELD_BACK_PERCENT = 99
 """QEMU throttles no further than this."""
@@ -28,3 +28,19 @@ def hopeless(passes: Sequence[Pass]) -> str:
         f"it does not converge: held back by {late[-1].throttle_percent} %, pass "
         f"{late[-1].number} still began with {now // mib} MiB"
     )
+
+
+def since_changed(migration: Migration, passes: Sequence[Pass], at_ms: int) -> Sequence[Pass]:
+    """The passes that began after the last change of parameters: those before prove nothing.
+
+    Args:
+        migration: its notes tell when that was.
+        passes: of its job.
+        at_ms: now, by the clock that wrote the notes.
+    """
+    changed = [one.at_ms for one in migration.notes if " changed from " in one.text]
+    if not changed or not passes:
+        return passes
+    now_in_job_ms = passes[-1].started_ms + passes[-1].duration_ms
+    since_ms = now_in_job_ms - max(0, at_ms - changed[-1])
+    return [one for one in passes if one.started_ms >= since_ms]

@@ -33,7 +33,8 @@ def moves_of(fleet: Fleet, evacuation: Evacuation) -> Moves:
         one = fleet.migrations[migration_id]
         found[one.server_id].append(one)
     for moves in found.values():
-        moves.sort(key=lambda one: one.created_at_ms)
+        # clocks of two leaders may differ: the one under way is the latest all the same
+        moves.sort(key=lambda one: (not one.state.ended, one.created_at_ms))
     return found
 
 
@@ -46,9 +47,21 @@ def observed(fleet: Fleet, evacuation: Evacuation, at_ms: int) -> Evacuation:
     )
     if servers != evacuation.servers:
         evacuation = msgspec.structs.replace(evacuation, servers=servers)
-    if evacuation.open and not any(one.state.open for one in servers):
+    if any(one.state.open for one in servers) or _expected(fleet, evacuation):
+        return evacuation
+    if evacuation.open:
         return msgspec.structs.replace(evacuation, state=EvacuationState.ENDED, ended_at_ms=at_ms)
     return evacuation
+
+
+def left_to_its_host(evacuation: Evacuation, at_ms: int) -> Evacuation:
+    """The evacuation of a dead host that has come back: it starts what waits itself."""
+    reason = f"{evacuation.host_name} is back, and starts it itself"
+    servers = tuple(
+        _ended(one, MoveState.STAYED, reason, at_ms) if one.state is MoveState.WAITING else one
+        for one in evacuation.servers
+    )
+    return msgspec.structs.replace(evacuation, servers=servers)
 
 
 def newcomers(fleet: Fleet, evacuation: Evacuation) -> list[ServerRecord]:
@@ -58,6 +71,18 @@ def newcomers(fleet: Fleet, evacuation: Evacuation) -> list[ServerRecord]:
     known = {one.plan.server_id for one in evacuation.servers}
     owned = fleet.owned.get(evacuation.host_id, set()) - known
     return [fleet.records[one] for one in sorted(owned)]
+
+
+def _expected(fleet: Fleet, evacuation: Evacuation) -> bool:
+    """Whether a host that is emptied holds a server that is not listed yet, or gets one."""
+    host_id, state = evacuation.host_id, evacuation.state
+    if evacuation.kind is not EvacuationKind.EVACUATE or host_id not in fleet.facts:
+        return False
+    if state not in {EvacuationState.RUNNING, EvacuationState.PAUSED}:
+        return False
+    return bool(newcomers(fleet, evacuation)) or any(
+        one.target_host_id == host_id and not one.state.ended for one in fleet.migrations.values()
+    )
 
 
 def _observed(
@@ -75,7 +100,7 @@ def _observed(
         return server
     gone = _gone(fleet, server, record)
     if gone is not None:
-        return _left(server, gone, at_ms)
+        return _left(_by_others(fleet, server, record), gone, at_ms)
     if evacuation.state is EvacuationState.CANCELLING and server.state is MoveState.WAITING:
         return _ended(server, MoveState.CANCELLED, "cancelled before it began", at_ms)
     return server
@@ -85,7 +110,9 @@ def _adopted(server: EvacuatedServer, moves: Sequence[Migration]) -> EvacuatedSe
     """Take over the latest move, if the record does not tell of it yet."""
     latest = moves[-1] if moves else None
     noted = latest is None or latest.migration_id == server.migration_id
-    if latest is None or noted or latest.created_at_ms < server.started_at_ms:
+    if latest is None or noted:
+        return server
+    if latest.state.ended and latest.created_at_ms < server.started_at_ms:
         return server
     return begun(server, latest)
 
@@ -98,7 +125,7 @@ def begun(server: EvacuatedServer, migration: Migration) -> EvacuatedServer:
         reason="",
         tries=server.tries + 1,
         migration_id=migration.migration_id,
-        started_at_ms=migration.created_at_ms,
+        started_at_ms=max(migration.created_at_ms, server.started_at_ms + 1),
         ended_at_ms=0,
         downtime_ms=None,
         forecast=server.plan.forecast,
@@ -120,7 +147,8 @@ def _moving(
     gone = _gone(fleet, server, record)
     if gone is not None:
         there = record is not None and record.owner.host_id == server.plan.target_host_id
-        return _left(server, "" if there else gone, at_ms)
+        moved = server if there else _by_others(fleet, server, record)
+        return _left(moved, "" if there else gone, at_ms)
     if migration is None:
         reason = f"the record of migration {server.migration_id} vanished"
         return _ended(server, MoveState.FAILED, reason, at_ms)
@@ -145,6 +173,7 @@ def _with_figures(server: EvacuatedServer, migration: Migration) -> EvacuatedSer
         server,
         plan=plan,
         downtime_ms=figures.downtime_ms,
+        forecast=migration.forecast or server.forecast,
         sent_bytes=server.sent_bytes + sent_bytes,
     )
 
@@ -156,6 +185,20 @@ def _gone(fleet: Fleet, server: EvacuatedServer, record: ServerRecord | None) ->
     if record.owner.host_id == server.plan.source_host_id:
         return None
     return _how_it_left(fleet, server, record)
+
+
+def _by_others(
+    fleet: Fleet, server: EvacuatedServer, record: ServerRecord | None
+) -> EvacuatedServer:
+    """The same with where it is now; what was expected of its own move is not of that one."""
+    if record is None:
+        return server
+    host_id = record.owner.host_id
+    facts = fleet.facts.get(host_id)
+    plan = msgspec.structs.replace(
+        server.plan, target_host_id=host_id, target_host_name=facts.name if facts else host_id
+    )
+    return msgspec.structs.replace(server, plan=plan, forecast=None)
 
 
 def _how_it_left(fleet: Fleet, server: EvacuatedServer, record: ServerRecord) -> str:

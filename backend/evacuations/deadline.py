@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from backend.evacuations.ordering import Stage, stage_of
-from backend.evacuations.reckoning import Reckoner, Sheet, Sum
+from backend.evacuations.reckoning import UNSHOWN, Reckoner, Sheet, Sum
 from backend.forecast.levers import LONGEST_PAUSE_MS
-from wire.evacuation import PlannedMove, Way
+from wire.evacuation import Evacuation, PlannedMove, Way
 from wire.forecast import Ease
 from wire.migration import DOWNTIME_BOUND_MS, MigrationOptions
 
@@ -19,6 +19,7 @@ _MORE = 1.1
 """A pause at its floor would be met by luck: so much more is asked for."""
 _LONG_S = 120
 _HOUR_S = 3600
+_HOLDS_MS = 10_000
 
 _Change = Callable[[Sheet], Sheet]
 
@@ -38,37 +39,62 @@ class Lever(msgspec.Struct, frozen=True):
     pull: _Change
 
 
-def verdict(
-    reckoner: Reckoner, sheets: Sequence[Sheet], number: int, total: Sum, *, left_s: float, by: str
-) -> Verdict:
+def verdict(reckoner: Reckoner, sheet: Sheet, total: Sum, *, left_s: float) -> Verdict:
     """Judge one host's deadline.
 
     Args:
         reckoner: what is known of links.
-        sheets: all plans that are made together, ordered.
-        number: which of them is meant.
-        total: its sum.
-        left_s: seconds until it has to be empty.
-        by: when that is, in words.
+        sheet: its plan, ordered.
+        total: its sum, beside all that is planned together.
+        left_s: seconds until it has to be empty. No time of day is told: whoever reads it has a
+            clock and a time zone of their own.
     """
-    sheet = sheets[number]
     staying = [one for one in sheet.moves if one.way is Way.STAYS and not one.chosen_way]
     if staying:
         return Verdict(
-            sentence=f"not empty by {by}: {_named(staying)} {_verb(staying, 'stays', 'stay')}",
+            sentence=f"not empty in time: {_named(staying)} {_verb(staying, 'stays', 'stay')}",
             meets=False,
         )
     stuck = _stuck(sheet)
     if total.finish_s <= left_s and not stuck:
-        sure = total.high_s <= left_s
-        word = "empty" if sure else "probably empty"
+        sure = total.shown and total.high_s <= left_s
+        word = "empty in time" if sure else "probably empty in time"
+        latest = f"at the latest {lasting(total.high_s)}"
+        if not total.shown:
+            slower = f"if the link is {UNSHOWN} times slower than its card says"
+            latest = f"or {lasting(total.high_s)} {slower}"
         return Verdict(
-            sentence=f"{word} by {by}: it takes {lasting(total.finish_s)}, at the latest "
-            f"{lasting(total.high_s)}, and {lasting(left_s)} are left"
+            sentence=f"{word}: it takes {lasting(total.finish_s)}, {latest}, and "
+            f"{lasting(left_s)} are left"
         )
     waits = f", and {_named(stuck)} {_verb(stuck, 'waits', 'wait')} for a lever" if stuck else ""
-    no = f"not empty by {by}: it takes {lasting(total.finish_s)} of {lasting(left_s)}{waits}"
-    return Verdict(sentence=f"{no}; {_way_out(reckoner, sheets, number, left_s)}", meets=False)
+    no = f"not empty in time: it takes {lasting(total.finish_s)} of {lasting(left_s)}{waits}"
+    return Verdict(sentence=f"{no}; {_way_out(reckoner, sheet, total, left_s)}", meets=False)
+
+
+class Verdicts:
+    """The last verdict on each evacuation that runs: a new one tries every lever."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[object, int, Verdict]] = {}
+
+    def of(self, evacuation: Evacuation, at_ms: int, judge: Callable[[], Verdict]) -> Verdict:
+        """The last one, or a new one if that is old or was asked of other terms.
+
+        Args:
+            evacuation: that runs.
+            at_ms: now.
+            judge: makes a new one.
+        """
+        terms = (evacuation.empty_by_ms, evacuation.max_bandwidth_bytes_per_s, evacuation.state)
+        known = self._last.get(evacuation.evacuation_id)
+        if known is None or known[0] != terms or not 0 <= at_ms - known[1] < _HOLDS_MS:
+            known = self._last[evacuation.evacuation_id] = terms, at_ms, judge()
+        return known[2]
+
+    def forget(self, evacuation_id: str) -> None:
+        """Let go of one that has ended."""
+        self._last.pop(evacuation_id, None)
 
 
 def moment(at_ms: int) -> str:
@@ -87,38 +113,43 @@ def lasting(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _way_out(reckoner: Reckoner, sheets: Sequence[Sheet], number: int, left_s: float) -> str:
-    """Name the first lever that makes it, else what all of them together come to."""
-    levers = _levers(reckoner, sheets[number])
+def _way_out(reckoner: Reckoner, sheet: Sheet, total: Sum, left_s: float) -> str:
+    """Name the first lever that makes it, else what all of them together come to.
+
+    What others hold it up on the links of targets is taken to stay as it is: only its own plan is
+    reckoned again.
+    """
+    levers = _levers(reckoner, sheet)
     if not levers:
         return "no lever is left"
+    held_up_s = max(0.0, total.finish_s - _alone_s(reckoner, sheet))
     for lever in levers:
-        finish_s = _finish_s(reckoner, sheets, number, lever.pull(sheets[number]))
+        finish_s = _finish_s(reckoner, lever.pull(sheet), held_up_s)
         if finish_s is not None and finish_s <= left_s:
             return f"{lever.words} it takes {lasting(finish_s)}"
-    pulled, words = sheets[number], []
+    pulled, words = sheet, []
     for lever in levers:
         pulled = lever.pull(pulled)
         words.append(lever.words)
-        finish_s = _finish_s(reckoner, sheets, number, pulled)
-        if words[1:] and finish_s is not None and finish_s <= left_s:
+        if len(words) == 1:  # as above
+            continue
+        finish_s = _finish_s(reckoner, pulled, held_up_s)
+        if finish_s is not None and finish_s <= left_s:
             return f"{', and '.join(words)} it takes {lasting(finish_s)}"
-    finish_s = _finish_s(reckoner, sheets, number, pulled)
     if finish_s is None:
         return f"even {', and '.join(words)} some would not converge"
     return f"even {', and '.join(words)} it takes {lasting(finish_s)}"
 
 
-def _finish_s(
-    reckoner: Reckoner, sheets: Sequence[Sheet], number: int, changed: Sheet
-) -> float | None:
+def _finish_s(reckoner: Reckoner, changed: Sheet, held_up_s: float) -> float | None:
     """When the changed plan would end; None if a server would still wait for a lever."""
     changed = reckoner.ordered(changed)
-    if _stuck(changed):
-        return None
-    others = list(sheets)
-    others[number] = changed
-    return reckoner.sum_up(changed, reckoner.timed(others)[number]).finish_s
+    return None if _stuck(changed) else _alone_s(reckoner, changed) + held_up_s
+
+
+def _alone_s(reckoner: Reckoner, sheet: Sheet) -> float:
+    """When an ordered plan would end if nothing else was planned."""
+    return max((one.end_s for one in reckoner.timed([sheet])[0].values()), default=0.0)
 
 
 def _levers(reckoner: Reckoner, sheet: Sheet) -> list[Lever]:

@@ -55,28 +55,23 @@ class EvacuationDesk:
         check_confirmed(hosts, request.confirmed)
         check_cap(request.max_bandwidth_bytes_per_s)
         check_deadline(request.empty_by_ms)
-        async with self._means.evacuator.lock:
+        async with self._means.evacuator.turn():
             for host in hosts:
                 check_free(self._fleet, host)
             plans = await planning.plan(self._means.sources, request)
             check_startable(plans)
-            for host in hosts:
-                await self._policies.set_maintenance(
-                    host.host_id, on=True, requested_by=requested_by
-                )
             begun = [
-                await self._means.records.begin(
-                    evacuation_of(
-                        one,
-                        options=request.options,
-                        max_bandwidth_bytes_per_s=request.max_bandwidth_bytes_per_s,
-                        keep_spare=request.keep_spare,
-                        empty_by_ms=request.empty_by_ms,
-                        requested_by=requested_by,
-                    )
+                evacuation_of(
+                    one,
+                    options=request.options,
+                    max_bandwidth_bytes_per_s=request.max_bandwidth_bytes_per_s,
+                    keep_spare=request.keep_spare,
+                    empty_by_ms=request.empty_by_ms,
+                    requested_by=requested_by,
                 )
                 for one in plans
             ]
+            await self._means.records.begin(begun, maintenance=True)
         return self._told(begun)
 
     async def plan_return(self, host: str, request: ReturnRequest) -> Plan:
@@ -100,7 +95,7 @@ class EvacuationDesk:
         self._means.check_acting()
         facts = find_host(self._fleet, host)
         check_cap(request.max_bandwidth_bytes_per_s)
-        async with self._means.evacuator.lock:
+        async with self._means.evacuator.turn():
             check_free(self._fleet, facts)
             plan = await planning.plan_return(self._means.sources, facts.host_id, request)
             check_startable([plan])
@@ -110,8 +105,8 @@ class EvacuationDesk:
                 max_bandwidth_bytes_per_s=request.max_bandwidth_bytes_per_s,
                 requested_by=requested_by,
             )
-            begun = await self._means.records.begin(evacuation)
-        return self._told([begun])[0]
+            await self._means.records.begin([evacuation], maintenance=False)
+        return self._told([evacuation])[0]
 
     async def set_maintenance(self, host: str, *, on: bool, requested_by: str) -> HostFacts:
         """Have a host take no servers any more, or take them again.
@@ -121,7 +116,7 @@ class EvacuationDesk:
         """
         self._means.check_acting()
         facts = find_host(self._fleet, host)
-        async with self._means.evacuator.lock:
+        async with self._means.evacuator.turn():
             known = self._fleet.open_evacuation(facts.host_id)
             if not on and known is not None and known.kind is not EvacuationKind.RETURN:
                 raise GodwitError(

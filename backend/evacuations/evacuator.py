@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from backend.evacuations.converging import hopeless
-from backend.evacuations.course import moves_of, observed
+from backend.evacuations.catching_up import find_moves, read_anew
+from backend.evacuations.converging import hopeless, since_changed
+from backend.evacuations.course import left_to_its_host, moves_of, observed
 from backend.evacuations.failing import GAVE_UP
 from backend.evacuations.planning import Sources
 from backend.evacuations.records import Evacuations
@@ -26,7 +28,7 @@ from wire.evacuation import (
     EvacuationState,
     MoveState,
 )
-from wire.migration import Migration
+from wire.migration import Migration, PostcopyState
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +37,11 @@ _GATHER_S = 0.02
 """What happens within this becomes one look."""
 _TRIM_EVERY = 500
 """Looks between two trims."""
+_SKIPPED_S = 10.0
+"""So long an evacuation is left alone that cannot be looked at."""
+_TURN_S = 8.0
+"""So long a person waits for the runner; a look takes longer only where hosts answer late."""
+_ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 
 
 class Evacuator:
@@ -58,14 +65,19 @@ class Evacuator:
         self._acts = acts
         self._setting_out = setting_out
         self.sharing = Sharing(acts)
-        self.replanner = Replanner(drive, sources, records)
+        self.replanner = Replanner(sources, records)
         self.lock = asyncio.Lock()
         """Held while evacuations are looked at, or changed by a person."""
+        self._read = False
+        """Whether etcd was asked for all that is open since this backend leads."""
+        self._not_before_s: dict[str, float] = {}
+        """evacuation_id → when it is looked at again after an error."""
 
     async def lead(self) -> None:
         """Look for ever."""
         told, looks = "", 0
         changed = self._fleet.moves_changed
+        self._read = False
         try:
             while True:
                 changed.clear()
@@ -79,6 +91,9 @@ class Evacuator:
                     if error.message != told:
                         _log.warning("evacuations not looked at: %s", error.message)
                     told = error.message
+                except Exception:  # noqa: BLE001 - one fault here must not take rescues and drives along
+                    _log.exception("evacuations not looked at")
+                    await asyncio.sleep(_SKIPPED_S)
                 looks += 1
                 await asyncio.sleep(_GATHER_S)
                 with contextlib.suppress(TimeoutError):
@@ -89,6 +104,29 @@ class Evacuator:
             for evacuation_id in tuple(self._fleet.evacuation_waits):
                 self._fleet.put_waits(evacuation_id, {})
 
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold the lock for what a person asks for.
+
+        Raises:
+            GodwitError: ETCD_UNREACHABLE or CONFLICT, if it is not free soon.
+        """
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await self.lock.acquire()
+        except TimeoutError:
+            if self._fleet.etcd_error:
+                raise GodwitError(ErrorCode.ETCD_UNREACHABLE, self._fleet.etcd_error) from None
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"nothing was changed: for {_TURN_S:g} s evacuations have been waiting for hosts "
+                "that answer late; ask again",
+            ) from None
+        try:
+            yield
+        finally:
+            self.lock.release()
+
     async def look(self) -> None:
         """Look at every open evacuation once; the caller holds the lock.
 
@@ -97,16 +135,17 @@ class Evacuator:
         """
         if self._fleet.etcd_error:
             return
-        looked_at = []
-        for one in self.open():
-            try:
-                looked_at.append(await self._observe(one))
-            except GodwitError as error:
-                if error.code not in {ErrorCode.CONFLICT, ErrorCode.NOT_FOUND}:
-                    raise
-                _log.warning("evacuation %s: %s", one.evacuation_id, error.message)
+        if not self._read:
+            await read_anew(self._records, self.open())
+            self._read = True
+        known = self.open()
+        for gone in self._not_before_s.keys() - {one.evacuation_id for one in known}:
+            del self._not_before_s[gone]
+        looked_at = [seen for one in known if (seen := await self._looked_at(one)) is not None]
         running = [one for one in looked_at if one.state is EvacuationState.RUNNING]
-        for over in self._fleet.evacuation_waits.keys() - {one.evacuation_id for one in running}:
+        skipped = {one.evacuation_id for one in known} & self._not_before_s.keys()
+        kept = skipped | {one.evacuation_id for one in running}
+        for over in self._fleet.evacuation_waits.keys() - kept:
             self._fleet.put_waits(over, {})
         for outcome in await self._setting_out.look(running):
             await self._note_begun(outcome)
@@ -131,7 +170,32 @@ class Evacuator:
             lambda known: observed(self._fleet, unplaced(known, outcome.refused), now_ms()),
         )
 
+    async def _looked_at(self, evacuation: Evacuation) -> Evacuation | None:
+        """Look at one; None, and a word to its servers, if that cannot be done for now."""
+        evacuation_id = evacuation.evacuation_id
+        if time.monotonic() < self._not_before_s.get(evacuation_id, 0.0):
+            return None
+        try:
+            seen = await self._observe(evacuation)
+        except GodwitError as error:
+            if error.code in _ENDS_THE_LOOK:
+                raise
+            why = error.message
+            _log.warning("evacuation %s: %s", evacuation_id, why)
+        except Exception as error:  # noqa: BLE001 - the others go on
+            why = f"{type(error).__name__} in this backend, told in its log"
+            _log.exception("evacuation %s is not looked at", evacuation_id)
+        else:
+            self._not_before_s.pop(evacuation_id, None)
+            return seen
+        self._not_before_s[evacuation_id] = time.monotonic() + _SKIPPED_S
+        text = f"the evacuation of {evacuation.host_name} cannot go on now: {why}"
+        waiting = (one for one in evacuation.servers if one.state is MoveState.WAITING)
+        self._fleet.put_waits(evacuation_id, {one.plan.server_id: text for one in waiting})
+        return None
+
     async def _observe(self, evacuation: Evacuation) -> Evacuation:
+        await find_moves(self._drive.journal, self._fleet, evacuation)
         seen = observed(self._fleet, evacuation, now_ms())
         if seen != evacuation:
             await self._mark_returned(seen)
@@ -163,7 +227,7 @@ class Evacuator:
 
     async def _cancel(self, moves: Iterable[Migration], evacuation: Evacuation) -> None:
         """Cancel what moves; what is too late to be cancelled goes on to its end."""
-        by = next((one.by for one in reversed(evacuation.notes) if one.by), GAVE_UP)
+        by = next((one.by for one in reversed(evacuation.notes) if one.by), evacuation.requested_by)
         for one in moves:
             if not one.cancel_requested_by and one.kind != "rescue":
                 await self._cancel_one(one, by)
@@ -174,38 +238,37 @@ class Evacuator:
             job = self._drive.jobs.latest(one.migration_id)
             if one.kind != "live" or job is None or one.cancel_requested_by:
                 continue
-            reason = hopeless(job.passes)
-            if reason:
+            if {one.postcopy, job.postcopy} != {PostcopyState.NOT}:
+                continue
+            reason = hopeless(since_changed(one, job.passes, now_ms()))
+            if reason and await self._cancel_one(one, GAVE_UP):
                 _log.warning("%s is given up: %s", one.server_name, reason)
-                await self._drive.note(one.migration_id, reason, by=GAVE_UP)
-                await self._cancel_one(one, GAVE_UP)
+                await self._note(one.migration_id, reason)
 
-    async def _cancel_one(self, migration: Migration, by: str) -> None:
+    async def _note(self, migration_id: str, text: str) -> None:
+        """Journal a word of the runner, unless etcd is silent: the lock is held meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TURN_S):
+                await self._drive.note(migration_id, text, by=GAVE_UP)
+
+    async def _cancel_one(self, migration: Migration, by: str) -> bool:
+        """Ask for a move's end; whether it is not too late."""
         try:
             await self._acts.cancel(migration.migration_id, requested_by=by)
         except GodwitError as error:
             if error.code not in {ErrorCode.CONFLICT, ErrorCode.NOT_FOUND}:
                 raise
+            return False
+        return True
 
     def _is_back(self, evacuation: Evacuation) -> bool:
         return evacuation.host_id in self._fleet.health
 
     async def _leave_to_its_host(self, evacuation: Evacuation) -> Evacuation:
         """A dead host that has come back starts its own servers."""
-        reason = f"{evacuation.host_name} is back, and starts it itself"
-
-        def change(known: Evacuation) -> Evacuation:
-            servers = tuple(
-                msgspec.structs.replace(
-                    one, state=MoveState.STAYED, reason=reason, ended_at_ms=now_ms()
-                )
-                if one.state is MoveState.WAITING
-                else one
-                for one in known.servers
-            )
-            return msgspec.structs.replace(known, servers=servers)
-
-        await self._records.change(evacuation.evacuation_id, change)
+        await self._records.change(
+            evacuation.evacuation_id, lambda known: left_to_its_host(known, now_ms())
+        )
         return await self.note_moves(evacuation.evacuation_id)
 
     async def _mark_returned(self, back: Evacuation) -> None:

@@ -10,8 +10,11 @@ from wire.migration import Migration, MigrationState
 
 TRIES = 2
 """A second target may do what the first could not; a third would only take time."""
-GAVE_UP = "evacuation"
-"""Who cancels a move that does not converge: in the migration's record instead of a person."""
+GAVE_UP = "evacuation (did not converge)"
+"""Who cancels a move that does not converge: in the migration's record instead of a person.
+
+A mere word might be the name of a person's token.
+"""
 
 
 def after_failure(

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import msgspec
 
 from backend.evacuations.options import merged
+from backend.evacuations.replanning import failed_targets
 from backend.evacuations.wishes import Wish
 from backend.fleet.known import Fleet
-from backend.fleet.server_view import standing
+from backend.fleet.server_view import owner_report, standing
 from backend.fleet.targets import move_of
 from backend.migrations.choice import skips_of
 from backend.rescue.definition import Definition
@@ -17,7 +18,7 @@ from backend.scheduler.move import Move
 from backend.scheduler.state import MOVES_COLD, MOVES_LIVE, cannot_move
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import EvacuationKind, MoveOptions, PlannedMove, Way
-from wire.fleet import HostFacts, OwnerPhase, ServerRecord, ServerStatus
+from wire.fleet import HostFacts, OwnerPhase, PowerState, ServerRecord, ServerStatus
 from wire.migration import MigrationKind, MigrationOptions
 
 WISHED = "an operator wants it to stay"
@@ -34,9 +35,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     wish: Wish = Wish()
     options: MigrationOptions = MigrationOptions()
     move: Move | None = None
-    """What the filters look at; None for one that stays."""
+    """What the filters look at; None for one that stays, or has no target yet since it moves."""
     why: str = ""
-    """Why it stays."""
+    """Why it stays, or has no target yet."""
+    avoid: frozenset[str] = frozenset()
+    """Ids of hosts that its move failed to already: taken only where there is no other one."""
     only_target_id: str = ""
     """Where it goes back to, in a return; empty if any host will do."""
 
@@ -123,14 +126,17 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
         )
     if now.status in _ON_ITS_WAY or record.owner.phase is OwnerPhase.MIGRATING:
         moves = f"it already migrates {now.reason}".rstrip()
-        return _staying(
-            line, f"{moves} (migration {record.owner.migration_id}), which has to end first"
-        )
+        why = f"{moves} (migration {record.owner.migration_id}), which has to end first"
+        report = owner_report(fleet, record)
+        off = report is not None and report.state is PowerState.SHUT_OFF
+        return msgspec.structs.replace(line, way=Way.COLD if off else Way.LIVE, why=why)
     move = move_of(fleet, record, kind=_KINDS[way], skips=skips_of(options))
     if move is None or now.status not in MOVES_LIVE | MOVES_COLD:
         because = f": {now.reason}" if now.reason else ""
         return _staying(line, f"its state is {now.status}{because}")
-    return msgspec.structs.replace(line, way=way, move=move)
+    known = fleet.open_evacuation(line.source.host_id)
+    avoid = failed_targets(fleet, known, record.server_id) if known else set()
+    return msgspec.structs.replace(line, way=way, move=move, avoid=frozenset(avoid))
 
 
 def _of_dead(line: Line, definition: Definition | None, for_all: MoveOptions) -> Line:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from backend.evacuations.pacing import Link, Links, Moving
+from backend.evacuations.pacing import FILLED, Link, Links, Moving
 from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
 from backend.forecast.traffic import Second
@@ -14,10 +14,8 @@ from backend.migrations.jobs import Jobs
 from wire.evacuation import Evacuation
 from wire.forecast import LinkRate
 
-_ALONE = 0.8
-"""In a second of which one move sent no more than this share, others sent, too."""
 _MORE = 1.5
-"""A card that tells so much more than one stream has shown is tried with two."""
+"""A card that tells so much more than moves have shown is tried with one more."""
 
 
 def links_of(
@@ -63,14 +61,20 @@ def _shown(rate: LinkRate | None) -> int:
 def _tried(
     fleet: Fleet, host_id: str, rate: LinkRate | None, seconds: Iterable[Second]
 ) -> LinkRate | None:
-    """The rate to go by: one stream alone does not show what a faster card carries.
+    """The rate to go by: streams that all get what one gets alone have not filled a faster card.
 
-    What the card says then counts until two streams have sent at once.
+    What the card says then counts, until so many have been seen to get less.
     """
     facts = fleet.facts.get(host_id)
     card = facts.link_bytes_per_s if facts else 0
     if rate is None or not rate.measured_at_ms or card < rate.bytes_per_s * _MORE:
         return rate
-    if any(one.single_bytes_per_s < one.bytes_per_s * _ALONE for one in seconds):
+    if any(_filled(one, rate) for one in seconds):
         return rate
     return msgspec.structs.replace(rate, bytes_per_s=card, measured_at_ms=0)
+
+
+def _filled(one: Second, rate: LinkRate) -> bool:
+    """Whether several shared a link that was full, and that carried what it does now."""
+    together = one.moves * rate.stream_bytes_per_s
+    return one.moves > 1 and FILLED * rate.bytes_per_s <= one.bytes_per_s < FILLED * together

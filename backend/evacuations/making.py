@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from backend.evacuations.alike import Alike
-from backend.evacuations.deadline import Verdict, moment, verdict
+from backend.evacuations.deadline import Verdict, verdict
 from backend.evacuations.lines import Line, line_of
 from backend.evacuations.placing import Placed, Placing
 from backend.evacuations.reckoning import Reckoner, Sheet
@@ -78,7 +78,7 @@ def given(
         fleet,
         _promises(fleet, wanted),
         leaving=_left_out(fleet, wanted),
-        untouched=any(one.kind is EvacuationKind.RESCUE for one in wanted),
+        untouched=_untouched(wanted),
     )
     return Given(
         fleet=fleet,
@@ -101,7 +101,9 @@ def make(known: Given, wanted: Sequence[Wanted], *, keep_spare: bool) -> tuple[P
     fleet, lines, apart = known.fleet, known.lines, _left_out(known.fleet, wanted)
     spare = None
     if keep_spare:
-        spare = spare_of(fleet, known.states, _promises(fleet, wanted), leaving=apart)
+        spare = spare_of(
+            fleet, known.states, _promises(fleet, wanted), untouched=_untouched(wanted)
+        )
     placing = Placing(
         known.states,
         known.alike,
@@ -139,6 +141,11 @@ def _lines_of(
         if line is not None:
             found.append(line)
     return tuple(found)
+
+
+def _untouched(wanted: Sequence[Wanted]) -> bool:
+    """Whether memory that guests were given and have not touched counts as taken."""
+    return any(one.kind is EvacuationKind.RESCUE for one in wanted)
 
 
 def _promises(fleet: Fleet, wanted: Sequence[Wanted]) -> list[PlannedMove]:
@@ -220,11 +227,9 @@ def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
     if wanted.empty_by_ms:
         judged = verdict(
             reckoner,
-            whole.sheets,
-            number,
+            sheet,
             total,
             left_s=(wanted.empty_by_ms - known.at_ms) / 1000,
-            by=moment(wanted.empty_by_ms),
         )
     return Plan(
         kind=wanted.kind,
@@ -237,7 +242,7 @@ def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
         finish_high_s=round(total.high_s),
         sent_bytes=total.sent_bytes,
         link=link,
-        refusals=tuple(refusals(fleet, host, wanted.kind, sheet.moves)),
+        refusals=tuple(refusals(fleet, host, wanted.kind, sheet.moves, known.at_ms)),
         warnings=tuple(warnings(fleet, sheet, wanted.kind, link, lacking=whole.lacking)),
         deadline=judged.sentence,
         meets_deadline=judged.meets,

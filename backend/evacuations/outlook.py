@@ -47,7 +47,7 @@ class Outlook:
         rates = Rates(self._fleet, self._jobs)
         sides = (rates.out_of(record.owner.host_id), rates.into(plan.target_host_id))
         dirtying = self._fleet.dirtying.get(plan.server_id)
-        samples = self._jobs.samples(record.owner.migration_id)
+        job = self._jobs.latest(record.owner.migration_id)
         key: _Key = (
             plan.way,
             plan.target_host_id,
@@ -55,7 +55,7 @@ class Outlook:
             cap_bytes_per_s,
             *(_step(one) for one in sides),
             dirtying.samples if dirtying else (),
-            samples[-1].pass_number if samples else 0,
+            len(job.passes) if job else 0,
         )
         known = self._known.get(plan.server_id)
         if known is not None and known[0] == key:

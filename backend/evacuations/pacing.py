@@ -18,7 +18,7 @@ PREPARED_AT_ONCE = 2
 """Servers that one target prepares at one moment: QEMUs that start compete with its guests."""
 _WORTHWHILE = 0.1
 """Another stream has to add so much of one: rates are measured, and vary."""
-_FILLED = 0.85
+FILLED = 0.85
 """With less than this share of their full rate, streams have filled their link."""
 
 
@@ -125,7 +125,7 @@ def streams(link: Link, now: int) -> int:
         whole = min(whole, link.cap_bytes_per_s)
     fitting = math.ceil(whole / stream - _WORTHWHILE)
     if not rate.measured_at_ms:
-        filled = link.sending_bytes_per_s < _FILLED * now * stream
+        filled = link.sending_bytes_per_s < FILLED * now * stream
         fitting = min(fitting, max(1, now if filled else now + 1))
     if link.cap_bytes_per_s is not None:
         fitting = min(fitting, link.cap_bytes_per_s // link.least_share_bytes_per_s)
@@ -143,7 +143,13 @@ class _Course:
         self._out: dict[str, list[Moving]] = defaultdict(list)
         """By source: what still sends by the time that a move which begins now does."""
         self._into: dict[str, list[Moving]] = defaultdict(list)
+        self._sending_out = Counter[str]()
+        """What uses a link at this moment, those that are nearly through among it."""
+        self._sending_into = Counter[str]()
         for one in active:
+            if one.sends and one.left_s != 0:
+                self._sending_out[one.source_host_id] += 1
+                self._sending_into[one.target_host_id] += 1
             if one.sends and (one.left_s is None or one.left_s > lead_s):
                 self._count(one)
         self._kept_out: set[str] = set()
@@ -170,31 +176,43 @@ class _Course:
         """What a server waits for; empty if it may begin."""
         if one.ease is Ease.STUCK:
             return one.lever or "it would not converge: it waits for a lever"
+        reason = self._limit(one) or (self._on_links(one) if one.sends else "")
+        if reason and one.sends and one.ease is Ease.HEAVY:
+            # both: else its source is busy again by the time that its target is free
+            self._kept_out.add(one.source_host_id)
+            self._kept_in.add(one.target_host_id)
+        return reason
+
+    def _limit(self, one: Waiting) -> str:
         if self._total >= AT_ONCE_IN_THE_FLEET:
             return f"{self._total} servers of the fleet are on their way, which is the limit"
         busy = self._prepared[one.target_host_id]
         if busy >= PREPARED_AT_ONCE:
             return f"its target prepares {busy} servers, which is the limit"
-        return self._on_links(one) if one.sends else ""
+        return ""
 
     def _on_links(self, one: Waiting) -> str:
         out, into = self._out[one.source_host_id], self._into[one.target_host_id]
-        if one.ease is Ease.HEAVY:
-            if out:
-                self._kept_out.add(one.source_host_id)
-            if into:
-                self._kept_in.add(one.target_host_id)
-            return f"it needs the whole link, and {_named(out or into)}" if out or into else ""
+        if one.ease is Ease.HEAVY and (out or into):
+            return f"it needs the whole link, and {_named(out or into)}"
         heavy = [moving for moving in (*out, *into) if moving.heavy]
         if heavy:
             return f"{heavy[0].server_name} needs the whole link, and is not through yet"
         if one.source_host_id in self._kept_out or one.target_host_id in self._kept_in:
             return "one that needs the whole link comes first"
-        for link, there in (
-            (self._links.out.get(one.source_host_id, Link()), out),
-            (self._links.into.get(one.target_host_id, Link()), into),
+        for link, there, sending in (
+            (
+                self._links.out.get(one.source_host_id, Link()),
+                out,
+                self._sending_out[one.source_host_id],
+            ),
+            (
+                self._links.into.get(one.target_host_id, Link()),
+                into,
+                self._sending_into[one.target_host_id],
+            ),
         ):
-            if len(there) >= streams(link, len(there)):
+            if len(there) >= streams(link, sending):
                 return f"the link is full: {_named(there)}"
         return ""
 

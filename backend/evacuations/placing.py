@@ -12,8 +12,12 @@ from backend.evacuations.spare import Guest, Spare
 from backend.scheduler.candidates import WEIGHERS, candidate
 from backend.scheduler.move import HostState, Move, Skips
 from backend.scheduler.storage import pool_needs
+from backend.scheduler.weighers import MoreFreeMemory
 from wire.fleet import Candidate
 
+_OF_THE_SERVER = [one for one in WEIGHERS if isinstance(one, MoreFreeMemory)]
+_OF_THE_HOST = [one for one in WEIGHERS if one not in _OF_THE_SERVER]
+"""What these say depends on the host alone: it is asked once until something is placed there."""
 _Ranked = tuple[bool, float, str, int, str, float]
 """Late, negated weight, name, version, id, risk weight of a host: the least is the best."""
 
@@ -54,6 +58,9 @@ class Placing:
         self._spare = spare
         self._versions = dict.fromkeys(states, 0)
         self._queues: dict[tuple[object, ...], list[_Ranked]] = {}
+        self._ranks: dict[tuple[object, ...], list[_Ranked]] = {}
+        self._weights: dict[str, tuple[int, float]] = {}
+        """host_id → version, and what it weighs whichever server it is."""
 
     def give(self, lines: Iterable[Line]) -> dict[str, Placed]:
         """Give every server that leaves a target, or say why there is none; by server id."""
@@ -78,7 +85,18 @@ class Placing:
         if why := bound(move, next(iter(self._states.values()))):
             return Placed(why=why)
         verdicts = self._alike.verdicts(move)
-        queue = self._queue(move, [one for one in verdicts if not one.refused], line.size_bytes)
+        fitting = [one for one in verdicts if not one.refused]
+        if line.avoid:
+            listed = [one for one in self._ranking(move, fitting) if one[4] not in line.avoid]
+            heapq.heapify(listed)
+            found, _ = self._first(line, move, listed)
+            if found is not None:
+                return found
+        found, unspared = self._first(line, move, self._queue(move, fitting, line.size_bytes))
+        return found or Placed(why=unspared or self._nearest(move, verdicts))
+
+    def _first(self, line: Line, move: Move, queue: list[_Ranked]) -> tuple[Placed | None, str]:
+        """Take the best host of a heap that has room, or say of one that only lacks a spare."""
         unspared = ""
         while queue:
             _, _, _, version, host_id, risk_weight = queue[0]
@@ -91,8 +109,8 @@ class Placing:
                 unspared = unspared or f"{host.facts.name} takes it only without a spare: {refusal}"
                 heapq.heappop(queue)
             else:
-                return self._risking(move, host)
-        return Placed(why=unspared or self._nearest(move, verdicts))
+                return self._risking(move, host), ""
+        return None, unspared
 
     def _on(self, line: Line, move: Move, host_id: str) -> Placed:
         """The only host that will do, or why it does not."""
@@ -123,31 +141,36 @@ class Placing:
         """The hosts that the filters leave for servers like this one, the best first."""
         needs = frozenset(pool_needs(move.server.disks, move.kind).items())
         hosts = tuple((one.host_ids[0], one.risk_weight) for one in verdicts)
-        key = (hosts, move.kind, move.server.memory_bytes, size_bytes, needs)
+        alike = (hosts, move.server.memory_bytes)
+        key = (*alike, move.kind, size_bytes, needs)
         if key not in self._queues:
-            queue = [
-                self._ranked(move, self._states[host_id], one.risk_weight)
-                for one in verdicts
-                for host_id in one.host_ids
-            ]
-            heapq.heapify(queue)
-            self._queues[key] = queue
+            if alike not in self._ranks:
+                self._ranks[alike] = self._ranking(move, verdicts)
+            self._queues[key] = self._ranks[alike].copy()
         return self._queues[key]
 
+    def _ranking(self, move: Move, verdicts: list[Verdict]) -> list[_Ranked]:
+        """A heap of these hosts."""
+        queue = [
+            self._ranked(move, self._states[host_id], one.risk_weight)
+            for one in verdicts
+            for host_id in one.host_ids
+        ]
+        heapq.heapify(queue)
+        return queue
+
     def _ranked(self, move: Move, host: HostState, risk_weight: float) -> _Ranked:
-        host_id = host.facts.host_id
-        weight = risk_weight
-        for weigher in WEIGHERS:
+        facts = host.facts
+        host_id = facts.host_id
+        version = self._versions[host_id]
+        known = self._weights.get(host_id)
+        if known is None or known[0] != version:
+            weight = sum(each.weight(move, host) for each in _OF_THE_HOST)
+            known = self._weights[host_id] = version, weight
+        weight = known[1] + risk_weight
+        for weigher in _OF_THE_SERVER:
             weight += weigher.weight(move, host)
-        late = host_id in self._late
-        return (
-            late,
-            -round(weight, 4),
-            host.facts.name,
-            self._versions[host_id],
-            host_id,
-            risk_weight,
-        )
+        return host_id in self._late, -round(weight, 4), facts.name, version, host_id, risk_weight
 
     def _risking(self, move: Move, host: HostState) -> Placed:
         risk = "" if move.skips == Skips() else self._judged(move, host).risk

@@ -1,7 +1,8 @@
 """The entry points of planning: for hosts to empty, for a return, and anew for what is open.
 
-What libvirt says of CPUs, and the definitions of a dead host's servers, are asked for first; all
-that follows is a pure function of what is known then (:mod:`backend.evacuations.making`).
+What libvirt says of CPUs, and the definitions of a dead host's servers, are asked for; all else is
+a pure function of what is known at the beginning (:mod:`backend.evacuations.making`). It runs in a
+thread, on a copy, one plan at a time: a plan for a rack takes seconds.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import msgspec
 
 from backend.evacuations.anew import again, open_servers, remembered, under_way
 from backend.evacuations.making import Wanted, given, make
+from backend.evacuations.snapshot import snapshot_of
 from backend.evacuations.telling import kind_of
 from backend.evacuations.wishes import Scope, wishes
 from backend.fleet.cpus import Comparisons
@@ -42,6 +44,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Jobs
     definition: Callable[[str], Awaitable[str]]
     """A server's definition as etcd keeps it, by its id; read for the servers of a dead host."""
+    turn: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(1))
+    """Held by the one plan that is reckoned now: two threads would be slower than one."""
 
 
 async def plan(sources: Sources, request: PlanRequest) -> tuple[Plan, ...]:
@@ -162,10 +166,19 @@ async def _made(
         for record in one.records.values()
     )
     definitions = await _definitions(sources, dead)
-    known = given(fleet, sources.jobs, wanted, definitions, now_ms())
+    async with sources.turn:
+        known = await asyncio.to_thread(
+            given,
+            snapshot_of(fleet),
+            snapshot_of(sources.jobs),
+            wanted,
+            definitions,
+            now_ms(),
+        )
     moves = [line.move for each in known.lines for line in each if line.move is not None]
     await known.alike.ask(sources.comparisons, moves)
-    return make(known, wanted, keep_spare=keep_spare)
+    async with sources.turn:
+        return await asyncio.to_thread(make, known, wanted, keep_spare=keep_spare)
 
 
 async def _definitions(

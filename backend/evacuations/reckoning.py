@@ -29,6 +29,9 @@ from wire.migration import MigrationKind, MigrationOptions, MigrationState
 
 _TAKES_S = {Way.COLD: 3.0, Way.RESCUE: 10.0}
 """What a definition's move and a rescue take where none has been seen yet."""
+UNSHOWN = 10
+"""A link of which only the card has told may be so much slower: a switch, a bond or a virtual card
+stands behind it. Nobody knows until a move has shown it."""
 
 
 class Sheet(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +58,8 @@ class Sum(msgspec.Struct, frozen=True, kw_only=True):
     low_s: float
     high_s: float
     sent_bytes: int
+    shown: bool
+    """Moves have shown how fast its links are."""
 
 
 class Reckoner:
@@ -120,7 +125,8 @@ class Reckoner:
         """The end of all moves, with the band.
 
         Moves whose links were measured err each for itself, so that their errors add up like
-        chance; where the link's rate is only what a card says, they all err to the same side.
+        chance; where the link's rate is only what a card says, they all err to the same side, and
+        by far.
         """
         finish_s = max((one.end_s for one in times.values()), default=0.0)
         forecasts = [
@@ -129,18 +135,19 @@ class Reckoner:
             if one.forecast is not None and one.server_id in times
         ]
         rates = {one.source_host_id: self.out_of(one.source_host_id) for one, _ in forecasts}
-        measured = all(rate is not None and rate.measured_at_ms for rate in rates.values())
+        shown = all(rate is not None and rate.measured_at_ms for rate in rates.values())
         early, late = [], []
         for move, forecast in forecasts:
             beside = self._beside(rates[move.source_host_id], sheet.cap_bytes_per_s, forecast)
             early.append(max(0, forecast.total_ms - forecast.low_ms) / 1000 / beside)
             late.append(max(0, forecast.high_ms - forecast.total_ms) / 1000 / beside)
-        add = math.hypot if measured else (lambda *each: math.fsum(each))
+        add = math.hypot if shown else (lambda *each: math.fsum(each))
         return Sum(
             finish_s=finish_s,
             low_s=max(0.0, finish_s - add(*early)),
-            high_s=finish_s + add(*late),
+            high_s=finish_s * (1 if shown else UNSHOWN) + add(*late),
             sent_bytes=sum(forecast.sent_bytes for _, forecast in forecasts),
+            shown=shown,
         )
 
     def _beside(self, rate: LinkRate | None, cap: int | None, forecast: Forecast) -> int:
@@ -150,13 +157,15 @@ class Reckoner:
         return _link(rate, cap).streams
 
     def _transfers(self, sheet: Sheet) -> list[Transfer]:
+        records = sheet.records
         return [
             _transfer(move, move.forecast)
             for move in sheet.moves
-            if move.forecast is not None and self._goes(sheet, move)
+            if move.forecast is not None and stage_of(move, records[move.server_id]) < Stage.STUCK
         ]
 
     def _instants(self, sheet: Sheet) -> list[Instant]:
+        records = sheet.records
         return [
             Instant(
                 server_id=move.server_id,
@@ -165,14 +174,11 @@ class Reckoner:
             )
             for move in sheet.moves
             if move.forecast is None
-            and (move.way is Way.RESCUE or self._stage(sheet, move) is Stage.DEFINITION)
+            and (
+                move.way is Way.RESCUE
+                or stage_of(move, records[move.server_id]) is Stage.DEFINITION
+            )
         ]
-
-    def _goes(self, sheet: Sheet, move: PlannedMove) -> bool:
-        return self._stage(sheet, move) < Stage.STUCK
-
-    def _stage(self, sheet: Sheet, move: PlannedMove) -> Stage:
-        return stage_of(move, sheet.records[move.server_id])
 
     def _usual_s(self, way: Way) -> float:
         """What such moves took so far, the half of them at most."""

@@ -1,23 +1,33 @@
 """Evacuations in etcd, written by the leading backend alone."""
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from backend.fleet.known import Fleet
-from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, unchanged
+from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, persist, unchanged
 from backend.migrations.notes import now_ms
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.etcd import Condition, KeyValue, Write
+from wire.etcd import Condition, EtcdUnreachable, KeyValue, Write
 from wire.evacuation import Evacuation
+from wire.fleet import HostPolicy
 from wire.migration import Note
 
 KEPT = 200
 """Ended evacuations that stay in etcd, the newest ones; each holds a line for every server."""
+NOTES_KEPT = 200
+"""Of one evacuation: the first one and the newest ones."""
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
+_BEGUN_AT_ONCE = 60
+_BEGUN_BYTES = 1 << 20
+"""etcd takes requests of 1.5 MB by default."""
 _TRIES = 5
+_PATIENCE_S = 5.0
+"""So long etcd is asked who leads."""
 
 
 class Evacuations:
@@ -30,18 +40,59 @@ class Evacuations:
         self._etcd = etcd
         self._fleet = fleet
 
-    async def begin(self, evacuation: Evacuation) -> Evacuation:
-        """Write a new evacuation; its id is new."""
-        when = [Condition(key=_key(evacuation), mod_revision=0)]
-        done = await self._etcd.transact(when, [_put(evacuation)])
-        if not done:
-            await self._etcd.check_leading()
-            raise GodwitError(
-                ErrorCode.CONFLICT,
-                f"etcd already holds an evacuation {evacuation.evacuation_id}; ask again",
-            )
-        self._tell(evacuation, done)
-        return evacuation
+    async def begin(self, evacuations: Sequence[Evacuation], *, maintenance: bool) -> None:
+        """Write new evacuations; their ids are new. All of them, or none.
+
+        Only what is too large for one transaction of etcd's is written in several.
+
+        Args:
+            evacuations: one for each host.
+            maintenance: whether their hosts take no servers from here on.
+
+        Raises:
+            GodwitError: CONFLICT besides, when the hosts' policies change all the time.
+        """
+        for batch in _batches(evacuations):
+            await self._begin(batch, maintenance=maintenance)
+
+    async def _begin(self, evacuations: Sequence[Evacuation], *, maintenance: bool) -> None:
+        for _ in range(_TRIES):
+            when = [Condition(key=_key(one), mod_revision=0) for one in evacuations]
+            then = [_put(one) for one in evacuations]
+            policies = {}
+            for one in evacuations if maintenance else ():
+                key = keys.POLICIES + one.host_id
+                item = await self._etcd.get(key)
+                known = msgspec.json.decode(item.value, type=HostPolicy) if item else HostPolicy()
+                wanted = policies[one.host_id] = msgspec.structs.replace(known, maintenance=True)
+                when.append(unchanged(item) if item else Condition(key=key, mod_revision=0))
+                then.append(Write(key=key, value=msgspec.json.encode(wanted)))
+            try:
+                done = await self._etcd.transact(when, then)
+            except EtcdUnreachable:
+                done = await self._begun_unseen(evacuations[0])
+                if not done:
+                    raise
+            if done:
+                for host_id, policy in policies.items():
+                    self._fleet.written[keys.POLICIES + host_id] = done
+                    self._fleet.put_policy(host_id, policy)
+                for one in evacuations:
+                    self._tell(one, done)
+                return
+            await self._check_leading()
+        names = ", ".join(one.host_name for one in evacuations)
+        raise GodwitError(
+            ErrorCode.CONFLICT, f"the policies of {names} keep changing in etcd; try again"
+        )
+
+    async def _begun_unseen(self, evacuation: Evacuation) -> int:
+        """The revision of a beginning that was done although its answer was lost; else 0."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                item = await persist(self._etcd.get, _key(evacuation))
+                return item.mod_revision if item else 0
+        return 0
 
     async def change(
         self, evacuation_id: str, change: Callable[[Evacuation], Evacuation]
@@ -70,10 +121,20 @@ class Evacuations:
             if done:
                 self._tell(wanted, done)
                 return wanted
-            await self._etcd.check_leading()
+            await self._check_leading()
         raise GodwitError(
             ErrorCode.CONFLICT, f"the evacuation {evacuation_id} keeps changing in etcd; try again"
         )
+
+    async def read(self, evacuation_id: str) -> None:
+        """Put an evacuation into the fleet model as etcd has it now, ahead of the watch.
+
+        Raises:
+            GodwitError: CONFLICT besides, for a record that cannot be read.
+        """
+        item, known = await self._read(evacuation_id)
+        if item is not None and known is not None:
+            self._tell(known, item.mod_revision)
 
     async def trim(self) -> None:
         """Delete the oldest ended evacuations beyond :data:`KEPT`."""
@@ -86,9 +147,28 @@ class Evacuations:
             self._fleet.written.pop(_key(one), None)
             self._fleet.put_evacuation(one.evacuation_id, None)
 
+    async def _check_leading(self) -> None:
+        """Say why a transaction failed if that is why; a lock is held meanwhile."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._etcd.check_leading()
+        except TimeoutError:
+            raise GodwitError(
+                ErrorCode.ETCD_UNREACHABLE,
+                f"etcd did not say within {_PATIENCE_S:g} s who leads; nothing was changed",
+            ) from None
+
     async def _read(self, evacuation_id: str) -> tuple[KeyValue | None, Evacuation | None]:
         item = await self._etcd.get(keys.EVACUATIONS + evacuation_id)
-        return item, msgspec.json.decode(item.value, type=Evacuation) if item else None
+        if item is None:
+            return None, None
+        try:
+            return item, msgspec.json.decode(item.value, type=Evacuation)
+        except msgspec.DecodeError as error:
+            raise GodwitError(
+                ErrorCode.CONFLICT,
+                f"the record of the evacuation {evacuation_id} in etcd cannot be read: {error}",
+            ) from None
 
     def _tell(self, evacuation: Evacuation, revision: int) -> None:
         self._fleet.written[_key(evacuation)] = revision
@@ -107,12 +187,28 @@ def noted(evacuation: Evacuation, text: str, *, by: str = "") -> Evacuation:
     if notes and (notes[-1].text, notes[-1].by) == (text, by):
         return evacuation
     note = Note(at_ms=now_ms(), text=text, by=by)
-    return msgspec.structs.replace(evacuation, notes=(*notes, note))
+    kept = notes if len(notes) < NOTES_KEPT else (notes[0], *notes[2 - NOTES_KEPT :])
+    return msgspec.structs.replace(evacuation, notes=(*kept, note))
 
 
 def not_found(evacuation_id: str) -> GodwitError:
     """Say that there is no such evacuation."""
     return GodwitError(ErrorCode.NOT_FOUND, f"no evacuation has the id {evacuation_id!r}")
+
+
+def _batches(evacuations: Sequence[Evacuation]) -> Iterator[list[Evacuation]]:
+    """Split what is begun, so that etcd takes each part in one transaction."""
+    batch: list[Evacuation] = []
+    size_bytes = 0
+    for one in evacuations:
+        length = len(msgspec.json.encode(one))
+        if batch and (size_bytes + length > _BEGUN_BYTES or len(batch) == _BEGUN_AT_ONCE):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(one)
+        size_bytes += length
+    if batch:
+        yield batch
 
 
 def _key(evacuation: Evacuation) -> str:

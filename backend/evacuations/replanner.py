@@ -4,18 +4,13 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from backend.evacuations import planning
 from backend.evacuations.course import newcomers
 from backend.evacuations.planning import Sources
 from backend.evacuations.records import Evacuations, noted
-from backend.evacuations.replanning import failed_targets, replanned, to_place, unfit
-from backend.migrations.choice import all_candidates
-from backend.migrations.drive import Drive
+from backend.evacuations.replanning import replanned, to_place, unfit
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuatedServer, Evacuation, MoveState, Way
-from wire.migration import MigrationKind
+from wire.evacuation import EvacuatedServer, Evacuation
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +21,8 @@ _AGAIN_S = 3.0
 class Replanner:
     """Keeps the plans of open evacuations fit to be followed."""
 
-    def __init__(self, drive: Drive, sources: Sources, records: Evacuations) -> None:
-        self._drive = drive
-        self._fleet = drive.fleet
+    def __init__(self, sources: Sources, records: Evacuations) -> None:
+        self._fleet = sources.fleet
         self._sources = sources
         self._records = records
         self._planned_s: dict[str, float] = {}
@@ -48,7 +42,6 @@ class Replanner:
             self._planned_s[evacuation.evacuation_id] = time.monotonic()
             _log.warning("%s not planned anew: %s", evacuation.host_name, error.message)
             return evacuation
-        fresh = await self._apart_from_failures(evacuation, fresh)
         changed = await self.take(evacuation, fresh)
         return await self._noted(changed, without, [one.name for one in new])
 
@@ -71,36 +64,6 @@ class Replanner:
             return known
 
         return await self._records.change(evacuation.evacuation_id, change) if texts else evacuation
-
-    async def _apart_from_failures(self, evacuation: Evacuation, fresh: Evacuation) -> Evacuation:
-        """Give servers whose move failed another target than that one, if any other fits."""
-        servers = []
-        for one in fresh.servers:
-            failed = failed_targets(self._fleet, evacuation, one.plan.server_id)
-            if one.state is MoveState.WAITING and one.plan.target_host_id in failed:
-                servers.append(await self._elsewhere(one, failed))
-            else:
-                servers.append(one)
-        return msgspec.structs.replace(fresh, servers=tuple(servers))
-
-    async def _elsewhere(self, server: EvacuatedServer, failed: set[str]) -> EvacuatedServer:
-        record = self._fleet.records.get(server.plan.server_id)
-        if record is None or server.plan.way is Way.RESCUE:
-            return server
-        kind: MigrationKind = "live" if server.plan.way is Way.LIVE else "cold"
-        try:
-            judged = await all_candidates(
-                self._fleet, self._drive.comparisons, record, kind, server.plan.options
-            )
-        except GodwitError:
-            return server
-        other = next((one for one in judged if one.fits and one.host_id not in failed), None)
-        if other is None:
-            return server
-        plan = msgspec.structs.replace(
-            server.plan, target_host_id=other.host_id, target_host_name=other.host_name
-        )
-        return msgspec.structs.replace(server, plan=plan)
 
     async def take(
         self,

@@ -5,11 +5,17 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from backend.evacuations.course import moves_of
+from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
-from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState, Way
-from wire.fleet import HostPolicy, HostStatus
+from backend.migrations.notes import now_ms
+from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState, PlannedMove, Way
+from wire.fleet import HostPolicy, HostStatus, OwnerPhase
+from wire.forecast import Ease
 from wire.migration import MigrationState
+
+_HANGS_MS = 60_000
+"""A target that is silent for longer is replaced, if any other one fits."""
 
 
 def unfit(fleet: Fleet, host_id: str) -> str:
@@ -35,8 +41,25 @@ def to_place(fleet: Fleet, evacuation: Evacuation) -> list[EvacuatedServer]:
         one
         for one in evacuation.servers
         if one.state is MoveState.WAITING
-        and (not one.plan.target_host_id or unfit(fleet, one.plan.target_host_id))
+        and not _moves(fleet, one.plan.server_id)
+        and (
+            not one.plan.target_host_id
+            or unfit(fleet, one.plan.target_host_id)
+            or (not one.plan.pinned and _hangs(fleet, one.plan.target_host_id, now_ms()))
+        )
     ]
+
+
+def _moves(fleet: Fleet, server_id: str) -> bool:
+    """Whether somebody moves a server now: it is planned once that has ended."""
+    record = fleet.records.get(server_id)
+    return record is not None and record.owner.phase is OwnerPhase.MIGRATING
+
+
+def _hangs(fleet: Fleet, host_id: str, at_ms: int) -> bool:
+    """Whether a host has not answered for so long that others are asked instead."""
+    link = fleet.link(host_id)
+    return not link.connected and 0 < link.seen_at_ms < at_ms - _HANGS_MS
 
 
 def unplaced(evacuation: Evacuation, refused: Mapping[str, str]) -> Evacuation:
@@ -108,8 +131,9 @@ def _replanned(
     if server.state in {MoveState.MOVING, MoveState.LEFT}:
         return server
     if fresh.plan.way is not Way.STAYS:
+        plan = fresh.plan if chosen else _as_shown(server, fresh.plan)
         return msgspec.structs.replace(
-            server, plan=fresh.plan, state=MoveState.WAITING, reason="", ended_at_ms=0
+            server, plan=plan, state=MoveState.WAITING, reason="", ended_at_ms=0
         )
     stayed = server.state is MoveState.STAYED or server.plan.way is Way.STAYS
     if chosen or fresh.plan.chosen_way or stayed:
@@ -121,30 +145,49 @@ def _replanned(
     return msgspec.structs.replace(server, plan=plan, reason=reason)
 
 
+def _as_shown(server: EvacuatedServer, fresh: PlannedMove) -> PlannedMove:
+    """A new plan of one that a move has shown to be stuck: so it is until its options change."""
+    shown = server.plan.forecast
+    if not server.tries or shown is None or shown.ease is not Ease.STUCK:
+        return fresh
+    asked = msgspec.structs.replace(fresh.options, prefer_host="")
+    if fresh.way is not server.plan.way or asked != msgspec.structs.replace(
+        server.plan.options, prefer_host=""
+    ):
+        return fresh
+    return msgspec.structs.replace(fresh, forecast=shown)
+
+
 def held(fleet: Fleet, evacuation: Evacuation, server: EvacuatedServer) -> str:
     """What keeps a waiting server from beginning, other than links; empty for nothing."""
     plan = server.plan
-    if not plan.target_host_id:
-        return server.reason or "a target is being chosen"
     record = fleet.records.get(plan.server_id)
     if record is not None and record.owner.migration_id:
         moves = fleet.migrations.get(record.owner.migration_id)
         by = moves.requested_by if moves and moves.requested_by else "somebody else"
         return f"{by} moves it (migration {record.owner.migration_id})"
+    if not plan.target_host_id:
+        return server.reason or "a target is being chosen"
     if evacuation.kind is not EvacuationKind.RESCUE:
-        away = _away(fleet, plan.source_host_id)
+        away = _away(fleet, evacuation, plan.source_host_id)
         if away:
             return away
     return _silent(fleet, plan.target_host_id)
 
 
-def _away(fleet: Fleet, host_id: str) -> str:
+def _away(fleet: Fleet, evacuation: Evacuation, host_id: str) -> str:
     """Why nothing leaves a host now."""
     facts = fleet.facts.get(host_id)
     if facts is None:
         return "its host was removed from the fleet"
     incident = fleet.open_incident(host_id)
     if host_status(fleet, facts)[0] is HostStatus.OFFLINE:
+        if host_id == evacuation.host_id and is_dead(fleet, host_id):
+            return (
+                f"{facts.name} is dead: what no incident starts elsewhere is rescued by godwit "
+                f"evacuation-cancel {evacuation.evacuation_id}, then godwit host-evacuate "
+                f"{facts.name}"
+            )
         case = f": incident {incident.incident_id} decides what is started" if incident else ""
         return f"{facts.name} is down{case}"
     return _silent(fleet, host_id)

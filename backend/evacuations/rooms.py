@@ -5,15 +5,14 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from backend.evacuations.spare import Guest, Spare
-from backend.fleet.host_view import host_status
+from backend.evacuations.spare import Running, Spare
 from backend.fleet.known import Fleet
 from backend.fleet.targets import host_states
 from backend.rescue.placing import with_promised
 from backend.scheduler.move import HostState
 from backend.scheduler.storage import pool_needs
 from wire.evacuation import Evacuation, EvacuationKind, MoveState, PlannedMove, Way
-from wire.fleet import HostStatus, ServerRecord
+from wire.fleet import HostStatus, OwnerPhase, ServerRecord
 from wire.migration import MigrationKind
 
 KINDS: dict[Way, MigrationKind] = {Way.LIVE: "live", Way.COLD: "cold", Way.RESCUE: "rescue"}
@@ -93,26 +92,27 @@ def spare_of(
     states: Mapping[str, HostState],
     promises: Iterable[PlannedMove],
     *,
-    leaving: Collection[str],
+    untouched: bool,
 ) -> Spare:
     """Reckon which hosts may die now.
 
     Args:
         fleet: all that is known.
         states: of :func:`rooms`.
-        promises: as there, and as the last one.
-        leaving: ids of the hosts that are emptied.
+        promises: as there.
+        untouched: as there.
     """
-    takers = {
-        host_id: with_promised(fleet, one).free_bytes or 0
-        for host_id, one in states.items()
-        if one.status is HostStatus.ONLINE and not one.policy.maintenance and not one.shutting_down
-    }
-    running = {
-        host_id: _running(fleet, host_id)
-        for host_id, facts in fleet.facts.items()
-        if host_id not in leaving and host_status(fleet, facts)[0] is not HostStatus.OFFLINE
-    }
+    takers: dict[str, int] = {}
+    running: dict[str, list[Running]] = {}
+    for host_id, host in states.items():
+        guests, given_bytes = _running(fleet, host_id)
+        usable = not host.policy.maintenance and not host.shutting_down
+        if host.status is HostStatus.ONLINE and usable:
+            used_bytes = host.meters.memory_used_bytes if host.meters else 0
+            uncounted = 0 if untouched else max(0, given_bytes - used_bytes)
+            takers[host_id] = max(0, (host.free_bytes or 0) - uncounted)
+        if host.status is not HostStatus.OFFLINE:
+            running[host_id] = guests
     arriving = [
         (one.target_host_id, one.server_id)
         for one in fleet.migrations.values()
@@ -122,14 +122,24 @@ def spare_of(
     for host_id, server_id in arriving:
         record = fleet.records.get(server_id)
         if record is not None and host_id in running:
-            running[host_id].append(Guest(record.memory_bytes, record.name))
+            running[host_id].append(record)
     names = {host_id: facts.name for host_id, facts in fleet.facts.items()}
     return Spare(takers, running, names)
 
 
-def _running(fleet: Fleet, host_id: str) -> list[Guest]:
-    """The servers that would be started elsewhere if a host died."""
-    records = (fleet.records[one] for one in fleet.owned.get(host_id, ()))
-    return [
-        Guest(one.memory_bytes, one.name) for one in records if one.wanted_on and not one.suspended
-    ]
+def _running(fleet: Fleet, host_id: str) -> tuple[list[Running], int]:
+    """The servers that would be started elsewhere if a host died, and what those there were given.
+
+    The bytes are those that :func:`backend.rescue.placing.with_promised` counts.
+    """
+    found: list[Running] = []
+    given_bytes = 0
+    records = fleet.records
+    for server_id in fleet.owned.get(host_id, ()):
+        record = records[server_id]
+        if record.wanted_on:
+            if record.owner.phase is OwnerPhase.SETTLED:
+                given_bytes += record.memory_bytes
+            if not record.suspended:
+                found.append(record)
+    return found, given_bytes

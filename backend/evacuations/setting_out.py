@@ -99,9 +99,16 @@ class SettingOut:
         for one in running:
             fleet.put_waits(one.evacuation_id, _of(one, waits))
         begun = [turns[server_id] for server_id in paced.begin]
-        refusals = await asyncio.gather(*(self._begin(one) for one in begun))
+        shares = self._shares(begun)
+        # all of them, whatever one meets: none may go on once the caller's lock is released
+        refusals = await asyncio.gather(
+            *(self._begin(one, shares[one.evacuation.evacuation_id]) for one in begun),
+            return_exceptions=True,
+        )
         found: dict[str, dict[str, str]] = {}
         for turn, refusal in zip(begun, refusals, strict=True):
+            if isinstance(refusal, BaseException):
+                raise refusal
             refused = found.setdefault(turn.evacuation.evacuation_id, {})
             if refusal:
                 refused[turn.server.plan.server_id] = refusal
@@ -114,11 +121,11 @@ class SettingOut:
         self._refusals.pop(server_id, None)
         return ""
 
-    async def _begin(self, turn: _Turn) -> str:
+    async def _begin(self, turn: _Turn, share_bytes_per_s: int | None) -> str:
         """Begin one move; why it cannot begin as it is planned, if so."""
         plan = turn.server.plan
         try:
-            migration = await self._ask(turn)
+            migration = await self._ask(turn, share_bytes_per_s)
         except GodwitError as error:
             if error.code in _ENDS_THE_LOOK:
                 raise
@@ -129,7 +136,7 @@ class SettingOut:
         self._lead.begun(migration.migration_id)
         return ""
 
-    async def _ask(self, turn: _Turn) -> Migration:
+    async def _ask(self, turn: _Turn, share_bytes_per_s: int | None) -> Migration:
         evacuation, plan = turn.evacuation, turn.server.plan
         by, evacuation_id = evacuation.requested_by, evacuation.evacuation_id
         if plan.way is Way.RESCUE:
@@ -140,15 +147,27 @@ class SettingOut:
                 plan.server_id, wanted, requested_by=by, evacuation_id=evacuation_id
             )
         kind: Literal["live", "cold"] = "live" if plan.way is Way.LIVE else "cold"
-        count = len(sharers(self._moves(evacuation))) + 1
         options = msgspec.structs.replace(
             plan.options,
             prefer_host=plan.target_host_id,
-            max_bandwidth_bytes_per_s=share(evacuation.max_bandwidth_bytes_per_s, count),
+            max_bandwidth_bytes_per_s=share_bytes_per_s,
         )
         return await self._desk.migrate(
             kind, plan.server_id, options, requested_by=by, evacuation_id=evacuation_id
         )
+
+    def _shares(self, begun: Sequence[_Turn]) -> dict[str, int | None]:
+        """What each move gets of its evacuation's cap, with those that begin in this look."""
+        found: dict[str, int | None] = {}
+        for one in {turn.evacuation.evacuation_id: turn.evacuation for turn in begun}.values():
+            new = [
+                turn
+                for turn in begun
+                if turn.evacuation is one and turn.server.plan.way is not Way.RESCUE
+            ]
+            count = len(sharers(self._moves(one))) + len(new)
+            found[one.evacuation_id] = share(one.max_bandwidth_bytes_per_s, count)
+        return found
 
     def _moves(self, evacuation: Evacuation) -> list[Migration]:
         """The moves of an evacuation that are under way."""

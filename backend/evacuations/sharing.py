@@ -39,53 +39,78 @@ class Sharing:
 
     def __init__(self, acts: Acts) -> None:
         self._acts = acts
-        self._telling: dict[str, asyncio.Task[None]] = {}
+        self._telling: dict[str, tuple[MigrationParameters, asyncio.Task[None]]] = {}
+        """migration_id → what it is told."""
+        self._refused: set[str] = set()
+        """Those that did not take it just now."""
 
     def look(self, evacuation: Evacuation, moves: Sequence[Migration]) -> None:
-        """Change what differs: first those that get less, so that the sum stays below the cap."""
+        """Change what differs: first those that get less, so that the sum stays below the cap.
+
+        Whose agent does not answer is waited for by none of the others.
+        """
         wanted = share(evacuation.max_bandwidth_bytes_per_s, len(sharers(moves)))
         if wanted is None:
+            self.lift([one for one in moves if not _capped_by_a_person(one)])
             return
         parameters = MigrationParameters(max_bandwidth_bytes_per_s=wanted)
         above, below = [], []
         for one in sharers(moves):
             cap = one.max_bandwidth_bytes_per_s
             if cap is None or cap > wanted:
-                above.append(one)
+                above.append(one.migration_id)
             elif cap < wanted:
-                below.append(one)
-        for one in above or below:
-            self._tell(one.migration_id, parameters)
+                below.append(one.migration_id)
+        first = above if set(above) - self._refused else (*above, *below)
+        for migration_id in first:
+            self._tell(migration_id, parameters)
 
     def lift(self, moves: Sequence[Migration]) -> None:
         """Take the caps of moves away."""
         for one in sharers(moves):
             if one.max_bandwidth_bytes_per_s is not None:
-                if (earlier := self._telling.pop(one.migration_id, None)) is not None:
-                    earlier.cancel()
                 self._tell(one.migration_id, MigrationParameters(no_bandwidth_limit=True))
 
     def stop(self) -> None:
         """Tell nothing more."""
-        for task in self._telling.values():
+        for _, task in self._telling.values():
             task.cancel()
         self._telling.clear()
 
     def _tell(self, migration_id: str, parameters: MigrationParameters) -> None:
         self._forget()
-        if migration_id not in self._telling:
-            self._telling[migration_id] = asyncio.create_task(
+        told, task = self._telling.get(migration_id, (None, None))
+        if told == parameters:
+            return
+        if task is not None:
+            task.cancel()
+        self._telling[migration_id] = (
+            parameters,
+            asyncio.create_task(
                 self._told(migration_id, parameters), name=f"share of {migration_id}"
-            )
+            ),
+        )
 
     async def _told(self, migration_id: str, parameters: MigrationParameters) -> None:
         try:
             await self._acts.set_parameters(migration_id, parameters, requested_by=BY)
         except GodwitError as error:
             _log.info("%s: its share is not set yet: %s", migration_id, error.message)
-            await asyncio.sleep(_AGAIN_S)
+            self._refused.add(migration_id)
+            try:
+                await asyncio.sleep(_AGAIN_S)
+            finally:
+                self._refused.discard(migration_id)
 
     def _forget(self) -> None:
-        for migration_id, task in tuple(self._telling.items()):
+        for migration_id, (_, task) in tuple(self._telling.items()):
             if task.done():
                 del self._telling[migration_id]
+
+
+def _capped_by_a_person(migration: Migration) -> bool:
+    """Whether the cap of a move is not a share: somebody set it since the move began."""
+    if migration.parameters.max_bandwidth_bytes_per_s is None:
+        return False
+    by = [one.by for one in migration.notes if one.text.startswith("bandwidth cap changed")]
+    return bool(by) and by[-1] != BY

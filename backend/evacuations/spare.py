@@ -2,17 +2,41 @@
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 
 _MIB = 1 << 20
 
 
-class Guest(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A server that runs, as far as its host's death matters."""
+class Running(Protocol):
+    """A server that runs, as far as its host's death matters; its record is one."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it needs elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+class Guest(msgspec.Struct, frozen=True, gc=False):
+    """A server that is about to run."""
 
     memory_bytes: int
     name: str
+
+
+class _Death(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What becomes of a host's servers if it dies."""
+
+    on: dict[str, int]
+    """host_id → how many bytes each other host would take up of it."""
+    lacking_bytes: int = 0
+    """What none would take up."""
+    clause: str = ""
+    """The same in words, of the first server that none takes up."""
 
 
 class Spare:
@@ -27,7 +51,7 @@ class Spare:
     def __init__(
         self,
         free: Mapping[str, int],
-        running: Mapping[str, Iterable[Guest]],
+        running: Mapping[str, Iterable[Running]],
         names: Mapping[str, str],
     ) -> None:
         """Reckon how it stands before anything is placed.
@@ -45,21 +69,18 @@ class Spare:
             host_id: sum([guest.memory_bytes for guest in guests])
             for host_id, guests in self._running.items()
         }
-        self._leans: dict[str, dict[str, int]] = {}
-        """host_id → how many bytes each other host would take up of it."""
+        self._deaths: dict[str, _Death] = {}
         self._borne: dict[str, set[str]] = {}
         """host_id → the hosts that lean on it."""
         self.lacking = ""
         """Which host could not be spared even before, in one clause; empty if any could."""
         for host_id in sorted(self._running):
-            found = self._taken_up(host_id)
-            if isinstance(found, str):
-                self.lacking = self.lacking or found
-            else:
-                self._lean(host_id, found)
+            death = self._death(host_id)
+            self.lacking = self.lacking or death.clause
+            self._settle(host_id, death)
 
     def take(self, host_id: str, guest: Guest) -> str:
-        """Place a server that will run, if then any host may still die.
+        """Place a server that will run, if then any host may still die that could before.
 
         Args:
             host_id: of a host that takes servers.
@@ -69,44 +90,47 @@ class Spare:
             Empty if it is placed; else which host could not be spared, with the numbers, in one
             clause, and nothing has changed.
         """
-        if self.lacking:
-            return self.lacking
         self._change(host_id, -guest.memory_bytes)
         self._count(host_id, guest, 1)
         left = self._free[host_id]
-        weakened = [one for one in self._borne.get(host_id, ()) if self._leans[one][host_id] > left]
-        settled: dict[str, dict[str, int]] = {}
+        leaning = self._borne.get(host_id, ())
+        weakened = [one for one in leaning if self._deaths[one].on[host_id] > left]
+        settled: dict[str, _Death] = {}
         for each in [host_id, *sorted(set(weakened) - {host_id})]:
-            found = self._taken_up(each)
-            if isinstance(found, str):
+            death, before = self._death(each), self._deaths.get(each)
+            if death.lacking_bytes > (before.lacking_bytes if before else 0):
                 self._count(host_id, guest, -1)
                 self._change(host_id, guest.memory_bytes)
-                return found
-            settled[each] = found
-        for each, found in settled.items():
-            self._lean(each, found)
+                return death.clause
+            settled[each] = death
+        for each, death in settled.items():
+            self._settle(each, death)
         return ""
 
-    def _taken_up(self, host_id: str) -> dict[str, int] | str:
-        """Say how much which hosts would take up of one that dies, or why they could not."""
+    def _death(self, host_id: str) -> _Death:
+        """Say who would take up what of a host that dies."""
         needed = self._needed[host_id]
         if not needed:
-            return {}
+            return _Death(on={})
         others = [(one, -room) for room, one in self._order[:2] if one != host_id]
         if others and others[0][1] >= needed:
-            return {others[0][0]: needed}
+            return _Death(on={others[0][0]: needed})
         left = {one: -room for room, one in self._order if one != host_id}
         taken: dict[str, int] = {}
-        for guest in sorted(self._running[host_id], reverse=True):
+        lacking_bytes, clause = 0, ""
+        guests = self._running[host_id]
+        for guest in sorted(guests, key=lambda one: (one.memory_bytes, one.name), reverse=True):
             size = guest.memory_bytes
             into = next((one for one, room in left.items() if room >= size), None)
             if into is None:
-                return self._short(host_id, guest, left)
+                lacking_bytes += size
+                clause = clause or self._short(host_id, guest, left)
+                continue
             left[into] -= size
             taken[into] = taken.get(into, 0) + size
-        return taken
+        return _Death(on=taken, lacking_bytes=lacking_bytes, clause=clause)
 
-    def _short(self, host_id: str, guest: Guest, left: Mapping[str, int]) -> str:
+    def _short(self, host_id: str, guest: Running, left: Mapping[str, int]) -> str:
         guests, needed = self._running[host_id], self._needed[host_id]
         free = sum(room for one, room in self._free.items() if one != host_id)
         many = f"{len(guests)} running servers need" if guests[1:] else "one running server needs"
@@ -117,11 +141,12 @@ class Spare:
             f"would find at most {most // _MIB} MiB on one host"
         )
 
-    def _lean(self, host_id: str, on: dict[str, int]) -> None:
-        for one in self._leans.get(host_id, {}):
-            self._borne[one].discard(host_id)
-        self._leans[host_id] = on
-        for one in on:
+    def _settle(self, host_id: str, death: _Death) -> None:
+        if host_id in self._deaths:
+            for one in self._deaths[host_id].on:
+                self._borne[one].discard(host_id)
+        self._deaths[host_id] = death
+        for one in death.on:
             self._borne.setdefault(one, set()).add(host_id)
 
     def _count(self, host_id: str, guest: Guest, by: int) -> None:

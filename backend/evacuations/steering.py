@@ -25,6 +25,7 @@ from backend.evacuations.steps import (
 )
 from backend.fleet.names import find_host
 from backend.migrations.acts import Acts
+from wire.errors import GodwitError
 from wire.evacuation import (
     Evacuation,
     EvacuationChange,
@@ -36,6 +37,8 @@ from wire.fleet import HostPolicy
 from wire.migration import Migration
 
 _log = logging.getLogger(__name__)
+
+_STEERED = {EvacuationState.RUNNING, EvacuationState.PAUSED}
 
 
 class Steering:
@@ -93,15 +96,24 @@ class Steering:
             GodwitError: CONFLICT when it has ended, or one of these servers is not open any more or
                 too far to be cancelled.
         """
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
             check_open(known, "cancelled")
             if not servers:
                 return await self._cancel_all(known, requested_by)
+            known = await self._evacuator.note_moves(evacuation_id)
             meant = to_cancel(known, servers)
-            for one in meant:
+            refusal: GodwitError | None = None
+            for one in tuple(meant):
                 if one.state is MoveState.MOVING:
-                    await self._acts.cancel(one.migration_id, requested_by=requested_by)
+                    try:
+                        await self._acts.cancel(one.migration_id, requested_by=requested_by)
+                    except GodwitError as error:
+                        refusal = refusal or error
+                        meant.remove(one)
+            if not meant and refusal is not None:
+                raise refusal
             ids = {one.plan.server_id for one in meant}
 
             def change(now: Evacuation) -> Evacuation:
@@ -115,6 +127,8 @@ class Steering:
                 return noted(told, f"cancelled for {names_of(meant)}", by=requested_by)
 
             await self._records.change(evacuation_id, change)
+            if refusal is not None:
+                raise refusal  # the others are cancelled and noted
             return await self._evacuator.note_moves(evacuation_id)
 
     async def retry(
@@ -128,7 +142,8 @@ class Steering:
             GodwitError: CONFLICT when nothing is to be tried again, another evacuation holds the
                 host, or the host takes servers again.
         """
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
             self._check_retry(known)
             meant = to_retry(known, servers)
@@ -152,11 +167,12 @@ class Steering:
         """Plan anew what has not begun, with what is known now.
 
         Raises:
-            GodwitError: CONFLICT when it has ended.
+            GodwitError: CONFLICT when it has ended, or is being cancelled.
         """
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
-            check_open(known, "planned anew")
+            check_state(known, _STEERED, "planned anew")
             fresh = await planning.replan(self._means.sources, known)
             await self._evacuator.replanner.take(known, fresh, asked_for=True)
             return await self._records.change(
@@ -170,12 +186,13 @@ class Steering:
 
         Raises:
             GodwitError: BAD_REQUEST for a change of nothing or out of its bounds; CONFLICT when it
-                has ended, or a server is on its way already.
+                has ended, is being cancelled, or a server is on its way already.
         """
         check_change(wanted)
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
-            check_open(known, "changed")
+            check_state(known, _STEERED, "changed")
             edited = to_edit(known, wanted.edits)
             fresh = (
                 await planning.replan(self._means.sources, known, wanted.edits)
@@ -216,7 +233,8 @@ class Steering:
     async def _changed(
         self, evacuation_id: str, change: Callable[[Evacuation], Evacuation]
     ) -> Evacuation:
-        async with self._evacuator.lock:
+        self._means.found(evacuation_id)
+        async with self._evacuator.turn():
             self._means.found(evacuation_id)
             changed = await self._records.change(evacuation_id, change)
         self._means.look_soon()

@@ -16,6 +16,7 @@ from wire.evacuation import (
     EvacuationState,
     MoveState,
     PlanEdit,
+    Way,
 )
 
 _MIB = 1 << 20
@@ -97,8 +98,16 @@ def cancelled(server: EvacuatedServer, by: str) -> EvacuatedServer:
 
 
 def again(server: EvacuatedServer) -> EvacuatedServer:
-    """A server that is to be moved once more."""
-    return msgspec.structs.replace(server, state=MoveState.WAITING, reason="", ended_at_ms=0)
+    """A server that is to be moved once more, with as many tries as before the first one.
+
+    A wish that it stays is over; other wishes hold.
+    """
+    plan = server.plan
+    if plan.way is Way.STAYS:
+        plan = msgspec.structs.replace(plan, chosen_way=False)
+    return msgspec.structs.replace(
+        server, plan=plan, state=MoveState.WAITING, reason="", tries=0, ended_at_ms=0
+    )
 
 
 def check_open(known: Evacuation, act: str) -> None:

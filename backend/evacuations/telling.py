@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from backend.evacuations.deadline import moment
-from backend.evacuations.reckoning import Sheet
+from backend.evacuations.deadline import lasting
+from backend.evacuations.reckoning import UNSHOWN, Sheet
 from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
@@ -23,7 +23,11 @@ def kind_of(fleet: Fleet, host: HostFacts) -> EvacuationKind:
 
 
 def refusals(
-    fleet: Fleet, host: HostFacts, kind: EvacuationKind, moves: Sequence[PlannedMove]
+    fleet: Fleet,
+    host: HostFacts,
+    kind: EvacuationKind,
+    moves: Sequence[PlannedMove],
+    at_ms: int,
 ) -> list[str]:
     """Say in one sentence each why nothing can be started as it is.
 
@@ -32,11 +36,12 @@ def refusals(
         host: that is emptied, or filled by a return.
         kind: of the evacuation.
         moves: the lines of its plan.
+        at_ms: now.
     """
     found = []
     known = fleet.open_evacuation(host.host_id)
     if known is not None:
-        found.append(_held(known))
+        found.append(_held(known, at_ms))
     if kind is EvacuationKind.RETURN:
         return found + _of_return(fleet, host, moves)
     found += _of_state(fleet, host)
@@ -74,7 +79,8 @@ def warnings(
         found.append(f"{len(stay) - _NAMED} more servers stay, each with its reason")
     found += _of_forecasts(moves)
     if lacking:
-        found.append(f"no room is kept for one more host's death, for there is none now: {lacking}")
+        worse = "what would make that worse stays"
+        found.append(f"not every host can be spared even now, and {worse}: {lacking}")
     if kind is not EvacuationKind.RESCUE and any(one.way is not Way.STAYS for one in moves):
         found += _of_link(host, kind, link)
     incident = fleet.open_incident(host.host_id)
@@ -100,9 +106,10 @@ def named(names: Iterable[str]) -> str:
     return ", ".join(listed)
 
 
-def _held(known: Evacuation) -> str:
+def _held(known: Evacuation, at_ms: int) -> str:
     by = f" of {known.requested_by}" if known.requested_by else ""
-    begun = f"evacuation {known.evacuation_id}{by}, begun at {moment(known.created_at_ms)}"
+    ago = lasting((at_ms - known.created_at_ms) / 1000)
+    begun = f"evacuation {known.evacuation_id}{by}, begun {ago} ago"
     if known.kind is EvacuationKind.RETURN:
         return f"servers are returning to {known.host_name} already: {begun}"
     return f"{known.host_name} is being emptied already: {begun}"
@@ -167,7 +174,8 @@ def _of_link(host: HostFacts, kind: EvacuationKind, link: LinkRate | None) -> li
         return [f"{unknown}, so that no times are reckoned: the first move will show it"]
     if not link.measured_at_ms:
         taken = f"the link {way} {host.name} is taken at {link.bytes_per_s / _MIB:.0f} MiB/s"
-        return [f"{taken}, as its card says: no move has shown it yet"]
+        unknown = "nobody knows how fast it is until a move has shown it"
+        return [f"{taken}, as its card says: {unknown}, and all may take {UNSHOWN} times as long"]
     return []
 
 

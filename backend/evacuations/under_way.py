@@ -19,6 +19,8 @@ _FIRST_LEAD_S = 1.5
 _LEADS_KEPT = 8
 _WRONG = 1.3
 """Of a move that has sent so many times what was expected nobody knows what is left."""
+_LATER = 1.25
+"""What the passes after the first bring on top, of a guest that shares a link."""
 _HOPEFUL = 0.9
 """A guest that dirties more than this share of what is sent comes to no end that can be told."""
 _HEAVY = 0.5
@@ -92,21 +94,31 @@ def moving(
     begun_with = server.forecast if server else None
     samples = jobs.samples(migration.migration_id)
     latest = samples[-1] if samples and sent_bytes(samples[-1]) else None
-    preparing = latest is None and migration.state.rank < MigrationState.SWITCHING_OVER.rank
+    before_the_switch = migration.state.rank < MigrationState.SWITCHING_OVER.rank
+    heavy = _is_heavy(forecast, latest)
+    left_s = _left_s(
+        migration,
+        latest,
+        expected_bytes=begun_with.sent_bytes if begun_with else 0,
+        stream_bytes_per_s=stream_bytes_per_s,
+        prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
+    )
+    if before_the_switch and left_s is not None and latest is not None:
+        told_s = _forecast_left_s(fleet, jobs, migration, forecast, latest)
+        if told_s is not None:
+            left_s = max(left_s, told_s)
+        elif heavy:
+            left_s = None
+    elif before_the_switch and heavy:
+        left_s = None
     return Moving(
         server_name=migration.server_name,
         source_host_id=migration.source_host_id,
         target_host_id=migration.target_host_id or planned,
-        heavy=_is_heavy(forecast, latest),
+        heavy=heavy,
         sends=sends(fleet.records.get(migration.server_id), migration.kind),
-        preparing=preparing,
-        left_s=_left_s(
-            migration,
-            latest,
-            expected_bytes=begun_with.sent_bytes if begun_with else 0,
-            stream_bytes_per_s=stream_bytes_per_s,
-            prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
-        ),
+        preparing=latest is None and before_the_switch,
+        left_s=left_s,
         sending_bytes_per_s=_rate(latest) if latest else 0,
         stalled=bool(stalled_reason(fleet, migration)),
     )
@@ -122,8 +134,10 @@ def _left_s(
 ) -> float | None:
     if migration.state.rank >= MigrationState.SWITCHING_OVER.rank:
         return 0.0
+    if not stream_bytes_per_s:  # whatever is expected of its link, nobody has seen it
+        return None
     if latest is None:
-        if not stream_bytes_per_s or not expected_bytes:
+        if not expected_bytes:
             return None
         return prepares_for_s + expected_bytes / stream_bytes_per_s
     rate = _rate(latest) or stream_bytes_per_s
@@ -134,6 +148,23 @@ def _left_s(
     return left_bytes(latest, expected_bytes) / (rate - dirtying)
 
 
+def _forecast_left_s(
+    fleet: Fleet, jobs: Jobs, migration: Migration, forecast: Forecast | None, latest: Sample
+) -> float | None:
+    """How long a move still copies, by its forecast; None if that does not say.
+
+    What remains falls to nothing at the end of every pass, and grows again in the next one, of
+    which the first pass says nothing.
+    """
+    job = jobs.latest(migration.migration_id)
+    passes = job.passes if job else ()
+    if len(passes) < 2 or forecast is None or forecast.ease is Ease.STUCK:
+        return None
+    begun_ms = passes[0].started_ms
+    before_ms = max(fleet.past.overhead_ms("live"), begun_ms)
+    return (forecast.total_ms - before_ms - (latest.elapsed_ms - begun_ms)) / 1000
+
+
 def _rate(latest: Sample) -> int:
     return latest.bandwidth_bytes_per_s + latest.disk_bandwidth_bytes_per_s
 
@@ -142,12 +173,15 @@ def left_bytes(latest: Sample, expected_bytes: int) -> int:
     """What is still to be sent.
 
     In the first pass zero pages count among what remains and cost next to nothing, while what is
-    dirtied meanwhile comes on top: the forecast knows better. Later passes tell themselves.
+    dirtied meanwhile comes on top: the forecast knows better, unless it is above what can come, or
+    more was sent than it expected.
+    Later passes tell themselves.
     """
     remaining = latest.memory_remaining_bytes + latest.disk_remaining_bytes
-    if latest.pass_number > 1 or not expected_bytes:
+    sent = sent_bytes(latest)
+    if latest.pass_number > 1 or sent >= expected_bytes:
         return remaining
-    return max(0, expected_bytes - sent_bytes(latest))
+    return min(expected_bytes - sent, round(remaining * _LATER))
 
 
 def _dirtying(latest: Sample) -> int:

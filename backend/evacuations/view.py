@@ -3,10 +3,10 @@
 import msgspec
 
 from backend.evacuations.anew import under_way
-from backend.evacuations.deadline import moment, verdict
+from backend.evacuations.deadline import Verdicts, verdict
 from backend.evacuations.lines import Line
 from backend.evacuations.ordering import Stage, stage_of
-from backend.evacuations.reckoning import Reckoner, Sheet
+from backend.evacuations.reckoning import Reckoner, Sheet, Sum
 from backend.evacuations.timeline import Transfer
 from backend.evacuations.under_way import left_bytes, sent_bytes
 from backend.fleet.known import Fleet
@@ -21,9 +21,20 @@ from wire.evacuation import (
 )
 
 
-def evacuation_view(fleet: Fleet, jobs: Jobs, record: Evacuation, at_ms: int) -> Evacuation:
-    """A record with what is known beside it now; an ended one needs nothing."""
+def evacuation_view(
+    fleet: Fleet, jobs: Jobs, record: Evacuation, at_ms: int, verdicts: Verdicts
+) -> Evacuation:
+    """A record with what is known beside it now; an ended one needs nothing.
+
+    Args:
+        fleet: all that is known.
+        jobs: moves under way.
+        record: the evacuation as etcd keeps it.
+        at_ms: now.
+        verdicts: those on deadlines, for some seconds each.
+    """
     if not record.open:
+        verdicts.forget(record.evacuation_id)
         return record
     reckoner = Reckoner(fleet, jobs)
     fills = record.kind is EvacuationKind.RETURN
@@ -33,10 +44,13 @@ def evacuation_view(fleet: Fleet, jobs: Jobs, record: Evacuation, at_ms: int) ->
         link=reckoner.into(record.host_id) if fills else reckoner.out_of(record.host_id),
         sending_bytes_per_s=_sending(fleet, jobs, record),
     )
-    return _with_finish(reckoner, view, _sheet(fleet, jobs, record, at_ms), at_ms)
+    view, sheet, total = _with_finish(reckoner, view, _sheet(fleet, jobs, record, at_ms), at_ms)
+    return _judged(reckoner, view, sheet, total, at_ms=at_ms, verdicts=verdicts)
 
 
-def _with_finish(reckoner: Reckoner, view: Evacuation, sheet: Sheet, at_ms: int) -> Evacuation:
+def _with_finish(
+    reckoner: Reckoner, view: Evacuation, sheet: Sheet, at_ms: int
+) -> tuple[Evacuation, Sheet, Sum]:
     """Reckon when it ends: nobody can say while it is paused, or waits for a person or for room."""
     records = sheet.records
     stages = {one.server_id: stage_of(one, records[one.server_id]) for one in sheet.moves}
@@ -54,27 +68,43 @@ def _with_finish(reckoner: Reckoner, view: Evacuation, sheet: Sheet, at_ms: int)
             finish_low_ms=at_ms + round(total.low_s * 1000),
             finish_high_ms=at_ms + round(total.high_s * 1000),
         )
+    return view, sheet, total
+
+
+def _judged(
+    reckoner: Reckoner,
+    view: Evacuation,
+    sheet: Sheet,
+    total: Sum,
+    *,
+    at_ms: int,
+    verdicts: Verdicts,
+) -> Evacuation:
     if not view.empty_by_ms:
         return view
-    by = moment(view.empty_by_ms)
-    if paused:
-        sentence = f"whether it is empty by {by} cannot be said: it is paused"
+    if view.state is EvacuationState.PAUSED:
+        sentence = "whether it is empty in time cannot be said: it is paused"
         return msgspec.structs.replace(view, deadline=sentence, meets_deadline=False)
     left_s = (view.empty_by_ms - at_ms) / 1000
-    judged = verdict(reckoner, [sheet], 0, total, left_s=left_s, by=by)
+    judged = verdicts.of(view, at_ms, lambda: verdict(reckoner, sheet, total, left_s=left_s))
     return msgspec.structs.replace(view, deadline=judged.sentence, meets_deadline=judged.meets)
 
 
 def _sheet(fleet: Fleet, jobs: Jobs, record: Evacuation, at_ms: int) -> Sheet:
-    """What is still to come, as plans are reckoned; what failed or was cancelled stays."""
+    """What is still to come, as plans are reckoned.
+
+    What failed or was cancelled stays, and not since somebody chose that.
+    """
     lines, moves = [], []
     for one in record.servers:
         server = fleet.records.get(one.plan.server_id)
         source = fleet.facts.get(one.plan.source_host_id)
         if server is None or source is None or one.state in {MoveState.MOVING, MoveState.LEFT}:
             continue
-        waits = one.state is MoveState.WAITING
-        plan = one.plan if waits else msgspec.structs.replace(one.plan, way=Way.STAYS)
+        plan = one.plan
+        if one.state is not MoveState.WAITING:
+            chosen = plan.chosen_way and one.state is MoveState.STAYED
+            plan = msgspec.structs.replace(plan, way=Way.STAYS, chosen_way=chosen)
         lines.append(Line(record=server, source=source, way=plan.way, options=plan.options))
         moves.append(plan)
     return Sheet(

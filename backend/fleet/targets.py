@@ -78,13 +78,31 @@ def move_of(
     )
 
 
-def host_states(fleet: Fleet) -> list[HostState]:
-    """Every host as a target, with what is on its way to it."""
+def host_states(fleet: Fleet, *, wishes: bool = True) -> list[HostState]:
+    """Every host as a target, with what is on its way to it.
+
+    Args:
+        fleet: hosts, servers and moves.
+        wishes: a move whose target is not chosen yet counts where it wishes to go. Not so for the
+            choice itself: of two that want the last room the first one gets it.
+    """
     incoming: dict[str, list[Migration]] = {}
     for one in fleet.migrations.values():
         if not one.state.ended:
-            incoming.setdefault(one.target_host_id, []).append(one)
+            host_id = one.target_host_id or (_wished(fleet, one) if wishes else "")
+            incoming.setdefault(host_id, []).append(one)
     return [_state(fleet, facts, incoming.get(facts.host_id, [])) for facts in fleet.facts.values()]
+
+
+def _wished(fleet: Fleet, migration: Migration) -> str:
+    """The id of the only host that a move may go to; empty if it may go to any.
+
+    Rescues are counted by who begins them.
+    """
+    wish = "" if migration.kind == "rescue" else migration.options.prefer_host
+    if not wish or wish in fleet.facts:
+        return wish
+    return next((one.host_id for one in fleet.facts.values() if one.name == wish), "")
 
 
 def _state(fleet: Fleet, facts: HostFacts, incoming: list[Migration]) -> HostState:

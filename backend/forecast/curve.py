@@ -22,6 +22,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     dirtied_bytes: float
     error_bytes: float
+    sampled: bool = False
+    """Told by a few pages, and not by what a pass left to send."""
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from backend.forecast.curve import Curve, fit
+from backend.forecast.curve import Curve, Point, fit
 from backend.forecast.known import Known
 from backend.forecast.levers import lever
 from backend.forecast.passes import QUICK_MARGIN, Course, Link, floor_s, walk
@@ -21,6 +21,8 @@ _BANDS = {
 }
 """Before enough moves have shown how forecasts hold."""
 _SHOWN = 0.8
+_ERRORS = 2.0
+"""Standard errors by which a sampled window may tell too much."""
 _UNSEEN_LINK = 2.0
 """A link of which only its card has told may be so much slower."""
 
@@ -49,7 +51,9 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
     rate, limit_s = terms.bytes_per_s, terms.options.downtime_limit_ms / 1000
     bound_s = terms.options.downtime_bound_ms / 1000 if terms.options.quickly_finish else 0.0
     enough_s = max(limit_s, bound_s / (1 + QUICK_MARGIN))
-    curve = _doubted(fit(known.points, float(known.in_use_bytes)), known, rate, enough_s)
+    curve = fit(known.points, float(known.in_use_bytes))
+    calmer = _doubted(curve, known, rate, enough_s)
+    doubted, curve = calmer is not None, calmer or curve
     lowest_s = floor_s(curve, rate)
     stuck = lowest_s > enough_s
     if stuck:  # as if its lever was pulled
@@ -70,7 +74,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         rest_ms = before_ms + disks_ms + int(1000 * course.seconds) + pause_ms
     low, high = _band(known.basis, terms)
     return Forecast(
-        ease=_ease(curve, terms, limit_s, stuck=stuck),
+        ease=_ease(curve, terms, limit_s, stuck=stuck, doubted=doubted),
         basis=known.basis,
         total_ms=spent_ms + rest_ms,
         low_ms=spent_ms + int(rest_ms * low),
@@ -101,21 +105,43 @@ def judge_cold(terms: Terms) -> Forecast:
     )
 
 
-def _doubted(curve: Curve, known: Known, rate: float, enough_s: float) -> Curve:
-    """The curve, or in doubt the one with which the guest is not stuck.
+def _doubted(curve: Curve, known: Known, rate: float, enough_s: float) -> Curve | None:
+    """In doubt the curve with which the guest is not stuck; None where there is no doubt.
 
-    Who writes its hot memory in order dirties it evenly, who writes at random faster at first. As
-    long as the shortest window does not show all of the hot memory, it does not tell one from the
-    other, and only who is stuck either way has to wait for a lever.
+    A few pages are sampled, so that one window can tell of far more than was written: only who is
+    stuck at the low end of what windows tell has to wait for a lever. Who is not after all, and
+    proves to be, is given up, and that is no sampling error.
     """
     if floor_s(curve, rate) <= enough_s:
-        return curve
-    shortest_s = min(point.seconds for point in known.points)
+        return None
+    shortest_s = min((point.seconds for point in known.points), default=0.0)
+    first_s = min((one.seconds for one in known.points if one.sampled), default=0.0)
+    at_first = [_lower(one) if one.seconds == first_s else one for one in known.points]
+    for points in (known.points, at_first, [_lower(one) for one in known.points]):
+        fitted = fit(points, float(known.in_use_bytes))
+        for each in (fitted, _even(fitted, shortest_s)):
+            if floor_s(each, rate) <= enough_s:
+                return each
+    return None
+
+
+def _lower(point: Point) -> Point:
+    if not point.sampled:
+        return point
+    least = max(0.0, point.dirtied_bytes - _ERRORS * point.error_bytes)
+    return msgspec.structs.replace(point, dirtied_bytes=least)
+
+
+def _even(curve: Curve, shortest_s: float) -> Curve:
+    """The same guest, if it writes its hot memory in order.
+
+    It dirties evenly then, where one that writes at random is faster at first. As long as the
+    shortest window does not show all of the hot memory, it does not tell one from the other.
+    """
     hot_bytes = curve.dirtied_bytes(shortest_s) - curve.slow_bytes_per_s * shortest_s
-    if hot_bytes >= _SHOWN * curve.hot_bytes:
+    if not shortest_s or hot_bytes >= _SHOWN * curve.hot_bytes:
         return curve
-    even = msgspec.structs.replace(curve, hot_bytes_per_s=hot_bytes / shortest_s)
-    return even if floor_s(even, rate) <= enough_s else curve
+    return msgspec.structs.replace(curve, hot_bytes_per_s=hot_bytes / shortest_s)
 
 
 def _course(curve: Curve, link: Link, known: Known) -> Course:
@@ -131,11 +157,17 @@ def _course(curve: Curve, link: Link, known: Known) -> Course:
     )
 
 
-def _ease(curve: Curve, terms: Terms, limit_s: float, *, stuck: bool) -> Ease:
-    """Easy is what converges on half of its share: then those that join in do it no harm."""
+def _ease(curve: Curve, terms: Terms, limit_s: float, *, stuck: bool, doubted: bool) -> Ease:
+    """Easy is what converges on half of its share: then those that join in do it no harm.
+
+    One more always joins in, while a move ends: even a link that one stream fills is shared by two.
+    """
     if stuck:
         return Ease.STUCK
-    shared_s = floor_s(curve, terms.share_bytes_per_s / 2)
+    if doubted:
+        return Ease.HEAVY
+    share = min(terms.share_bytes_per_s, terms.bytes_per_s / 2)
+    shared_s = floor_s(curve, share / 2)
     return Ease.EASY if shared_s <= limit_s else Ease.HEAVY
 
 

@@ -91,6 +91,7 @@ def sample_points(dirtying: Dirtying, memory_bytes: int) -> list[Point]:
                 seconds=seconds,
                 dirtied_bytes=sample.dirtied_bytes,
                 error_bytes=max(_MIB, math.hypot(looked, rounded)),
+                sampled=True,
             )
         )
     return points

@@ -1,7 +1,7 @@
 """How fast bytes leave and enter a host: as moves have shown it, else as its card says."""
 
 from backend.fleet.known import Fleet
-from backend.forecast.traffic import Second
+from backend.forecast.traffic import NEWEST, Second
 from backend.migrations.jobs import Jobs
 from wire.forecast import LinkRate
 
@@ -37,13 +37,23 @@ class Rates:
 
 
 def shown(seconds: tuple[Second, ...]) -> LinkRate | None:
-    """The best that the newest seconds of sending have shown; None without any."""
+    """The best that the newest seconds of sending have shown; None without any.
+
+    What a stream gets is told by seconds of one move alone, however long ago: while several share a
+    link that is full, each gets a part of it only. Before there was one, a stream is taken to fill
+    the link.
+
+    Args:
+        seconds: oldest first.
+    """
     if not seconds:
         return None
-    best = max(seconds, key=lambda one: one.bytes_per_s)
-    stream = max(one.single_bytes_per_s for one in seconds)
+    best = max(one.bytes_per_s for one in seconds[-NEWEST:])
+    stream = best
+    if any(one.moves == 1 for one in seconds):
+        stream = max(one.bytes_per_s // one.moves for one in seconds if one.moves)
     return LinkRate(
-        bytes_per_s=best.bytes_per_s,
-        measured_at_ms=max(one.at_ms for one in seconds),
-        stream_bytes_per_s=best.bytes_per_s if best.bytes_per_s <= stream * _ALIKE else stream,
+        bytes_per_s=best,
+        measured_at_ms=seconds[-1].at_ms,
+        stream_bytes_per_s=best if best <= stream * _ALIKE else stream,
     )

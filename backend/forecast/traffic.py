@@ -1,7 +1,8 @@
 """What moves send over each host's link: now, and in the seconds that showed what it carries."""
 
+import bisect
+import math
 import time
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -10,8 +11,11 @@ from wire.migration import Migration, Pass, Sample
 
 HOURS_MS = 6 * 3_600_000
 """What was shown longer ago says nothing any more."""
-_SECONDS_KEPT = 60
+NEWEST = 60
 """The newest ones count, so that a link that became slower is known for it within a minute."""
+_APART = 20
+"""So many seconds are kept beside them in which one move sent alone, and in which several did: a
+link that is always shared shows no stream, and one that never is does not show that it was full."""
 _WHOLE_MS = 800
 """A second counts in which so much of it something was sent."""
 _LATE_MS = 2_000
@@ -30,8 +34,8 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
 
     at_ms: int
     bytes_per_s: int
-    single_bytes_per_s: int
-    """The most that one move sent."""
+    moves: int
+    """How many sent all through it, held back by nothing; 0 if that is not so of all that sent."""
 
 
 class _Share:
@@ -60,7 +64,16 @@ class _Link:
         self.open: dict[int, dict[str, _Share]] = {}
         self.limited: set[int] = set()
         """Seconds in which a cap held something back."""
-        self.seconds: deque[Second] = deque(maxlen=_SECONDS_KEPT)
+        self.seconds: list[Second] = []
+        """Oldest first."""
+
+    def add(self, seen: Second) -> None:
+        """Keep a second, and let go of those that have become too old for it."""
+        bisect.insort(self.seconds, seen, key=lambda one: one.at_ms)
+        kept = {id(one) for one in self.seconds[-NEWEST:]}
+        kept |= {id(one) for one in [one for one in self.seconds if one.moves == 1][-_APART:]}
+        kept |= {id(one) for one in [one for one in self.seconds if one.moves > 1][-_APART:]}
+        self.seconds = [one for one in self.seconds if id(one) in kept]
 
     def close(self, until_s: int) -> None:
         for second in sorted(self.open):
@@ -69,17 +82,19 @@ class _Link:
             shares = self.open.pop(second)
             limited = second in self.limited
             self.limited.discard(second)
-            if max(share.covered_ms for share in shares.values()) >= _WHOLE_MS:
-                seen = Second(
-                    at_ms=second * 1000,
-                    bytes_per_s=int(sum(share.sent for share in shares.values())),
-                    single_bytes_per_s=int(max(share.sent for share in shares.values())),
-                )
-                # held back by a cap it can only show that the link carries more than was thought
-                if not limited or seen.bytes_per_s > max(
-                    (each.bytes_per_s for each in self.seconds), default=0
-                ):
-                    self.seconds.append(seen)
+            covered_ms = [share.covered_ms for share in shares.values()]
+            if max(covered_ms) < _WHOLE_MS:
+                continue
+            steady = not limited and min(covered_ms) >= _WHOLE_MS
+            seen = Second(
+                at_ms=second * 1000,
+                bytes_per_s=int(sum(share.sent for share in shares.values())),
+                moves=len(shares) if steady else 0,
+            )
+            # held back by a cap it can only show that a link carries more than was seen without
+            most = max((each.bytes_per_s for each in self.seconds), default=math.inf)
+            if not limited or seen.bytes_per_s > most:
+                self.add(seen)
 
 
 class Traffic:
@@ -125,13 +140,10 @@ class Traffic:
             return
         rates = [each.bandwidth_bytes_per_s for each in migration.passes if _shows_the_link(each)]
         if rates and migration.max_bandwidth_bytes_per_s is None:
-            seen = Second(
-                at_ms=migration.finished_at_ms,
-                bytes_per_s=max(rates),
-                single_bytes_per_s=max(rates),
-            )
-            self._out.setdefault(migration.source_host_id, _Link()).seconds.append(seen)
-            self._in.setdefault(migration.target_host_id, _Link()).seconds.append(seen)
+            # whether others sent, too, its passes do not tell
+            seen = Second(at_ms=migration.finished_at_ms, bytes_per_s=max(rates), moves=0)
+            self._out.setdefault(migration.source_host_id, _Link()).add(seen)
+            self._in.setdefault(migration.target_host_id, _Link()).add(seen)
 
     def out_of(self, host_id: str) -> tuple[Second, ...]:
         """The seconds that show what leaves a host."""

@@ -9,8 +9,9 @@ from backend.fleet.known import Fleet
 from backend.fleet.server_view import standing, storage_kind
 from backend.migrations.desk import Desk
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import Evacuation, EvacuationKind, EvacuationState
+from wire.evacuation import Evacuation, EvacuationKind, EvacuationState, MoveState
 from wire.fleet import HostPolicy, OwnerPhase, ServerPolicy, ServerRecord, ServerStatus
+from wire.forecast import Ease
 from wire.lease import boot_clock_s
 from wire.migration import MigrationOptions
 
@@ -59,9 +60,6 @@ class Departures:
                 await self._move_some(host_id)
 
     def _leaves(self, host_id: str) -> bool:
-        evacuation = self._fleet.open_evacuation(host_id)
-        if evacuation is not None and _moves_all(evacuation):
-            return False
         policy = self._fleet.policies.get(host_id, HostPolicy())
         return policy.auto_migrate_on_host_shutdown and shutting_down(self._fleet, host_id)
 
@@ -76,7 +74,10 @@ class Departures:
             for one in self._fleet.migrations.values()
             if one.source_host_id == host_id and not one.state.ended
         )
+        left_to_it = _evacuated(self._fleet.open_evacuation(host_id))
         for record in departing(self._fleet, host_id):
+            if record.server_id in left_to_it:
+                continue
             if under_way >= AT_ONCE:
                 return
             if self._may_try(record):
@@ -112,10 +113,25 @@ class Departures:
             self._tries.clear()
 
 
-def _moves_all(evacuation: Evacuation) -> bool:
-    """Whether an evacuation moves a host's servers already, at its own pace."""
-    running = evacuation.state is EvacuationState.RUNNING
-    return running and evacuation.kind is EvacuationKind.EVACUATE
+def _evacuated(evacuation: Evacuation | None) -> set[str]:
+    """The servers that an evacuation moves, at its own pace; by id.
+
+    Not those that it has given up, or that wait for a lever: no person will pull that in time.
+    """
+    if evacuation is None or evacuation.kind is not EvacuationKind.EVACUATE:
+        return set()
+    if evacuation.state is not EvacuationState.RUNNING:
+        return set()
+    return {
+        one.plan.server_id
+        for one in evacuation.servers
+        if one.state.open
+        and (
+            one.state is MoveState.MOVING
+            or one.plan.forecast is None
+            or one.plan.forecast.ease is not Ease.STUCK
+        )
+    }
 
 
 def departing(fleet: Fleet, host_id: str) -> list[ServerRecord]:

@@ -8,7 +8,7 @@ from backend.fleet.names import find_host
 from backend.fleet.server_view import of_power, owner_report
 from backend.fleet.targets import host_states, move_of
 from backend.scheduler.candidates import candidates
-from backend.scheduler.move import Move, Skips
+from backend.scheduler.move import Skips
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Candidate, ServerRecord
 from wire.migration import Migration, MigrationKind, MigrationOptions
@@ -36,10 +36,6 @@ async def all_candidates(
     move = move_of(fleet, record, kind=kind, auto_start=options.auto_start, skips=skips_of(options))
     if move is None:
         raise GodwitError(ErrorCode.AGENT_UNREACHABLE, unreported(fleet, record))
-    return await _judged(fleet, comparisons, move)
-
-
-async def _judged(fleet: Fleet, comparisons: Comparisons, move: Move) -> tuple[Candidate, ...]:
     return candidates(move, await comparisons.asked_states(move, host_states(fleet)))
 
 
@@ -94,7 +90,8 @@ async def choose(fleet: Fleet, comparisons: Comparisons, migration: Migration) -
         )
     as_reported = msgspec.structs.replace(move, status=of_power(report.state), status_reason="")
     prefer_host_id = find_host(fleet, options.prefer_host).host_id if options.prefer_host else ""
-    return pick(record.name, await _judged(fleet, comparisons, as_reported), prefer_host_id)
+    hosts = await comparisons.asked_states(as_reported, host_states(fleet, wishes=False))
+    return pick(record.name, candidates(as_reported, hosts), prefer_host_id)
 
 
 def _not_there(name: str, wanted: list[Candidate], prefer_host_id: str) -> str:

@@ -75,15 +75,19 @@ class Journal:
         """Find out whether a beginning was done although its answer was lost."""
         try:
             async with asyncio.timeout(_DOUBT_S):
-                known = await self.read(migration.migration_id)
+                item, known = await persist(self._migration, migration.migration_id)
+                server, record = await persist(self.server, migration.server_id)
         except TimeoutError:
             raise GodwitError(
                 ErrorCode.ETCD_UNREACHABLE,
                 f"{error.message}; whether {migration.server_name} began to migrate will show "
                 "once it does",
             ) from None
-        if known is None:
+        if item is None or known is None:
             raise error
+        self.tell(known, None, None, revision=item.mod_revision)
+        if server is not None and record is not None:
+            self.tell(None, record, record.owner, revision=server.mod_revision)
         return known
 
     async def read(self, migration_id: str) -> Migration | None:

@@ -20,7 +20,7 @@ def obstacle(record: ServerRecord, definition: Definition | None, host_name: str
             f"{name} was lost before: godwit server-settle --keep-host HOST {name} defines it again"
         )
     if record.bound_by:
-        return f"{record.bound_by}, which is {host_name}"
+        return record.bound_by.replace("this host", host_name)
     if definition is None:
         return ""
     if definition.fault or not definition.tied_to:

@@ -1,5 +1,7 @@
 """A host that shuts down in order: which of its servers leave, and in which order."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -7,7 +9,15 @@ from backend.fleet.targets import host_states
 from backend.health.departures import AT_ONCE, REQUESTED_BY, TRIES, Departures, departing
 from backend.migrations.desk import Desk
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import Evacuation, EvacuationKind, EvacuationState
+from wire.evacuation import (
+    EvacuatedServer,
+    Evacuation,
+    EvacuationKind,
+    EvacuationState,
+    MoveState,
+    PlannedMove,
+    Way,
+)
 from wire.fleet import (
     Disk,
     HostPolicy,
@@ -17,6 +27,7 @@ from wire.fleet import (
     RescuePriority,
     ServerPolicy,
 )
+from wire.forecast import Basis, Ease, Forecast
 from wire.migration import Migration, MigrationState
 
 GIB = 1 << 30
@@ -210,9 +221,56 @@ async def test_the_host_that_shuts_down_is_no_target(two, departures):
 async def test_what_an_evacuation_moves_already_is_left_to_it(
     two, desk, departures, state, kind, count
 ):
-    evacuation = Evacuation(
-        evacuation_id="e1", kind=kind, host_id="host-1", host_name="kvm-01", state=state
-    )
-    two.fleet.put_evacuation("e1", evacuation)
+    put_evacuation(two, MoveState.WAITING, state=state, kind=kind)
     await departures.look()
     assert len(desk.asked) == count
+
+
+@pytest.mark.parametrize(
+    ("state", "ease", "count"),
+    [
+        (MoveState.MOVING, Ease.EASY, 0),
+        (MoveState.WAITING, Ease.STUCK, 1),
+        (MoveState.FAILED, Ease.EASY, 1),
+        (MoveState.STAYED, Ease.EASY, 1),
+    ],
+)
+async def test_what_an_evacuation_leaves_behind_is_moved(two, desk, departures, state, ease, count):
+    put_evacuation(two, state, ease=ease)
+    await departures.look()
+    assert len(desk.asked) == count
+
+
+def put_evacuation(two, line_state: MoveState, *, ease: Ease = Ease.EASY, **changes: Any) -> None:
+    """An evacuation of host-1, with every server of it in one state."""
+    forecast = Forecast(
+        ease=ease,
+        basis=Basis.GUESSED,
+        total_ms=1,
+        low_ms=1,
+        high_ms=1,
+        sent_bytes=1,
+        downtime_ms=1,
+    )
+    servers = tuple(
+        EvacuatedServer(
+            plan=PlannedMove(
+                server_id=server_id,
+                server_name=server_id,
+                way=Way.LIVE,
+                source_host_id="host-1",
+                source_host_name="kvm-01",
+                forecast=forecast,
+            ),
+            state=line_state,
+        )
+        for server_id in two.fleet.owned["host-1"]
+    )
+    values: dict[str, Any] = {
+        "evacuation_id": "e1",
+        "kind": EvacuationKind.EVACUATE,
+        "host_id": "host-1",
+        "host_name": "kvm-01",
+        "servers": servers,
+    }
+    two.fleet.put_evacuation("e1", Evacuation(**(values | changes)))

@@ -339,6 +339,22 @@ def test_only_what_will_run_takes_memory_and_only_local_disks_take_room(two, mak
         assert state.incoming_pool_bytes == {"local": 7 << 30}
 
 
+@pytest.mark.parametrize("wish", ["host-2", "kvm-02"])
+def test_a_move_takes_memory_where_it_wishes_to_go_until_its_target_is_chosen(two, wish):
+    two.add_record(two.server, two.hosts[0], migration_id="m1")
+    begun = msgspec.structs.replace(
+        migration_of(two, MigrationState.QUEUED),
+        target_host_id="",
+        options=MigrationOptions(prefer_host=wish),
+    )
+    two.fleet.put_migration("m1", begun)
+    for wishes, moves in ((True, 1), (False, 0)):
+        states = host_states(two.fleet, wishes=wishes)
+        state = {one.facts.host_id: one for one in states}["host-2"]
+        assert state.incoming_bytes == moves * two.server.memory_bytes
+        assert state.incoming_moves == moves
+
+
 def test_a_move_under_way_takes_memory_on_its_target(two):
     two.add_record(two.server, two.hosts[0], migration_id="m1")
     two.fleet.put_migration("m1", migration_of(two, MigrationState.PREPARING))

@@ -192,8 +192,11 @@ class LosesAnswers(Etcd):
 async def test_a_beginning_whose_answer_was_lost_counts_if_it_was_done(etcd, server, leadership):
     put_record(etcd)
     lossy = LosesAnswers(server.config, done=True)
-    begun = await Journal(lossy, leadership, Fleet()).begin(migration())
+    fleet = Fleet()
+    begun = await Journal(lossy, leadership, fleet).begin(migration())
     assert journaled(etcd) == begun
+    assert fleet.migrations == {"m1": begun}, "told ahead of the watch"
+    assert fleet.records[begun.server_id].owner.migration_id == "m1"
     lossy.close()
 
 

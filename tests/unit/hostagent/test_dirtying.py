@@ -48,6 +48,7 @@ def test_memory_in_huge_pages_is_not_in_rss():
 def test_no_answer_yet(status):
     assert measured(answer(3, status=status), huge_pages=False) is None
     assert measured({}, huge_pages=False) is None
+    assert measured(answer(-1), huge_pages=False) is None
 
 
 def samples(*mib: float) -> list[DirtySample]:
@@ -201,3 +202,19 @@ async def test_a_guest_that_cannot_be_measured_hides_no_other(sampling):
     _, until = sampling(host)
     await until(lambda: len(host.told) >= 2)
     assert {one.server_id for one in host.told} == {"b"}
+
+
+async def test_an_answer_that_nobody_understands_ends_nothing(sampling, caplog):
+    host = Host(a=0, b=0)
+    ask = host.call
+
+    async def call(what: str, function: Callable[..., object]) -> object:
+        if function.keywords["server_id"] == "a":
+            raise KeyError("dirtyrate.calc_period")
+        return await ask(what, function)
+
+    host.call = call
+    _, until = sampling(host)
+    await until(lambda: len(host.told) >= 2)
+    assert {one.server_id for one in host.told} == {"b"}
+    assert "no dirty rate measured" in caplog.text

@@ -50,13 +50,13 @@ async def test_an_unproven_death_refuses_with_what_is_missing():
 async def test_local_disks_and_what_is_bound_to_the_host_stay():
     town = lost()
     town.server("db-1", pool_name="local")
-    town.server("bound-1", bound_by="it uses a disk in no pool")
+    town.server("bound-1", bound_by="it holds a device of this host: PCI device 0000:3b:00.0")
     town.server("undefined-1")
     town.definitions["id-undefined-1"] = ""
     town.server("held-1", phase=OwnerPhase.MIGRATING, migration_id="m-1")
     made = await town.plan()
     assert "only kvm-01 reaches" in line(made, "db-1").why
-    assert "which is kvm-01" in line(made, "bound-1").why
+    assert "it holds a device of kvm-01: PCI device 0000:3b:00.0" in line(made, "bound-1").why
     assert "no definition" in line(made, "undefined-1").why
     assert "m-1" in line(made, "held-1").why
     assert {line(made, one).way for one in ("db-1", "bound-1", "undefined-1", "held-1")} == {

@@ -1,8 +1,10 @@
 """Whether a host is empty in time, and which lever would make it."""
 
+import msgspec
 import pytest
 
-from backend.evacuations.deadline import lasting
+from backend.evacuations.deadline import Verdict, Verdicts, lasting
+from backend.evacuations.reckoning import Reckoner
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.planned import MIB, Planned
 from wire.evacuation import MoveOptions, PlanEdit, Way
@@ -29,8 +31,8 @@ async def test_without_a_deadline_nothing_is_said():
 async def test_a_deadline_that_is_kept_says_so_with_the_numbers():
     made = await judged(town_of(), 1800)
     assert made.meets_deadline
-    assert made.deadline.startswith("empty by ")
-    assert "UTC" in made.deadline
+    assert made.deadline.startswith("probably empty in time: it takes ")
+    assert "if the link is 10 times slower than its card says" in made.deadline
     assert "30 min are left" in made.deadline
 
 
@@ -57,6 +59,41 @@ async def test_a_deadline_that_nothing_makes_says_what_all_levers_come_to():
     assert "even without the cap of 5 MiB/s it takes" in made.deadline
     made = await judged(town_of(), 3)
     assert made.deadline.endswith("no lever is left")
+
+
+async def test_a_lever_has_only_its_own_plan_reckoned_again(monkeypatch):
+    reckoned: list[int] = []
+    timed = Reckoner.timed
+
+    def counting(self, sheets):
+        reckoned.append(len(sheets))
+        return timed(self, sheets)
+
+    monkeypatch.setattr(Reckoner, "timed", counting)
+    town = Planned(hosts=3)
+    for number in range(8):
+        town.server(f"web-{number}", on=1 + number % 2, gib=2)
+    hosts, cap = (1, 2), 5 * MIB
+    by_ms = now_ms() + 300_000
+    made = await town.plans(*hosts, max_bandwidth_bytes_per_s=cap, empty_by_ms=by_ms)
+    assert all("without the cap of 5 MiB/s it takes" in one.deadline for one in made)
+    assert reckoned[0] == len(hosts)
+    assert set(reckoned[1:]) == {1}
+
+
+def test_a_verdict_holds_for_ten_seconds_unless_its_terms_change():
+    verdicts, made = Verdicts(), iter("abcdef")
+
+    def judge():
+        return Verdict(sentence=next(made))
+
+    evacuation = Planned().evacuation(1, empty_by_ms=90_000)
+    later = msgspec.structs.replace(evacuation, empty_by_ms=99_000)
+    asked = [(evacuation, 1_000), (evacuation, 10_999), (evacuation, 11_000), (later, 11_001)]
+    told = [verdicts.of(one, at_ms, judge).sentence for one, at_ms in asked]
+    assert told == ["a", "a", "b", "c"]
+    verdicts.forget(later.evacuation_id)
+    assert verdicts.of(later, 11_002, judge).sentence == "d"
 
 
 async def test_a_stuck_server_breaks_the_deadline_and_quickly_finish_is_its_lever():

@@ -1,17 +1,33 @@
 """What the runner makes of an evacuation as moves end, fail, or are taken from it by others."""
 
 import msgspec
+import pytest
 
-from backend.evacuations import replanner
+from backend.evacuations import evacuator, replanner
 from backend.evacuations.converging import hopeless
+from backend.evacuations.course import observed
 from backend.evacuations.failing import GAVE_UP
+from backend.evacuations.records import NOTES_KEPT, noted
+from backend.evacuations.replanning import to_place
+from backend.migrations.ending import unlocked
+from backend.migrations.notes import now_ms
+from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuationState, MoveState, PlanEdit, Way
+from wire.evacuation import (
+    Evacuation,
+    EvacuationChange,
+    EvacuationKind,
+    EvacuationState,
+    MoveOptions,
+    MoveState,
+    PlanEdit,
+    Way,
+)
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
 from wire.forecast import Ease
-from wire.migration import Migration, MigrationState, Pass
+from wire.migration import Migration, MigrationOptions, MigrationState, Note, Pass, PostcopyState
 from wire.rescue import Incident
 
 WAITING, MOVING, LEFT = MoveState.WAITING, MoveState.MOVING, MoveState.LEFT
@@ -347,6 +363,63 @@ async def test_one_that_does_not_converge_is_given_up_and_waits_for_a_lever(scen
     assert scene.known(evacuation).state is EvacuationState.RUNNING
 
 
+async def throttled(scene, **changes: object) -> Migration:
+    """The move of a, which its host holds back by 99 % without an end in sight."""
+    migration = await scene.journal.advance(
+        scene.under_way()["a"].migration_id,
+        lambda known: msgspec.structs.replace(
+            known, state=MigrationState.COPYING_MEMORY, **changes
+        ),
+    )
+    passes = tuple(
+        msgspec.structs.replace(
+            steady(number, 90 << 20, 99), started_ms=number * 1_000, duration_ms=1_000
+        )
+        for number in range(1, 8)
+    )
+    job = Job(
+        migration_id=migration.migration_id,
+        server_id="id-a",
+        state=JobState.COPYING_MEMORY,
+        passes=passes,
+    )
+    scene.jobs.put(job)
+    return migration
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"postcopy": PostcopyState.ASKED},
+        {
+            "notes": (
+                Note(at_ms=now_ms() + 60_000, text="downtime limit changed from 300 to 900 ms"),
+            )
+        },
+    ],
+)
+async def test_one_whose_lever_was_just_pulled_is_not_given_up(scene, changes):
+    scene.add("a")
+    await scene.start()
+    await scene.look()
+    await throttled(scene, **changes)
+    await scene.look()
+    assert not scene.under_way()["a"].cancel_requested_by
+
+
+async def test_one_that_is_too_far_to_be_given_up_is_not_noted_as_such(scene):
+    scene.add("a")
+    await scene.start()
+    await scene.look()
+    await throttled(scene)
+    await scene.journal.advance(
+        scene.under_way()["a"].migration_id,
+        lambda known: msgspec.structs.replace(known, state=MigrationState.SWITCHING_OVER),
+    )
+    await scene.look()
+    assert scene.under_way()["a"].notes == ()
+
+
 async def test_an_etcd_that_does_not_answer_is_waited_for(scene):
     scene.add("a")
     await scene.start()
@@ -448,3 +521,213 @@ async def test_a_dead_host_that_comes_back_keeps_what_had_not_left(scene):
     line = scene.line(evacuation, "on")
     assert (line.state, line.reason) == (STAYED, "kvm-01 is back, and starts it itself")
     assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+async def test_one_evacuation_that_cannot_be_looked_at_does_not_stop_the_others(scene, monkeypatch):
+    scene.add("a")
+    scene.add("b", "kvm-02")
+    bad = await scene.start("kvm-01")
+    await scene.start("kvm-02")
+    real = evacuator.observed
+
+    def faulty(fleet, evacuation, at_ms):
+        if evacuation.evacuation_id == bad.evacuation_id:
+            raise KeyError("host-9")
+        return real(fleet, evacuation, at_ms)
+
+    monkeypatch.setattr(evacuator, "observed", faulty)
+    await scene.look()
+    assert list(scene.under_way()) == ["b"]
+    (waits,) = scene.fleet.evacuation_waits[bad.evacuation_id].values()
+    assert "KeyError" in waits
+
+
+async def test_a_record_that_cannot_be_read_is_told_and_not_an_end_of_the_backend(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    scene.etcd.put(keys.EVACUATIONS + evacuation.evacuation_id, "{")
+    asking = scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+    assert "cannot be read" in await refused(asking)
+
+
+async def test_it_does_not_end_while_a_server_arrives(scene, monkeypatch):
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
+    comes = scene.add("comes", "kvm-02")
+    migration = msgspec.structs.replace(
+        a_move_of(comes),
+        target_host_id="host-1",
+        state=MigrationState.COPYING_MEMORY,
+        finished_at_ms=0,
+    )
+    scene.fleet.put_migration("m", migration)
+    evacuation = await scene.start()
+    await scene.look()
+    assert scene.known(evacuation).state is EvacuationState.RUNNING
+    there = msgspec.structs.replace(comes.owner, host_id="host-1", generation=2)
+    scene.put(msgspec.structs.replace(comes, owner=there))
+    scene.carry("comes", "kvm-01")
+    ended = msgspec.structs.replace(migration, state=MigrationState.SUCCEEDED)
+    scene.fleet.put_migration("m", ended)
+    await scene.look()
+    assert scene.states(evacuation) == {"comes": MOVING}
+    await scene.end("comes")
+    await scene.look()
+    assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+async def test_one_that_somebody_moves_at_the_start_waits_and_is_moved_if_that_fails(
+    scene, monkeypatch
+):
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
+    record = scene.add("a")
+    theirs = await scene.migrations.migrate(
+        "live", "a", MigrationOptions(prefer_host="kvm-02"), requested_by="carol"
+    )
+    evacuation = await scene.start()
+    assert scene.states(evacuation) == {"a": WAITING}
+    await scene.look()
+    waits = scene.fleet.evacuation_waits[evacuation.evacuation_id]
+    assert waits == {record.server_id: f"carol moves it (migration {theirs.migration_id})"}
+    assert to_place(scene.fleet, scene.known(evacuation)) == [], "not planned in vain"
+    failed = msgspec.structs.replace(theirs, state=MigrationState.FAILED, finished_at_ms=5)
+    await scene.journal.advance_with_owner(failed, unlocked)
+    await scene.look()
+    assert scene.under_way()["a"].evacuation_id == evacuation.evacuation_id
+
+
+async def test_one_that_was_given_up_stays_so_in_a_new_plan_until_its_options_change(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await throttled(scene)
+    await scene.look()
+    await scene.end("a", MigrationState.CANCELLED)
+    await scene.look()
+    id_ = evacuation.evacuation_id
+    await scene.steering.replan(id_, requested_by="bob")
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.plan.forecast.ease) == (WAITING, Ease.STUCK)
+    await scene.look()
+    assert scene.under_way() == {}
+    edit = PlanEdit(server="a", options=MoveOptions(quickly_finish=True))
+    await scene.steering.change(id_, EvacuationChange(edits=(edit,)), requested_by="bob")
+    await scene.look()
+    assert list(scene.under_way()) == ["a"]
+
+
+async def test_another_leader_reads_what_the_one_before_wrote_last(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    paused = msgspec.structs.replace(evacuation, state=EvacuationState.PAUSED)
+    scene.etcd.put(keys.EVACUATIONS + evacuation.evacuation_id, msgspec.json.encode(paused))
+    scene.restart()
+    await scene.look()
+    assert scene.under_way() == {}
+    assert scene.fleet.evacuations[evacuation.evacuation_id].state is EvacuationState.PAUSED
+
+
+async def test_a_move_that_the_watch_has_not_told_of_has_not_vanished(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    before = scene.fleet.records["id-a"]
+    await scene.look()
+    (migration,) = scene.fleet.migrations.values()
+    scene.fleet.put_migration(migration.migration_id, None)
+    scene.fleet.put_record("id-a", before)
+    scene.restart()
+    await scene.look()
+    assert scene.line(evacuation, "a").state is MOVING
+    scene.etcd.delete(keys.MIGRATIONS + migration.migration_id)
+    scene.fleet.put_migration(migration.migration_id, None)
+    await scene.look()
+    assert "vanished" in scene.line(evacuation, "a").reason
+
+
+@pytest.mark.parametrize("over", [False, True])
+async def test_a_second_try_is_adopted_though_the_clock_of_its_leader_is_behind(scene, over):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    first = await scene.end("a", MigrationState.FAILED, error="no disk there")
+    await scene.look()
+    noted = scene.known(evacuation)
+    (second,) = scene.under_way().values()
+    early = msgspec.structs.replace(second, created_at_ms=first.created_at_ms - 60_000)
+    scene.fleet.put_migration(second.migration_id, None)
+    scene.fleet.put_migration(second.migration_id, early)
+    unseen = msgspec.structs.replace(
+        noted.servers[0], state=WAITING, migration_id=first.migration_id, tries=1
+    )
+    unseen = msgspec.structs.replace(unseen, started_at_ms=first.created_at_ms)
+    known = msgspec.structs.replace(noted, servers=(unseen,))
+    adopted = observed(scene.fleet, known, 1)
+    (line,) = adopted.servers
+    assert (line.state, line.migration_id, line.tries) == (MOVING, second.migration_id, 2)
+    if over:
+        failed = msgspec.structs.replace(early, state=MigrationState.FAILED, error="nor there")
+        scene.fleet.put_migration(second.migration_id, failed)
+        record = scene.fleet.records["id-a"]
+        settled = msgspec.structs.replace(record.owner, phase=OwnerPhase.SETTLED, migration_id="")
+        scene.fleet.put_record("id-a", msgspec.structs.replace(record, owner=settled))
+        ended = observed(scene.fleet, adopted, 1)
+        assert ended.servers[0].state is FAILED
+        assert observed(scene.fleet, ended, 1) == ended, "the first try is not adopted again"
+
+
+async def test_the_report_says_where_a_server_is_that_another_one_moved(scene):
+    scene.add("a")
+    evacuation = await scene.start(edits=(PlanEdit(server="a", target="kvm-02"),))
+    record = scene.fleet.records["id-a"]
+    there = msgspec.structs.replace(record.owner, host_id="host-3", generation=2)
+    scene.put(msgspec.structs.replace(record, owner=there))
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.plan.target_host_name, line.forecast) == (LEFT, "kvm-03", None)
+
+
+def test_notes_are_bounded_and_the_first_one_is_kept():
+    evacuation = Evacuation(
+        evacuation_id="e1", kind=EvacuationKind.EVACUATE, host_id="host-1", host_name="kvm-01"
+    )
+    for number in range(NOTES_KEPT + 5):
+        evacuation = noted(evacuation, f"note {number}")
+    texts = [one.text for one in evacuation.notes]
+    assert len(texts) == NOTES_KEPT
+    assert texts[:2] + texts[-1:] == ["note 0", "note 6", f"note {NOTES_KEPT + 4}"]
+
+
+async def test_a_target_that_hangs_is_replaced_unless_a_person_chose_it(scene, monkeypatch):
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start(edits=(PlanEdit(server="b", target="kvm-02"),))
+    await scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+    known = scene.known(evacuation)
+    target = scene.line(evacuation, "a").plan.target_host_id
+    for host_id in {target, "host-2"}:
+        link = scene.fleet.link(host_id)
+        link.connected, link.seen_at_ms = False, now_ms() - 30_000
+    assert to_place(scene.fleet, known) == []
+    for host_id in {target, "host-2"}:
+        scene.fleet.link(host_id).seen_at_ms = now_ms() - 90_000
+    assert [one.plan.server_name for one in to_place(scene.fleet, known)] == ["a"]
+
+
+async def test_of_a_host_that_died_meanwhile_it_says_what_rescues_the_rest(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    dead(scene)
+    await scene.look()
+    (waits,) = scene.fleet.evacuation_waits[evacuation.evacuation_id].values()
+    assert f"godwit evacuation-cancel {evacuation.evacuation_id}" in waits
+    assert "godwit host-evacuate kvm-01" in waits
+
+
+async def test_a_person_called_evacuation_cancels_like_any_other(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.acts.cancel(scene.under_way()["a"].migration_id, requested_by="evacuation")
+    await scene.end("a", MigrationState.CANCELLED)
+    await scene.look()
+    assert scene.line(evacuation, "a").state is CANCELLED

@@ -166,10 +166,34 @@ def test_the_link_drains_for_a_heavy_one_that_comes_first():
     assert found.waits["s1"] == "one that needs the whole link comes first"
 
 
-def test_those_behind_go_first_while_a_heavy_one_waits_for_another_hosts_link():
-    wanted = [waiting("h", HEAVY), waiting("s", target="y"), waiting("t", source="c")]
+def test_both_links_are_kept_for_a_heavy_one_that_waits_for_one_of_them():
+    """Else its source is busy again whenever its target is free, and it goes last."""
+    wanted = [
+        waiting("h", HEAVY),
+        waiting("s", target="y"),
+        waiting("t", source="c"),
+        waiting("h2", HEAVY, target="y"),
+        waiting("u", source="c", target="z"),
+    ]
     under_way = [moving("now", source="b", target="x")]
-    assert begun(wanted, under_way, links(400, 40)) == ["s"]
+    assert begun(wanted, under_way, links(400, 40)) == ["u"]
+
+
+def test_links_are_kept_for_a_heavy_one_that_waits_for_something_else():
+    under_way = [
+        moving(f"p{number}", source=f"h{number}", preparing=True, sends=False)
+        for number in range(PREPARED_AT_ONCE)
+    ]
+    assert begun([waiting("h", HEAVY), waiting("s", target="y")], under_way) == []
+
+
+def test_one_that_is_nearly_through_uses_the_link_while_a_card_is_tried():
+    card = Link(rate=rate(1250, 47, measured=False), sending_bytes_per_s=48 * MB)
+    known = Links(out={"a": card})
+    under_way = [moving("now"), moving("soon", LEAD_S / 2)]
+    wanted = [waiting("s", target="y"), waiting("t", target="z")]
+    # two have filled it: one takes the place of the one that is nearly through, and that is all
+    assert begun(wanted, under_way, known) == ["s"]
 
 
 def test_a_stuck_one_waits_for_its_lever_and_holds_up_nobody():

@@ -3,6 +3,8 @@
 import msgspec
 import pytest
 
+from backend.evacuations.planning import as_server
+from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.planned import (
     GIB,
     MIB,
@@ -14,9 +16,10 @@ from tests.unit.backend.evacuations.planned import (
     routes,
 )
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuationKind, MoveOptions, Way
+from wire.evacuation import EvacuationKind, MoveOptions, MoveState, Way
 from wire.fleet import OwnerPhase, PowerState
 from wire.forecast import Ease
+from wire.migration import MigrationState, Pass
 
 
 async def test_each_server_has_a_line_with_its_way_and_target():
@@ -53,14 +56,15 @@ async def test_servers_that_cannot_move_stay_with_their_reason_and_come_last():
     assert sum("stays" in one for one in made.warnings) == 3
 
 
-async def test_a_server_that_moves_already_stays_until_that_has_ended():
+async def test_a_server_that_moves_already_has_no_target_until_that_has_ended():
     town = Planned(hosts=2)
     town.server("web-1", phase=OwnerPhase.MIGRATING, migration_id="move-web-1")
     town.moving("web-1", source=1, target=2)
     town.server("web-2")
     made = await town.plan()
-    assert line(made, "web-1").way is Way.STAYS
+    assert (line(made, "web-1").way, line(made, "web-1").target_host_id) == (Way.LIVE, "")
     assert "move-web-1" in line(made, "web-1").why
+    assert as_server(line(made, "web-1")).state is MoveState.WAITING
 
 
 async def test_a_server_that_its_host_does_not_report_stays():
@@ -305,7 +309,37 @@ async def test_guests_that_nobody_measured_and_links_that_only_the_card_tells_ar
     town.server("new-1", dirties_mib_per_s=None)
     made = await town.plan()
     assert any("new-1" in one and "measured" in one for one in made.warnings)
-    assert any("100 MiB/s" in one and "card" in one for one in made.warnings)
+    assert any(
+        "100 MiB/s, as its card says: nobody knows how fast it is" in one for one in made.warnings
+    )
+    assert made.finish_high_s > 10 * made.finish_in_s
+
+
+async def test_a_link_that_moves_have_shown_makes_the_band_narrow():
+    town = Planned(hosts=2)
+    town.server("web-1")
+    one_pass = Pass(
+        number=1,
+        started_ms=0,
+        duration_ms=20_000,
+        remaining_at_start_bytes=1000 * MIB,
+        transferred_bytes=1000 * MIB,
+        dirty_bytes_per_s=0,
+        bandwidth_bytes_per_s=50 * MIB,
+        throttle_percent=0,
+    )
+    move = msgspec.structs.replace(
+        town.moving("old-1", source=1, target=2),
+        state=MigrationState.SUCCEEDED,
+        finished_at_ms=now_ms(),
+        passes=(one_pass,),
+    )
+    town.fleet.put_migration(move.migration_id, move)
+    made = await town.plan()
+    assert made.link is not None
+    assert made.link.bytes_per_s == 50 * MIB
+    assert made.finish_high_s < 10 * made.finish_in_s
+    assert not any("card" in one for one in made.warnings)
 
 
 async def test_without_any_rate_there_are_no_times_and_that_is_said():
@@ -325,6 +359,8 @@ async def test_a_second_evacuation_is_refused_with_who_began_the_first():
     made = await town.plan()
     assert len(made.refusals) == 1
     assert "e-1 of anna" in made.refusals[0]
+    assert made.refusals[0].endswith(" ago")
+    assert "UTC" not in made.refusals[0]
 
 
 async def test_nothing_leaves_a_host_that_does_not_answer():

@@ -5,6 +5,7 @@ import msgspec
 from tests.unit.backend.evacuations.planned import Planned, line
 from wire.evacuation import EvacuatedServer, Evacuation, MoveOptions, MoveState, PlanEdit, Way
 from wire.fleet import OwnerPhase, PowerState
+from wire.migration import MigrationState
 
 
 def of(evacuation: Evacuation, name: str) -> EvacuatedServer:
@@ -156,3 +157,24 @@ async def test_times_count_from_the_beginning_and_the_moves_under_way_hold_the_l
     fresh = await town.again(known)
     assert of(fresh, "web-2").plan.ends_in_s > forecast.total_ms / 1000 * 0.9
     assert [one.plan.server_name for one in fresh.servers] == ["web-1", "web-2"]
+
+
+async def test_those_that_failed_somewhere_go_elsewhere_as_long_as_there_is_room():
+    town = Planned(hosts=1)
+    town.host(2, free_gib=60)
+    town.host(3, free_gib=5)
+    for name in ("web-1", "web-2"):
+        town.server(name, gib=4)
+    known = await town.begun()
+    assert {one.plan.target_host_name for one in known.servers} == {"kvm-02"}
+    for name in ("web-1", "web-2"):
+        failed = town.moving(name, source=1, target=2)
+        town.fleet.put_migration(
+            failed.migration_id,
+            msgspec.structs.replace(
+                failed, state=MigrationState.FAILED, evacuation_id=known.evacuation_id
+            ),
+        )
+    fresh = await town.again(known)
+    targets = sorted(one.plan.target_host_name for one in fresh.servers)
+    assert targets == ["kvm-02", "kvm-03"], "the last room is given once"

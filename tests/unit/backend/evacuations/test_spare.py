@@ -47,10 +47,20 @@ def test_a_refusal_changes_nothing():
     assert room.take("a", Guest(1, "web-2")) == ""
 
 
-def test_a_fleet_without_a_spare_says_so_before_anything():
+def test_a_fleet_without_a_spare_says_so_and_takes_what_makes_it_no_worse():
     room = spare({"a": 1, "b": 1}, {"a": [3]})
     assert "A died" in room.lacking
-    assert room.take("b", Guest(1, "web-1")) == room.lacking
+    assert room.take("b", Guest(1, "web-1")) == ""
+    refusal = room.take("a", Guest(1, "web-2"))
+    assert "if A died" in refusal
+    assert room._free == {"a": 1, "b": 0}
+
+
+def test_room_that_the_dead_could_use_is_kept_though_it_is_not_enough():
+    room = spare({"a": 0, "b": 2, "c": 1}, {"a": [3, 2]})
+    assert "A died" in room.lacking
+    assert "if A died" in room.take("b", Guest(1, "web-1"))
+    assert room.take("c", Guest(1, "web-2")) == ""
 
 
 sizes = st.integers(1, 12)
@@ -77,10 +87,10 @@ def test_what_was_taken_can_be_taken_up_whichever_host_dies(fleet, placements):
             running[host].append(size)
             taken.setdefault(host, []).append(size)
             # what is leant on was found earlier: it holds as long as each has that much room
-            for dead, on in room._leans.items():
-                assert sum(on.values()) == sum(running[dead])
-                assert dead not in on
-                assert all(room._free[one] >= needed for one, needed in on.items())
+            for dead, death in room._deaths.items():
+                assert sum(death.on.values()) + death.lacking_bytes == sum(running[dead])
+                assert dead not in death.on
+                assert all(room._free[one] >= needed for one, needed in death.on.items())
         assert room._free == free
 
 
@@ -106,8 +116,19 @@ async def test_a_spare_that_is_not_there_even_now_is_a_warning_and_the_reason_of
     town.server("old-2", on=2, gib=40)
     town.server("web-1")
     made = await town.plan(keep_spare=True)
-    assert any("there is none now: if kvm-02 died" in one for one in made.warnings)
+    assert any("spared even now" in one and "if kvm-02 died" in one for one in made.warnings)
     assert "if kvm-02 died" in line(made, "web-1").why
+
+
+async def test_a_host_is_emptied_where_that_costs_no_spare_though_another_cannot_be_spared():
+    town = Planned(hosts=1)
+    town.host(2, free_gib=8)
+    town.host(3, free_gib=8)
+    town.server("old-2", on=2, gib=40)
+    town.server("web-1")
+    made = await town.plan(keep_spare=True)
+    assert line(made, "web-1").target_host_name == "kvm-03"
+    assert any("spared even now" in one for one in made.warnings)
 
 
 async def test_stopped_servers_need_no_spare():

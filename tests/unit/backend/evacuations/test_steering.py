@@ -1,15 +1,17 @@
 """What people do to evacuations: start, pause, cancel, try again, change; and every refusal."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
 
-from backend.evacuations import replanner
+from backend.evacuations import evacuator, replanner
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
+from wire.etcd import EtcdUnreachable
 from wire.evacuation import (
     Evacuation,
     EvacuationChange,
@@ -57,6 +59,37 @@ async def test_a_start_of_several_hosts_is_refused_as_a_whole(scene):
     assert f"(evacuation {first.evacuation_id})" in said
     assert "host-1" not in scene.fleet.policies
     assert len(scene.fleet.evacuations) == 1
+
+
+async def test_a_start_of_several_hosts_is_one_write(scene, monkeypatch):
+    scene.add("a")
+    scene.add("b", "kvm-02")
+    real, calls = scene.etcd.transact, []
+
+    def flaky(**writes: Any):
+        calls.append(writes)
+        if len(calls) > 1:
+            raise EtcdUnreachable("etcd", "it has gone")
+        return real(**writes)
+
+    monkeypatch.setattr(scene.etcd, "transact", flaky)
+    await scene.start("kvm-01", "kvm-02")
+    assert len(scene.etcd.list(keys.EVACUATIONS).items) == 2
+    assert len(scene.etcd.list(keys.POLICIES).items) == 2
+    assert all(scene.fleet.policies[host].maintenance for host in ("host-1", "host-2"))
+
+
+async def test_a_start_whose_answer_was_lost_is_found(scene, monkeypatch):
+    scene.add("a")
+    real = scene.etcd.transact
+
+    def mute(**writes: Any):
+        real(**writes)
+        raise EtcdUnreachable("etcd", "the answer was lost")
+
+    monkeypatch.setattr(scene.etcd, "transact", mute)
+    evacuation = await scene.start()
+    assert scene.fleet.evacuations[evacuation.evacuation_id] == scene.known(evacuation)
 
 
 async def test_hosts_that_are_emptied_together_are_no_targets_of_one_another(scene):
@@ -212,7 +245,7 @@ async def test_what_failed_is_tried_again_and_an_ended_evacuation_runs_again(sce
     assert (again.state, scene.states(evacuation)["a"]) == (RUNNING, WAITING)
     await ended(scene, evacuation)
     line = scene.line(evacuation, "a")
-    assert (line.state, line.tries) == (LEFT, 2)
+    assert (line.state, line.tries) == (LEFT, 1), "a person's retry counts anew"
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "replan"])
@@ -362,3 +395,68 @@ async def test_a_backend_that_does_not_lead_refuses(scene, act):
     assert "does not lead" in await refused(asking, ErrorCode.NOT_LEADING)
     scene.leadership.leading = True
     assert scene.known(evacuation) == evacuation
+
+
+async def test_an_act_does_not_wait_for_ever_for_the_runner(scene, monkeypatch):
+    monkeypatch.setattr(evacuator, "_TURN_S", 0.01)
+    scene.add("a")
+    evacuation = await scene.start()
+    asking = scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+    async with scene.evacuator.lock:
+        assert "ask again" in await refused(asking)
+        scene.fleet.put_etcd_error(keys.SERVERS, "etcd does not answer")
+        again = scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+        assert "etcd does not answer" in await refused(again, ErrorCode.ETCD_UNREACHABLE)
+    scene.fleet.put_etcd_error(keys.SERVERS, "")
+    assert (
+        await scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
+    ).state is PAUSED
+
+
+async def test_one_that_stayed_by_a_wish_is_moved_when_it_is_tried_again(scene):
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start(edits=(PlanEdit(server="a", way=Way.STAYS),))
+    told = await scene.steering.retry(evacuation.evacuation_id, ("a",), requested_by="bob")
+    assert scene.states(told)["a"] is WAITING
+    assert scene.line(evacuation, "a").plan.way is Way.LIVE
+
+
+async def test_one_that_was_begun_and_not_noted_is_cancelled_under_way(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    before = scene.known(evacuation)
+    await scene.look()
+    scene.etcd.put(keys.EVACUATIONS + before.evacuation_id, msgspec.json.encode(before))
+    scene.fleet.put_evacuation(before.evacuation_id, before)
+    await scene.steering.cancel(evacuation.evacuation_id, ("a",), requested_by="bob")
+    assert scene.under_way()["a"].cancel_requested_by == "bob"
+    assert scene.states(evacuation) == {"a": MOVING}
+
+
+async def test_what_was_cancelled_is_noted_though_another_one_is_too_far(scene):
+    scene.add("a")
+    scene.add("b")
+    evacuation = await scene.start()
+    await scene.look()
+    ((moving, migration),) = scene.under_way().items()
+    (waiting,) = {"a", "b"} - {moving}
+    await scene.journal.advance(
+        migration.migration_id,
+        lambda known: msgspec.structs.replace(known, state=MigrationState.SWITCHING_OVER),
+    )
+    both = scene.steering.cancel(evacuation.evacuation_id, (moving, waiting), requested_by="bob")
+    assert "too late" in await refused(both)
+    known = scene.known(evacuation)
+    assert scene.states(known) == {moving: MOVING, waiting: CANCELLED}
+    assert known.notes[-1].text == f"cancelled for {waiting}"
+
+
+async def test_what_is_being_cancelled_is_not_planned_anew(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.steering.cancel(evacuation.evacuation_id, (), requested_by="bob")
+    anew = scene.steering.replan(evacuation.evacuation_id, requested_by="bob")
+    assert "is cancelling" in await refused(anew)
+    assert "is cancelling" in await refused(change(scene, evacuation, empty_by_ms=0))

@@ -1,14 +1,19 @@
 """What the API fills in: when it ends, what the deadline says, and what waits."""
 
 import msgspec
+import pytest
 
+from backend.evacuations.deadline import Verdicts
 from backend.evacuations.view import evacuation_view
+from backend.events import Broadcaster
+from backend.fleet.cpus import Comparisons
 from backend.migrations.notes import now_ms
-from wire.evacuation import Evacuation, EvacuationState, PlanEdit, Way
+from backend.publish import Publisher
+from wire.evacuation import Evacuation, EvacuationState, MoveState, PlanEdit, Way
 
 
 def shown(scene, evacuation: Evacuation) -> Evacuation:
-    return evacuation_view(scene.fleet, scene.jobs, scene.known(evacuation), now_ms())
+    return evacuation_view(scene.fleet, scene.jobs, scene.known(evacuation), now_ms(), Verdicts())
 
 
 async def begun(scene, **changes: object) -> Evacuation:
@@ -45,11 +50,51 @@ async def test_the_deadline_is_judged_by_what_is_still_to_come(scene):
     far = await begun(scene, empty_by_ms=now_ms() + 36_000_000)
     view = shown(scene, far)
     assert view.meets_deadline
-    assert "empty by" in view.deadline
+    assert "empty in time" in view.deadline
     near = msgspec.structs.replace(scene.known(far), empty_by_ms=now_ms() + 2_000)
-    view = evacuation_view(scene.fleet, scene.jobs, near, now_ms())
+    view = evacuation_view(scene.fleet, scene.jobs, near, now_ms(), Verdicts())
     assert not view.meets_deadline
-    assert view.deadline.startswith("not empty by")
+    assert view.deadline.startswith("not empty in time")
+
+
+@pytest.mark.parametrize("state", [MoveState.FAILED, MoveState.CANCELLED])
+async def test_what_failed_does_not_stay_by_choice_whoever_chose_its_way(scene, state):
+    far = await begun(scene, empty_by_ms=now_ms() + 36_000_000)
+    known = scene.known(far)
+    servers = list(known.servers)
+    plan = msgspec.structs.replace(servers[0].plan, chosen_way=True)
+    servers[0] = msgspec.structs.replace(servers[0], plan=plan, state=state)
+    known = msgspec.structs.replace(known, servers=tuple(servers))
+    view = evacuation_view(scene.fleet, scene.jobs, known, now_ms(), Verdicts())
+    assert not view.meets_deadline
+    assert f"{plan.server_name} stays" in view.deadline
+
+
+async def test_an_evacuation_is_told_again_when_more_than_a_figure_has_changed_a_little(
+    scene, monkeypatch
+):
+    evacuation = await begun(scene)
+    publisher = Publisher(scene.fleet, scene.jobs, Broadcaster("1"), Comparisons(scene.agents))
+    view = publisher.evacuation_view(scene.known(evacuation))
+    paused = msgspec.structs.replace(view, state=EvacuationState.PAUSED)
+    moved = msgspec.structs.replace
+    views = [
+        view,
+        moved(
+            view, finish_at_ms=view.finish_at_ms + 900, finish_high_ms=view.finish_high_ms + 9000
+        ),
+        moved(view, finish_at_ms=view.finish_at_ms + 5_001),
+        moved(view, finish_at_ms=view.finish_at_ms + 5_002, sending_bytes_per_s=100),
+        moved(view, finish_at_ms=view.finish_at_ms + 5_003, sending_bytes_per_s=110),
+        moved(view, finish_at_ms=0, sending_bytes_per_s=110),
+        paused,
+    ]
+    told = []
+    for one in views:
+        monkeypatch.setattr(publisher, "evacuation_view", lambda _, one=one: one)
+        publisher._flush_evacuation(evacuation.evacuation_id)
+        told.append(publisher.evacuations[evacuation.evacuation_id] is one)
+    assert told == [True, False, True, True, False, True, True]
 
 
 async def test_what_an_operator_has_stay_blocks_no_finish(scene):

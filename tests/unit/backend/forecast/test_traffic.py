@@ -79,6 +79,7 @@ def test_one_move_shows_the_link_and_the_stream(traffic, clock):
 
 
 def test_two_moves_add_up(traffic, clock):
+    send(traffic, clock, {migration("m"): 40 * MB}, 3)
     send(traffic, clock, {migration("m"): 40 * MB, migration("n", target_host_id="c"): 35 * MB}, 4)
     link = shown(traffic.out_of("a"))
     assert link.bytes_per_s == pytest.approx(75 * MB, rel=0.01)
@@ -93,6 +94,44 @@ def test_a_link_that_one_fills_and_two_share_has_room_for_one(traffic, clock):
     assert link.bytes_per_s == link.stream_bytes_per_s == pytest.approx(48 * MB, rel=0.01)
 
 
+def test_a_share_of_a_full_link_is_not_taken_for_a_stream(traffic, clock):
+    send(traffic, clock, {migration("m"): 50 * MB}, 4)
+    send(traffic, clock, {migration("n"): 25 * MB, migration("o"): 25 * MB}, 90)
+    link = shown(traffic.out_of("a"))
+    assert link.bytes_per_s == link.stream_bytes_per_s == pytest.approx(50 * MB, rel=0.01)
+
+
+def test_several_that_get_more_than_one_did_show_that_streams_are_faster(traffic, clock):
+    send(traffic, clock, {migration("m"): 5 * MB}, 4)
+    send(traffic, clock, {migration("n"): 60 * MB, migration("o"): 60 * MB}, 4)
+    assert shown(traffic.out_of("a")).stream_bytes_per_s == pytest.approx(60 * MB, rel=0.01)
+
+
+def test_before_one_sent_alone_a_stream_is_taken_to_fill_the_link(traffic, clock):
+    send(traffic, clock, {migration("n"): 25 * MB, migration("o"): 25 * MB}, 4)
+    link = shown(traffic.out_of("a"))
+    assert link.bytes_per_s == link.stream_bytes_per_s == pytest.approx(50 * MB, rel=0.01)
+
+
+def test_that_a_link_was_full_is_not_forgotten_while_one_sends_alone(traffic, clock):
+    send(traffic, clock, {migration("n"): 25 * MB, migration("o"): 25 * MB}, 4)
+    send(traffic, clock, {migration("m"): 50 * MB}, 90)
+    counts = {one.moves for one in traffic.out_of("a")}
+    assert {1, 2} <= counts
+    assert len(traffic.out_of("a")) < 90
+
+
+def test_who_begins_within_a_second_shows_no_full_link(traffic, clock):
+    begin_ms = clock.now_ms
+    for step in range(14):
+        clock.now_ms = begin_ms + 250 * step
+        traffic.saw(migration("m"), sample(250 * step, 10 * MB * step))
+        if step >= 7:
+            traffic.saw(migration("n"), sample(250 * (step - 7), 10 * MB * (step - 7)))
+    clock.now_ms += 3_000
+    assert [one.moves for one in traffic.out_of("a")][:3] == [1, 0, 2]
+
+
 def test_answers_that_come_late_show_no_faster_link(traffic, clock):
     send(traffic, clock, {migration(): 40 * MB}, 6, late_ms=240)
     assert shown(traffic.out_of("a")).bytes_per_s == pytest.approx(40 * MB, rel=0.01)
@@ -103,6 +142,12 @@ def test_a_capped_move_shows_only_that_there_is_at_least_so_much(traffic, clock)
     send(traffic, clock, {migration(): 40 * MB}, 4)
     send(traffic, clock, {capped: 10 * MB}, 90)
     assert shown(traffic.out_of("a")).bytes_per_s == pytest.approx(40 * MB, rel=0.01)
+
+
+def test_what_moves_send_under_a_cap_is_not_the_links_rate(traffic, clock):
+    capped = migration("c", options=MigrationOptions(max_bandwidth_bytes_per_s=10 * MB))
+    send(traffic, clock, {capped: 10 * MB}, 9)
+    assert shown(traffic.out_of("a")) is None
 
 
 def test_a_link_that_became_slower_is_known_for_it_after_a_while(traffic, clock):
@@ -204,3 +249,16 @@ def test_the_journal_tells_after_a_restart(traffic, clock):
     assert (link.bytes_per_s, link.stream_bytes_per_s) == (47 * MB, 47 * MB)
     traffic.ended(msgspec.structs.replace(ended, source_host_id="z", finished_at_ms=1))
     assert traffic.out_of("z") == ()
+
+
+def test_of_what_the_journal_tells_the_newest_counts_in_whatever_order(traffic, clock):
+    for number in reversed(range(200)):
+        traffic.ended(
+            migration(
+                f"m{number}",
+                state=MigrationState.SUCCEEDED,
+                finished_at_ms=clock.now_ms - 100_000 + number,
+                passes=(long_pass((47 if number >= 140 else 900) * MB),),
+            )
+        )
+    assert shown(traffic.out_of("a")).bytes_per_s == 47 * MB

@@ -97,7 +97,10 @@ async def test_what_stays_is_listed_with_its_reason(scene):
     assert {one.state for one in incident.servers} == {RescueState.SKIPPED}
     reasons = {one.server_name: one.reason for one in incident.servers}
     assert reasons["old-1"] == "stopped, stays stopped"
-    assert reasons["db-1"] == f"{BOUND}, which is kvm-01; it starts when kvm-01 is back"
+    assert (
+        reasons["db-1"]
+        == "vda lies on kvm-01 alone (/local/db-1.img); it starts when kvm-01 is back"
+    )
     assert "paused by a person" in reasons["nap-1"]
     assert "no definition" in reasons["gone-1"]
     assert "server-settle" in reasons["lost-1"]

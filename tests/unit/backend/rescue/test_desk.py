@@ -155,7 +155,7 @@ async def test_a_declaration_does_not_shorten_the_wait_for_the_lease(scene):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"bound_by": BOUND}, "/local/db-1.img), which is kvm-01"),
+        ({"bound_by": BOUND}, "vda lies on kvm-01 alone (/local/db-1.img)"),
         ({"definition": ""}, "no definition"),
         ({"phase": OwnerPhase.MIGRATING, "migration_id": "m1"}, "held by migration m1"),
         ({"phase": OwnerPhase.LOST}, "server-settle"),

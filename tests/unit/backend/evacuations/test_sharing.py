@@ -1,0 +1,119 @@
+"""A cap on all that leaves a host, told to moves whose agents may be slow."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backend.evacuations import sharing
+from backend.evacuations.sharing import BY, Sharing
+from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import Evacuation, EvacuationKind
+from wire.migration import (
+    Migration,
+    MigrationOptions,
+    MigrationParameters,
+    MigrationState,
+    Note,
+)
+
+MIB = 1 << 20
+
+
+class PlayedActs:
+    """Takes what is told, save for moves whose agents are silent."""
+
+    def __init__(self) -> None:
+        self.silent: set[str] = set()
+        self.told: list[tuple[str, int | None]] = []
+
+    async def set_parameters(
+        self, migration_id: str, parameters: MigrationParameters, *, requested_by: str
+    ) -> None:
+        assert requested_by == BY
+        await asyncio.sleep(0)
+        if migration_id in self.silent:
+            raise GodwitError(ErrorCode.AGENT_UNREACHABLE, "kvm-01 does not answer")
+        self.told.append((migration_id, parameters.max_bandwidth_bytes_per_s))
+
+
+def move(name: str, cap_mib: int | None, **changes: Any) -> Migration:
+    values: dict[str, Any] = {
+        "migration_id": name,
+        "server_id": f"id-{name}",
+        "server_name": name,
+        "source_host_id": "host-1",
+        "source_host_name": "kvm-01",
+        "state": MigrationState.COPYING_MEMORY,
+        "options": MigrationOptions(max_bandwidth_bytes_per_s=cap_mib and cap_mib * MIB),
+    }
+    return Migration(**(values | changes))
+
+
+def evacuation(cap_mib: int | None) -> Evacuation:
+    return Evacuation(
+        evacuation_id="e1",
+        kind=EvacuationKind.EVACUATE,
+        host_id="host-1",
+        host_name="kvm-01",
+        max_bandwidth_bytes_per_s=cap_mib and cap_mib * MIB,
+    )
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def acts():
+    return PlayedActs()
+
+
+async def test_a_cap_that_was_taken_away_is_lifted_until_the_agent_takes_it(acts, monkeypatch):
+    monkeypatch.setattr(sharing, "_AGAIN_S", 0.0)
+    shares = Sharing(acts)
+    acts.silent.add("a")
+    shares.look(evacuation(None), [move("a", 10)])
+    await settle()
+    assert acts.told == []
+    acts.silent.clear()
+    shares.look(evacuation(None), [move("a", 10)])
+    await settle()
+    assert acts.told == [("a", None)]
+
+
+async def test_the_cap_that_a_person_gave_one_move_is_let_alone(acts):
+    shares = Sharing(acts)
+    capped = MigrationParameters(max_bandwidth_bytes_per_s=MIB)
+    text = "bandwidth cap changed from none to 1 MiB/s"
+    theirs = move("a", None, parameters=capped, notes=(Note(at_ms=1, text=text, by="carol"),))
+    ours = move("b", None, parameters=capped, notes=(Note(at_ms=1, text=text, by=BY),))
+    shares.look(evacuation(None), [theirs, ours])
+    await settle()
+    assert acts.told == [("b", None)]
+
+
+async def test_those_that_get_less_are_told_first_and_a_silent_one_holds_up_nobody(acts):
+    shares = Sharing(acts)
+    moves = [move("wide", 10), move("narrow", 2)]
+    acts.silent.add("wide")
+    shares.look(evacuation(10), moves)
+    assert acts.told == []
+    await settle()
+    assert acts.told == []
+    shares.look(evacuation(10), moves)
+    await settle()
+    assert acts.told == [("narrow", 5 * MIB)]
+    shares.stop()
+
+
+async def test_another_share_does_not_wait_for_one_that_was_not_taken(acts):
+    shares = Sharing(acts)
+    acts.silent.add("a")
+    shares.look(evacuation(5), [move("a", 10)])
+    await settle()
+    acts.silent.clear()
+    shares.look(evacuation(4), [move("a", 10)])
+    await settle()
+    assert acts.told == [("a", 4 * MIB)]
