@@ -1,12 +1,13 @@
 # make demo    a lab of real hosts, and the console on it (or, without a terminal, one live migration)
-# make test    lint and every test, those on real hosts included; needs root
+# make test    lint and every test but the long ones, those on real hosts included; needs root
+# make faults  the long tests: every fault at every step, hosts that die in every way
 # make lint    ruff, mypy, import layers
 # make down    end what `make demo` started
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint down install screenshots
+.PHONY: demo test faults lint down install screenshots
 .DELETE_ON_ERROR:
 
 demo:
@@ -17,7 +18,11 @@ demo:
 test:
 	@lab/check-privileges "make test"
 	@$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest --numprocesses 5 --dist loadgroup --durations 25
+	$(VENV)/bin/pytest -m "not long" --numprocesses 5 --dist loadgroup --durations 25
+
+faults: install
+	@lab/check-privileges "make faults"
+	$(VENV)/bin/pytest -m long --numprocesses 4 --dist loadgroup --durations 25
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -44,23 +44,25 @@ class Case(NamedTuple):
     """They are started elsewhere."""
     untouched: bool = False
     """No guest of the fleet boots again."""
+    long: bool = False
+    """For `make faults`: a shorter or a harder one of its kind stands in each run."""
 
 
 CASES = [
     Case(faults.POWER_CUT, UNTIL_RESCUED, rescued=True),
     Case(faults.POWER_CUT, 0.5),
-    Case(faults.POWER_CUT, 5),
+    Case(faults.POWER_CUT, 5, long=True),
     Case(faults.PARTITION, UNTIL_RESCUED, rescued=True),
     Case(faults.PARTITION, 0.2 * TTL_S),
     Case(faults.FROZEN, UNTIL_RESCUED, rescued=True),
     Case(faults.AGENT_STOPPED, UNTIL_RESCUED, rescued=True),
     Case(faults.FENCE_STOPPED, UNTIL_RESCUED, rescued=True),
-    Case(faults.AGENT_KILLED, 2),
-    Case(faults.FENCE_KILLED, 2),
+    Case(faults.AGENT_KILLED, 2, long=True),
+    Case(faults.FENCE_KILLED, 2, long=True),
     Case(faults.LIBVIRTD_KILLED, 2, untouched=True),
     Case(faults.BACKEND_CUT_OFF, 2 * TTL_S, untouched=True),
-    Case(faults.BACKEND_KILLED, 2, untouched=True),
-    Case(faults.ETCD_STOPPED, 0.5 * TTL_S),
+    Case(faults.BACKEND_KILLED, 2, untouched=True, long=True),
+    Case(faults.ETCD_STOPPED, 0.5 * TTL_S, long=True),
     Case(faults.ETCD_STOPPED, 3 * TTL_S),
     Case(faults.CLOCKS_STEPPED, 1.5 * TTL_S, untouched=True),
 ]
@@ -141,6 +143,7 @@ def test_a_host_that_is_shut_down_lets_go_of_what_can_live_elsewhere(trial: Tria
     assert set(found.restarted) == owned - movable
 
 
+@pytest.mark.long
 def test_a_host_that_is_shut_down_keeps_its_servers_if_nobody_wants_otherwise(trial: Trial):
     hosts = busiest(trial)
     owned = servers_of(trial, hosts)
@@ -150,7 +153,17 @@ def test_a_host_that_is_shut_down_keeps_its_servers_if_nobody_wants_otherwise(tr
     assert set(found.restarted) == owned
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{c.fault.name}, {c.hold_s:g} s" for c in CASES])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            each,
+            id=f"{each.fault.name}, {each.hold_s:g} s",
+            marks=pytest.mark.long if each.long else (),
+        )
+        for each in CASES
+    ],
+)
 def test_a_fault_leaves_every_guest_running_once(trial: Trial, case: Case):
     hosts = busiest(trial)
     owned = servers_of(trial, hosts)

@@ -1,4 +1,4 @@
-"""Whatever dies in mid-migration: it ends, its record tells the truth, and one guest runs."""
+"""What dies in mid-migration, as the API tells it; what it costs the guest: tests/faults."""
 
 import signal
 import time
@@ -11,29 +11,6 @@ from wire.fleet import HostStatus, ServerStatus
 from wire.migration import MigrationState
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.mark.parametrize(
-    ("node", "program"),
-    [("controller", "backend"), ("controller", "etcd"), ("kvm-01", "hostagent")],
-)
-def test_a_program_killed_in_mid_migration_does_not_stop_it(
-    lab, api, add_busy, hosts_of, assert_whole, *, node, program
-):
-    spec = add_busy()
-    asked = api.move(spec.name)
-    api.until_copying(asked.migration_id)
-    lab.signal_program(node, program, signal.SIGKILL)
-    ended = api.until_ended(asked.migration_id)
-    assert (ended.state, ended.outcome) == (
-        MigrationState.SUCCEEDED,
-        f"{spec.name} runs on kvm-02",
-    )
-    assert ended.statistics.total_ms > 0
-    assert hosts_of(spec.name) == {"kvm-02": "running"}
-    shown = api.until("settled", lambda: settled(api, spec.name))
-    assert (shown.host_name, shown.generation) == ("kvm-02", 2)
-    assert_whole("kvm-02", spec.name)
 
 
 def settled(api, server: str):
@@ -67,36 +44,6 @@ def test_an_etcd_that_is_away_for_long_costs_the_leadership_and_not_the_migratio
         lab.signal_program("controller", "etcd", signal.SIGCONT)
     assert api.until_ended(asked.migration_id).state is MigrationState.SUCCEEDED
     assert hosts_of(spec.name) == {"kvm-02": "running"}
-
-
-@pytest.mark.parametrize("host", ["kvm-01", "kvm-02"])
-def test_libvirtd_killed_in_mid_migration_leaves_the_server_on_the_source(
-    lab, api, add_busy, hosts_of, assert_whole, *, host
-):
-    spec = add_busy()
-    asked = api.move(spec.name)
-    api.until_copying(asked.migration_id)
-    lab.signal_program(host, "libvirtd", signal.SIGKILL)
-    ended = api.until_ended(asked.migration_id)
-    assert (ended.state, ended.outcome) == (MigrationState.FAILED, f"{spec.name} runs on kvm-01")
-    assert ended.error
-    assert ended.advice
-    assert hosts_of(spec.name) == {"kvm-01": "running"}
-    api.until("settled", lambda: settled(api, spec.name))
-    assert_whole("kvm-01", spec.name)
-
-
-def test_a_target_without_power_leaves_the_server_on_the_source(
-    lab, api, add_busy, hosts_of, assert_whole
-):
-    spec = add_busy()
-    asked = api.move(spec.name)
-    api.until_copying(asked.migration_id)
-    lab.power_cut("kvm-02")
-    ended = api.until_ended(asked.migration_id)
-    assert (ended.state, ended.outcome) == (MigrationState.FAILED, f"{spec.name} runs on kvm-01")
-    assert hosts_of(spec.name) == {"kvm-01": "running"}
-    assert_whole("kvm-01", spec.name)
 
 
 def test_a_source_without_power_ends_the_migration_and_nothing_runs_on_the_target(

@@ -108,15 +108,29 @@ def test_a_server_is_brought_elsewhere_by_hand_and_its_host_forgets_it(
     assert report.disk_splits == 0
 
 
+@pytest.fixture
+def rescued_by_itself(api):
+    """Have a host's servers started elsewhere without being asked, until the test is over."""
+    hosts = []
+
+    def set_policy(host: str, *, enabled: bool = True) -> None:
+        hosts.append(host)
+        policy = {"auto_migrate_on_host_down": enabled}
+        assert api.ask(f"/v1/hosts/{host}/policy", **policy).is_success
+
+    yield set_policy
+    for host in set(hosts):
+        set_policy(host, enabled=False)
+
+
 def test_a_host_that_is_dead_has_its_servers_started_elsewhere(
-    lab, api, cut, home_again, add_known, alive, hosts_of
+    lab, api, cut, home_again, add_known, alive, hosts_of, rescued_by_itself
 ):
     specs = [add_known(host="kvm-01", memory_mb=48) for _ in range(3)]
     stopped = add_known(host="kvm-01", stopped=True)
     for spec in specs:
         alive("kvm-01", spec.name)
-    policy = {"auto_migrate_on_host_down": True}
-    assert api.ask("/v1/hosts/kvm-01/policy", **policy).is_success
+    rescued_by_itself("kvm-01")
     api.until("fenced", lambda: api.host("kvm-01").health.fence is Fence.WATCHDOG)
     cut("kvm-01")
     api.until("rescued", lambda: api.incident("kvm-01").state is IncidentState.RESCUED)

@@ -45,6 +45,7 @@ def until(found, what: str):
 
 
 @pytest.mark.usefixtures("in_service")
+@pytest.mark.long  # tests/evacuations empties a host and fills it again in each run
 def test_there_and_back(lab, operator, add_known, unchanged, truth, shown):
     calm = add_known(memory_mb=64, workload=CALM)
     off = add_known(stopped=True)
