@@ -83,7 +83,7 @@ def test_by_hand(operator, add_known, alive, listed, cut, home_again, state_on):
     assert done.returncode == 0, done.stderr
     assert state_on("kvm-02", defined.name) == "shut off"
     # what lies on the host alone waits for it, and everybody is told why
-    reason = f"lies on this host alone (/var/lib/libvirt/images/{bound.name}"
+    reason = f"alone (/var/lib/libvirt/images/{bound.name}"
     assert reason in operator.refused(1, *rescue, bound.name)
     shown = operator.json(Incident, "incident-show", lost.incident_id)
     assert shown.declared_off_by
