@@ -106,8 +106,15 @@ def pace(
     return Pace(begin=tuple(begin), waits=waits)
 
 
+def filling(bytes_per_s: float, stream_bytes_per_s: float) -> int:
+    """How many streams it takes to fill a link: K = ceil(link / stream), at least one."""
+    if not stream_bytes_per_s or math.isinf(bytes_per_s):
+        return 1
+    return max(1, math.ceil(bytes_per_s / stream_bytes_per_s - _WORTHWHILE))
+
+
 def streams(link: Link, now: int) -> int:
-    """How many streams fill a link: K = ceil(link / stream).
+    """How many streams may share a link now: as many as fill it.
 
     A rate that only the card tells is believed step by step: one more stream than there are now, as
     long as those reach their full rate together.
@@ -123,7 +130,7 @@ def streams(link: Link, now: int) -> int:
     whole = rate.bytes_per_s
     if link.cap_bytes_per_s is not None:
         whole = min(whole, link.cap_bytes_per_s)
-    fitting = math.ceil(whole / stream - _WORTHWHILE)
+    fitting = filling(whole, stream)
     if not rate.measured_at_ms:
         filled = link.sending_bytes_per_s < FILLED * now * stream
         fitting = min(fitting, max(1, now if filled else now + 1))

@@ -8,6 +8,7 @@ import msgspec
 
 from backend.evacuations.lines import Line
 from backend.evacuations.ordering import Stage, rank, stage_of
+from backend.evacuations.pacing import filling
 from backend.evacuations.timeline import (
     Instant,
     Link,
@@ -16,7 +17,6 @@ from backend.evacuations.timeline import (
     Transfer,
     instants,
     spans,
-    streams,
 )
 from backend.fleet.known import Fleet
 from backend.forecast.forecasts import forecast_of
@@ -208,7 +208,7 @@ def _link(rate: LinkRate | None, cap: int | None) -> Link:
     if rate is None:
         return Link(bytes_per_s=math.inf if cap is None else cap)
     whole = rate.bytes_per_s if cap is None else min(rate.bytes_per_s, cap)
-    return Link(bytes_per_s=whole, streams=streams(whole, rate.stream_bytes_per_s))
+    return Link(bytes_per_s=whole, streams=filling(whole, rate.stream_bytes_per_s))
 
 
 def _transfer(move: PlannedMove, forecast: Forecast) -> Transfer:

@@ -13,7 +13,6 @@ import msgspec
 
 from backend.evacuations.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE
 
-_WORTHWHILE = 0.1
 _SOON_S = 1e-6
 
 
@@ -63,16 +62,6 @@ class Span(msgspec.Struct, frozen=True):
 
     start_s: float
     end_s: float
-
-
-def streams(bytes_per_s: float, stream_bytes_per_s: float) -> int:
-    """How many moves it takes to fill a link: ``ceil(link / stream)``.
-
-    One more has to add a tenth of a stream: rates are measured, and vary.
-    """
-    if not stream_bytes_per_s or math.isinf(bytes_per_s):
-        return 1
-    return max(1, math.ceil(bytes_per_s / stream_bytes_per_s - _WORTHWHILE))
 
 
 def spans(queues: Sequence[Sequence[Transfer]], links: Links) -> dict[str, Span]:

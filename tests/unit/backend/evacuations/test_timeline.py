@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.evacuations.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE
+from backend.evacuations.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE, filling
 from backend.evacuations.timeline import (
     Instant,
     Link,
@@ -12,7 +12,6 @@ from backend.evacuations.timeline import (
     Transfer,
     instants,
     spans,
-    streams,
 )
 
 
@@ -40,7 +39,7 @@ def links(out: float = 10.0, count: int = 1, into: float = 1000.0, in_count: int
     [(10, 10, 1), (10, 0, 1), (10, 9.9, 1), (10, 5, 2), (10, 4, 3), (10, 20, 1), (10, 3.3, 3)],
 )
 def test_as_many_streams_as_fill_the_link(link, stream, count):
-    assert streams(link, stream) == count
+    assert filling(link, stream) == count
 
 
 def test_one_after_the_other_where_one_fills_the_link():
