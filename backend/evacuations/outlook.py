@@ -44,7 +44,7 @@ class Outlook:
         record = self._fleet.records.get(plan.server_id)
         if record is None or plan.way not in {Way.LIVE, Way.COLD}:
             return None
-        rates = Rates(self._fleet, self._jobs)
+        rates = Rates(self._fleet)
         sides = (rates.out_of(record.owner.host_id), rates.into(plan.target_host_id))
         dirtying = self._fleet.dirtying.get(plan.server_id)
         job = self._jobs.latest(record.owner.migration_id)

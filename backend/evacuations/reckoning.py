@@ -68,7 +68,7 @@ class Reckoner:
     def __init__(self, fleet: Fleet, jobs: Jobs) -> None:
         self._fleet = fleet
         self._jobs = jobs
-        self._rates = Rates(fleet, jobs)
+        self._rates = Rates(fleet)
         self._out: dict[str, LinkRate | None] = {}
         self._into: dict[str, LinkRate | None] = {}
         self._takes_s: dict[Way, float] = {}

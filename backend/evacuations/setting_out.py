@@ -92,7 +92,7 @@ class SettingOut:
         paced = pace(
             [_waiting(fleet, one) for one in turns.values()],
             under_way,
-            links_of(fleet, self._drive.jobs, running, under_way),
+            links_of(fleet, running, under_way),
             lead_s=self._lead.s,
         )
         waits |= paced.waits
@@ -199,7 +199,7 @@ class SettingOut:
                     one,
                     server,
                     forecast=self.outlook.of(server.plan, cap) if server else None,
-                    stream_bytes_per_s=stream_of(self._fleet, self._drive.jobs, one.source_host_id),
+                    stream_bytes_per_s=stream_of(self._fleet, one.source_host_id),
                     lead_s=self._lead.s,
                     at_ms=at_ms,
                 )

@@ -44,7 +44,7 @@ def forecast_of(
     Returns:
         None if nobody knows the link's rate, or if a stopped server moves only its definition.
     """
-    rates = Rates(fleet, jobs)
+    rates = Rates(fleet)
     sides = [rates.out_of(record.owner.host_id), rates.into(target_host_id)]
     links = [one for one in sides if one is not None]
     alone = bandwidth_bytes_per_s or min((_alone(one) for one in links), default=0.0)

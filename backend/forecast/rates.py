@@ -2,7 +2,6 @@
 
 from backend.fleet.known import Fleet
 from backend.forecast.traffic import NEWEST, Second
-from backend.migrations.jobs import Jobs
 from wire.forecast import LinkRate
 
 _ALIKE = 1.15
@@ -13,8 +12,7 @@ one move is full with one."""
 class Rates:
     """What is known of links now; made anew for each question, for it keeps nothing itself."""
 
-    def __init__(self, fleet: Fleet, jobs: Jobs) -> None:
-        del jobs
+    def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
     def out_of(self, host_id: str) -> LinkRate | None:

@@ -1,12 +1,11 @@
 """``evacuation-list`` and ``evacuation-show``, and how a verb finds the one that is meant."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from tui.commands.options import json_option
-from tui.commands.output import print_json, print_list, terminal_width
+from tui.commands.output import print_json, print_list, print_report
 from tui.commands.session import look
 from tui.formats.evacuation import counts_text
 from tui.formats.evacuation_report import report_markdown, report_text
@@ -56,13 +55,13 @@ def evacuation_show(*, as_json: bool, markdown: bool, evacuation: str) -> None:
     if as_json and markdown:
         raise click.UsageError("--json and --markdown are two forms of the same: give one")
     found = look(lambda client: find_evacuation(client, evacuation))
-    if as_json:
-        print_json(found)
-    elif markdown:
-        click.echo(report_markdown(found))
-    else:
-        for line in report_text(found, terminal_width(sys.stdout)):
-            click.echo(line)
+    print_report(
+        found,
+        as_json=as_json,
+        markdown=markdown,
+        as_text=report_text,
+        as_markdown=report_markdown,
+    )
 
 
 async def find_evacuation(client: "Client", name: str) -> Evacuation:

@@ -1,11 +1,9 @@
 """``incident-list`` and ``incident-show``."""
 
-import sys
-
 import click
 
 from tui.commands.options import json_option
-from tui.commands.output import print_json, print_list, terminal_width
+from tui.commands.output import print_json, print_list, print_report
 from tui.commands.session import look
 from tui.formats.incident import counts_text, report_markdown, report_text
 from tui.formats.table import Column
@@ -51,13 +49,13 @@ def incident_show(*, as_json: bool, markdown: bool, incident: str) -> None:
     if as_json and markdown:
         raise click.UsageError("--json and --markdown are two forms of the same: give one")
     found = look(lambda client: client.incident(incident))
-    if as_json:
-        print_json(found)
-    elif markdown:
-        click.echo(report_markdown(found))
-    else:
-        for line in report_text(found, terminal_width(sys.stdout)):
-            click.echo(line)
+    print_report(
+        found,
+        as_json=as_json,
+        markdown=markdown,
+        as_text=report_text,
+        as_markdown=report_markdown,
+    )
 
 
 def _row(incident: Incident) -> tuple[str, ...]:

@@ -3,14 +3,16 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import IO
+from collections.abc import Callable, Sequence
+from typing import IO, TypeVar
 
 import click
 import msgspec
 
 from tui.formats.table import Column, record_lines, table_lines
 from tui.text import escape_text
+
+ReportT = TypeVar("ReportT")
 
 
 def terminal_width(stream: IO[str]) -> int | None:
@@ -39,6 +41,24 @@ def print_record(fields: Sequence[tuple[str, str]]) -> None:
 def print_json(value: object) -> None:
     """Write wire structs as JSON; escapes keep it to ASCII, so a terminal obeys none of it."""
     click.echo(json.dumps(msgspec.to_builtins(value), indent=2))
+
+
+def print_report(
+    found: ReportT,
+    *,
+    as_json: bool,
+    markdown: bool,
+    as_text: Callable[[ReportT, int | None], Sequence[str]],
+    as_markdown: Callable[[ReportT], str],
+) -> None:
+    """Write a report in the form that was asked for: JSON, Markdown or text for the terminal."""
+    if as_json:
+        print_json(found)
+    elif markdown:
+        click.echo(as_markdown(found))
+    else:
+        for line in as_text(found, terminal_width(sys.stdout)):
+            click.echo(line)
 
 
 def narrate(text: str) -> None:

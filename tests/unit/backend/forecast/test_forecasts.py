@@ -187,7 +187,7 @@ def test_the_slower_end_counts_and_a_card_is_not_believed_in_full(case, make_hos
     told = case.ask(bandwidth=None)
     assert 100_000_000 < told.bandwidth_bytes_per_s < 125_000_000
     assert case.ask(bandwidth=None, target="").bandwidth_bytes_per_s > 1_000_000_000
-    assert Rates(case.fleet, case.jobs).out_of("host-1").measured_at_ms == 0
+    assert Rates(case.fleet).out_of("host-1").measured_at_ms == 0
 
 
 def test_what_moves_have_shown_beats_the_card(case, make_host, monkeypatch):
@@ -200,7 +200,7 @@ def test_what_moves_have_shown_beats_the_card(case, make_host, monkeypatch):
     monkeypatch.setattr(case.fleet.traffic, "out_of", lambda _: shown)
     told = case.ask(bandwidth=None)
     assert told.bandwidth_bytes_per_s == LINK
-    link = Rates(case.fleet, case.jobs).out_of("host-1")
+    link = Rates(case.fleet).out_of("host-1")
     assert (link.bytes_per_s, link.stream_bytes_per_s, link.measured_at_ms) == (4 * LINK, LINK, 9)
 
 
