@@ -17,9 +17,11 @@ _MORE = 1.5
 """A card that tells so much more than moves have shown is tried with one more."""
 
 
-def links_of(fleet: Fleet, running: Sequence[Evacuation], under_way: Iterable[Moving]) -> Links:
+def links_of(
+    fleet: Fleet, rates: Rates, running: Sequence[Evacuation], under_way: Iterable[Moving]
+) -> Links:
     """The links of all hosts that these evacuations move servers from and to."""
-    rates, traffic = Rates(fleet), fleet.traffic
+    traffic = fleet.traffic
     caps = {one.host_id: one.max_bandwidth_bytes_per_s for one in running}
     plans = [one.plan for each in running for one in each.servers]
     arriving = Counter[str]()
@@ -46,9 +48,9 @@ def links_of(fleet: Fleet, running: Sequence[Evacuation], under_way: Iterable[Mo
     )
 
 
-def stream_of(fleet: Fleet, host_id: str) -> int:
+def stream_of(rates: Rates, host_id: str) -> int:
     """What moves have shown that one gets on the link out of a host; 0 if none has."""
-    return _shown(Rates(fleet).out_of(host_id))
+    return _shown(rates.out_of(host_id))
 
 
 def _shown(rate: LinkRate | None) -> int:

@@ -221,7 +221,7 @@ def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
     fleet, host, reckoner = known.fleet, wanted.host, whole.reckoner
     sheet, times = whole.sheets[number], whole.times[number]
     filled = wanted.kind is EvacuationKind.RETURN
-    link = reckoner.into(host.host_id) if filled else reckoner.out_of(host.host_id)
+    link = reckoner.rates.into(host.host_id) if filled else reckoner.rates.out_of(host.host_id)
     total = reckoner.sum_up(sheet, times)
     judged = Verdict()
     if wanted.empty_by_ms:

@@ -36,7 +36,7 @@ class Outlook:
         for server_id in self._known.keys() - server_ids:
             del self._known[server_id]
 
-    def of(self, plan: PlannedMove, cap_bytes_per_s: int | None) -> Forecast | None:
+    def of(self, plan: PlannedMove, cap_bytes_per_s: int | None, rates: Rates) -> Forecast | None:
         """What a planned move, or one under way, is expected to take now.
 
         None for one that sends nothing over a link, or over one of which nobody knows anything.
@@ -44,7 +44,6 @@ class Outlook:
         record = self._fleet.records.get(plan.server_id)
         if record is None or plan.way not in {Way.LIVE, Way.COLD}:
             return None
-        rates = Rates(self._fleet)
         sides = (rates.out_of(record.owner.host_id), rates.into(plan.target_host_id))
         dirtying = self._fleet.dirtying.get(plan.server_id)
         job = self._jobs.latest(record.owner.migration_id)
@@ -77,19 +76,21 @@ class Outlook:
 
     def differs(self, evacuation: Evacuation) -> bool:
         """Whether a server that waits has become easier or harder to move than its plan says."""
+        rates = Rates(self._fleet)
         return any(
-            _ease(one.plan.forecast) != _ease(self._now(evacuation, one))
+            _ease(one.plan.forecast) != _ease(self._now(evacuation, one, rates))
             for one in evacuation.servers
             if one.state is MoveState.WAITING
         )
 
     def renewed(self, evacuation: Evacuation) -> Evacuation:
         """The same with what waits as it is forecast now, in the order that follows from that."""
-        records = self._fleet.records
+        records, rates = self._fleet.records, Rates(self._fleet)
         waiting = [one for one in evacuation.servers if one.state is MoveState.WAITING]
         known = [
             msgspec.structs.replace(
-                one, plan=msgspec.structs.replace(one.plan, forecast=self._now(evacuation, one))
+                one,
+                plan=msgspec.structs.replace(one.plan, forecast=self._now(evacuation, one, rates)),
             )
             for one in waiting
             if one.plan.server_id in records
@@ -103,12 +104,14 @@ class Outlook:
         record = self._fleet.records[server.plan.server_id]
         return rank(server.plan, record, self._fleet.server_policies)
 
-    def _now(self, evacuation: Evacuation, server: EvacuatedServer) -> Forecast | None:
+    def _now(
+        self, evacuation: Evacuation, server: EvacuatedServer, rates: Rates
+    ) -> Forecast | None:
         """The forecast of now, save for one that a move has shown to be stuck."""
         planned = server.plan.forecast
         if server.tries and planned is not None and planned.ease is Ease.STUCK:
             return planned
-        return self.of(server.plan, evacuation.max_bandwidth_bytes_per_s) or planned
+        return self.of(server.plan, evacuation.max_bandwidth_bytes_per_s, rates) or planned
 
 
 def _step(rate: LinkRate | None) -> tuple[int, int, bool] | None:

@@ -68,22 +68,8 @@ class Reckoner:
     def __init__(self, fleet: Fleet, jobs: Jobs) -> None:
         self._fleet = fleet
         self._jobs = jobs
-        self._rates = Rates(fleet)
-        self._out: dict[str, LinkRate | None] = {}
-        self._into: dict[str, LinkRate | None] = {}
+        self.rates = Rates(fleet)
         self._takes_s: dict[Way, float] = {}
-
-    def out_of(self, host_id: str) -> LinkRate | None:
-        """How fast bytes leave a host; None if nobody knows."""
-        if host_id not in self._out:
-            self._out[host_id] = self._rates.out_of(host_id)
-        return self._out[host_id]
-
-    def into(self, host_id: str) -> LinkRate | None:
-        """How fast bytes enter a host; None if nobody knows."""
-        if host_id not in self._into:
-            self._into[host_id] = self._rates.into(host_id)
-        return self._into[host_id]
 
     def forecast(
         self, line: Line, options: MigrationOptions, target_host_id: str, cap: int | None
@@ -134,7 +120,7 @@ class Reckoner:
             for one in sheet.moves
             if one.forecast is not None and one.server_id in times
         ]
-        rates = {one.source_host_id: self.out_of(one.source_host_id) for one, _ in forecasts}
+        rates = {one.source_host_id: self.rates.out_of(one.source_host_id) for one, _ in forecasts}
         shown = all(rate is not None and rate.measured_at_ms for rate in rates.values())
         early, late = [], []
         for move, forecast in forecasts:
@@ -198,8 +184,8 @@ class Reckoner:
         out = {one.source_host_id for one in listed}
         into = {one.target_host_id for one in listed}
         return Links(
-            out={one: _link(self.out_of(one), caps.get(one)) for one in out},
-            into={one: _link(self.into(one), caps.get(one)) for one in into},
+            out={one: _link(self.rates.out_of(one), caps.get(one)) for one in out},
+            into={one: _link(self.rates.into(one), caps.get(one)) for one in into},
         )
 
 

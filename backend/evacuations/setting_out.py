@@ -17,6 +17,7 @@ from backend.evacuations.replanning import held
 from backend.evacuations.sharing import share, sharers
 from backend.evacuations.under_way import Lead, moving, sends
 from backend.fleet.known import Fleet
+from backend.forecast.rates import Rates
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
@@ -88,11 +89,12 @@ class SettingOut:
                 waits[server_id] = reason
             else:
                 turns.setdefault(server_id, turn)
-        under_way = self._under_way()
+        rates = Rates(fleet)
+        under_way = self._under_way(rates)
         paced = pace(
             [_waiting(fleet, one) for one in turns.values()],
             under_way,
-            links_of(fleet, running, under_way),
+            links_of(fleet, rates, running, under_way),
             lead_s=self._lead.s,
         )
         waits |= paced.waits
@@ -177,7 +179,7 @@ class SettingOut:
             if not (latest := listed[-1]).state.ended
         ]
 
-    def _under_way(self) -> list[Moving]:
+    def _under_way(self, rates: Rates) -> list[Moving]:
         lines = {
             (one.evacuation_id, server.plan.server_id): (one, server)
             for one in self._fleet.evacuations.values()
@@ -198,8 +200,8 @@ class SettingOut:
                     self._drive.jobs,
                     one,
                     server,
-                    forecast=self.outlook.of(server.plan, cap) if server else None,
-                    stream_bytes_per_s=stream_of(self._fleet, one.source_host_id),
+                    forecast=self.outlook.of(server.plan, cap, rates) if server else None,
+                    stream_bytes_per_s=stream_of(rates, one.source_host_id),
                     lead_s=self._lead.s,
                     at_ms=at_ms,
                 )

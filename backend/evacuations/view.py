@@ -41,7 +41,7 @@ def evacuation_view(
     view = msgspec.structs.replace(
         record,
         servers=tuple(_with_reason(fleet, record, one) for one in record.servers),
-        link=reckoner.into(record.host_id) if fills else reckoner.out_of(record.host_id),
+        link=(reckoner.rates.into if fills else reckoner.rates.out_of)(record.host_id),
         sending_bytes_per_s=_sending(fleet, jobs, record),
     )
     view, sheet, total = _with_finish(reckoner, view, _sheet(fleet, jobs, record, at_ms), at_ms)

@@ -10,18 +10,26 @@ one move is full with one."""
 
 
 class Rates:
-    """What is known of links now; made anew for each question, for it keeps nothing itself."""
+    """What is known of links at one moment, each looked at once; the next moment needs another."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._out: dict[str, LinkRate | None] = {}
+        self._into: dict[str, LinkRate | None] = {}
 
     def out_of(self, host_id: str) -> LinkRate | None:
         """How fast bytes leave a host; None if nobody knows."""
-        return shown(self._fleet.traffic.out_of(host_id)) or self._card(host_id)
+        if host_id not in self._out:
+            seconds = self._fleet.traffic.out_of(host_id)
+            self._out[host_id] = shown(seconds) or self._card(host_id)
+        return self._out[host_id]
 
     def into(self, host_id: str) -> LinkRate | None:
         """How fast bytes enter a host; None if nobody knows."""
-        return shown(self._fleet.traffic.into(host_id)) or self._card(host_id)
+        if host_id not in self._into:
+            seconds = self._fleet.traffic.into(host_id)
+            self._into[host_id] = shown(seconds) or self._card(host_id)
+        return self._into[host_id]
 
     def sending(self, host_id: str) -> int:
         """Bytes per second that moves send out of a host now, memory and disks together."""

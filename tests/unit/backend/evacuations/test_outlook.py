@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from backend.evacuations.outlook import Outlook
+from backend.forecast.rates import Rates
 from backend.forecast.traffic import Traffic
 from wire.evacuation import (
     EvacuatedServer,
@@ -87,7 +88,7 @@ def evacuation(scene: Any) -> Evacuation:
             target_host_id=scene.host_id("kvm-02"),
             target_host_name="kvm-02",
         )
-        plan = msgspec.structs.replace(plan, forecast=outlook.of(plan, None))
+        plan = msgspec.structs.replace(plan, forecast=outlook.of(plan, None, Rates(scene.fleet)))
         servers.append(EvacuatedServer(plan=plan, state=MoveState.WAITING))
     return Evacuation(
         evacuation_id="e",

@@ -9,6 +9,7 @@ from backend.evacuations.links import links_of, stream_of
 from backend.evacuations.pacing import Moving
 from backend.evacuations.sharing import share
 from backend.evacuations.under_way import Lead, moving, sends
+from backend.forecast.rates import Rates
 from backend.forecast.traffic import Second
 from backend.migrations.notes import now_ms
 from wire.agent import Job, JobState
@@ -292,16 +293,18 @@ async def test_a_faster_card_counts_until_streams_were_seen_to_fill_less(
 ):
     card(scene, 1250)
     scene.fleet.traffic = Shown(*seconds)
-    rate = links_of(scene.fleet, [evacuation(forecast(9))], []).out["host-1"].rate
+    rate = (
+        links_of(scene.fleet, Rates(scene.fleet), [evacuation(forecast(9))], []).out["host-1"].rate
+    )
     assert rate.bytes_per_s == bytes_per_s * MB
     assert bool(rate.measured_at_ms) is measured
 
 
 async def test_only_what_moves_have_shown_is_a_stream(scene):
     card(scene, 1250)
-    assert stream_of(scene.fleet, "host-1") == 0
+    assert stream_of(Rates(scene.fleet), "host-1") == 0
     scene.fleet.traffic = Shown((48, 1))
-    assert stream_of(scene.fleet, "host-1") == 48 * MB
+    assert stream_of(Rates(scene.fleet), "host-1") == 48 * MB
 
 
 def test_a_cap_is_divided_and_never_below_what_libvirt_counts_in():
