@@ -8,6 +8,7 @@ passes no command to a QEMU that receives a guest. So the socket is shut down fr
 
 import contextlib
 import ctypes
+import errno
 import ipaddress
 import os
 import socket
@@ -37,11 +38,12 @@ def cut_stream(server_id: str, source_address: str) -> int:
     peers = _addresses(source_address)
     cut = 0
     for pid in [guest.pid for guest in find_guests() if guest.server_id == server_id]:
-        for stream in _sockets(pid):
-            with stream:
-                if _is_stream_from(stream, peers):
-                    stream.shutdown(socket.SHUT_RDWR)
-                    cut += 1
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it ended meanwhile
+            for stream in _sockets(pid):
+                with stream:
+                    if _is_stream_from(stream, peers):
+                        stream.shutdown(socket.SHUT_RDWR)
+                        cut += 1
     return cut
 
 
@@ -72,7 +74,8 @@ def _same_file(process: int, descriptor: int) -> int:
     found = int(_libc.syscall(_PIDFD_GETFD, process, descriptor, 0))
     if found < 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        kind = FileNotFoundError if number == errno.EBADF else OSError
+        raise kind(number, os.strerror(number))
     return found
 
 

@@ -13,7 +13,7 @@ from hostagent.fence.word import STATUS, Status, read_word, write
 from hostagent.fencing import Fencing
 from hostagent.heartbeat import Heartbeat
 from wire.errors import ErrorCode, GodwitError
-from wire.etcd import Etcd
+from wire.etcd import Etcd, EtcdUnreachable
 from wire.fleet import Fence, HealthValue, HostPolicy
 from wire.keys import HEALTH, LIVES, POLICIES
 from wire.lease import boot_clock_s
@@ -21,10 +21,10 @@ from wire.lease import boot_clock_s
 HOST = "host-1"
 
 
-def eventually(found: Callable[[], object], what: str) -> None:
+def eventually(found: Callable[[], object], what: str | Callable[[], str]) -> None:
     until = time.monotonic() + 20
     while not found():
-        assert time.monotonic() < until, what
+        assert time.monotonic() < until, what if isinstance(what, str) else what()
         time.sleep(0.02)
 
 
@@ -81,12 +81,15 @@ class Host:
 
     def until(self, **fields: object) -> HealthValue:
         def so() -> bool:
-            value = self.value()
+            try:
+                value = self.value()
+            except EtcdUnreachable:  # its connections take a while to be back after a stop
+                return False
             return value is not None and all(
                 getattr(value, name) == wanted for name, wanted in fields.items()
             )
 
-        eventually(so, f"the value says {fields}, and not {self.value()}")
+        eventually(so, lambda: f"the value says {fields}, and not {self.value()}")
         return self.value()
 
     def end(self) -> None:

@@ -3,13 +3,15 @@
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from hostagent.fence.guests import Process
 from hostagent.stream import cut_stream
 
-SERVER_ID = "1f0e3dad-9990-8345-f743-9f8b8f2c3d4e"
+SERVER_ID = str(uuid.uuid4())  # tests in other processes hold streams at the same time
 HOLDER = """
 import socket, sys
 listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
@@ -68,3 +70,11 @@ def test_other_connections_of_a_guest_stay(hold):
     assert cut_stream(SERVER_ID, "127.0.0.1") == 0
     stream.send(b"x")
     assert process.stdout.readline() == "read b'x'\n"
+
+
+def test_a_guest_that_has_just_gone_has_no_stream(monkeypatch):
+    gone = subprocess.Popen(["/bin/true"])
+    gone.wait()
+    found = [Process(gone.pid, 0, SERVER_ID)]
+    monkeypatch.setattr("hostagent.stream.find_guests", lambda: found)
+    assert cut_stream(SERVER_ID, "127.0.0.1") == 0
