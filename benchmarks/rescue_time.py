@@ -91,7 +91,7 @@ def measure(ttl_s: int) -> Run:
         lab.up(host_count=4, server_count=0, lease_ttl_s=ttl_s)
         names = [f"guest-{number + 1}" for number in range(GUESTS)]
         for name in names:
-            lab.add_server(ServerSpec(name=name, host=LOST, memory_mb=32, trace_ms=50))
+            lab.add_server(ServerSpec(name=name, host=LOST, memory_mb=32, trace_ms=500))
         lab.wait_until_ready()
         with Witness.of(lab) as witness, witness.watch(names).watching() as watch:
             trial = Trial(witness, watch, names)

@@ -26,6 +26,7 @@ group = "root"
 security_driver = "none"
 namespaces = []
 cgroup_controllers = []
+seccomp_sandbox = 0
 remember_owner = 0
 stdio_handler = "file"
 migration_host = "{address}"
