@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.agents import Agents
-from backend.evacuations.planning import Sources, plan
+from backend.evacuations.planning.planner import Sources, plan
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs

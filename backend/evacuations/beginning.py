@@ -3,8 +3,8 @@
 import secrets
 from collections.abc import Iterable, Sequence
 
-from backend.evacuations.deadline import moment
-from backend.evacuations.planning import as_server
+from backend.evacuations.planning.planner import as_server
+from backend.evacuations.timing.deadline import moment
 from backend.fleet.known import Fleet
 from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from backend.migrations.notes import now_ms

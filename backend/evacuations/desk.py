@@ -2,7 +2,6 @@
 
 import logging
 
-from backend.evacuations import planning
 from backend.evacuations.beginning import (
     check_cap,
     check_confirmed,
@@ -13,6 +12,7 @@ from backend.evacuations.beginning import (
     holding,
 )
 from backend.evacuations.means import Means
+from backend.evacuations.planning import planner
 from backend.fleet.names import find_host
 from backend.health.policies import Policies
 from wire.errors import ErrorCode, GodwitError
@@ -34,12 +34,12 @@ class EvacuationDesk:
         """Plan, and change nothing.
 
         Raises:
-            GodwitError: as :func:`backend.evacuations.planning.plan`; BAD_REQUEST for a cap or a
-                deadline out of its bounds.
+            GodwitError: as :func:`backend.evacuations.planning.planner.plan`; BAD_REQUEST for a cap
+                or a deadline out of its bounds.
         """
         check_cap(request.max_bandwidth_bytes_per_s)
         check_deadline(request.empty_by_ms)
-        return await planning.plan(self._means.sources, request)
+        return await planner.plan(self._means.sources, request)
 
     async def start(self, request: PlanRequest, *, requested_by: str) -> tuple[Evacuation, ...]:
         """Begin to empty hosts: all of them, or none.
@@ -58,7 +58,7 @@ class EvacuationDesk:
         async with self._means.evacuator.turn():
             for host in hosts:
                 check_free(self._fleet, host)
-            plans = await planning.plan(self._means.sources, request)
+            plans = await planner.plan(self._means.sources, request)
             check_startable(plans)
             begun = [
                 evacuation_of(
@@ -78,11 +78,11 @@ class EvacuationDesk:
         """Plan to bring back what left a host, and change nothing.
 
         Raises:
-            GodwitError: as :func:`backend.evacuations.planning.plan_return`; BAD_REQUEST for a cap
-                out of its bounds.
+            GodwitError: as :func:`backend.evacuations.planning.planner.plan_return`; BAD_REQUEST
+                for a cap out of its bounds.
         """
         check_cap(request.max_bandwidth_bytes_per_s)
-        return await planning.plan_return(self._means.sources, host, request)
+        return await planner.plan_return(self._means.sources, host, request)
 
     async def bring_back(
         self, host: str, request: ReturnRequest, *, requested_by: str
@@ -97,7 +97,7 @@ class EvacuationDesk:
         check_cap(request.max_bandwidth_bytes_per_s)
         async with self._means.evacuator.turn():
             check_free(self._fleet, facts)
-            plan = await planning.plan_return(self._means.sources, facts.host_id, request)
+            plan = await planner.plan_return(self._means.sources, facts.host_id, request)
             check_startable([plan])
             evacuation = evacuation_of(
                 plan,

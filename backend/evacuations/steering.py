@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from backend.evacuations import planning
 from backend.evacuations.beginning import check_free
-from backend.evacuations.course import moves_of
 from backend.evacuations.means import Means
+from backend.evacuations.moves import moves_of
+from backend.evacuations.planning import planner
 from backend.evacuations.records import noted
 from backend.evacuations.steps import (
     again,
@@ -157,7 +157,7 @@ class Steering:
                 told = msgspec.structs.replace(now, state=state, ended_at_ms=0, servers=lines)
                 return noted(told, f"tried again: {names_of(meant)}", by=requested_by)
 
-            fresh = await planning.replan(self._means.sources, change(known))
+            fresh = await planner.replan(self._means.sources, change(known))
             now = await self._records.change(evacuation_id, change)
             now = await self._evacuator.replanner.take(now, fresh)
             self._means.look_soon()
@@ -173,7 +173,7 @@ class Steering:
         async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
             check_state(known, _STEERED, "planned anew")
-            fresh = await planning.replan(self._means.sources, known)
+            fresh = await planner.replan(self._means.sources, known)
             await self._evacuator.replanner.take(known, fresh, asked_for=True)
             return await self._records.change(
                 evacuation_id, lambda now: noted(now, "planned anew", by=requested_by)
@@ -195,7 +195,7 @@ class Steering:
             check_state(known, _STEERED, "changed")
             edited = to_edit(known, wanted.edits)
             fresh = (
-                await planning.replan(self._means.sources, known, wanted.edits)
+                await planner.replan(self._means.sources, known, wanted.edits)
                 if wanted.edits
                 else None
             )

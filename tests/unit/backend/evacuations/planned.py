@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from backend.agents import Agents
-from backend.evacuations.planning import Sources, as_server, plan, plan_return, replan
+from backend.evacuations.planning.planner import Sources, as_server, plan, plan_return, replan
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs

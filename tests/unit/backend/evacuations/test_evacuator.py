@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from backend.evacuations import evacuator, replanner
-from backend.evacuations.converging import hopeless
-from backend.evacuations.course import observed
-from backend.evacuations.failing import GAVE_UP
 from backend.evacuations.records import NOTES_KEPT, noted
-from backend.evacuations.replanning import to_place
+from backend.evacuations.running import evacuator, replanner
+from backend.evacuations.running.converging import hopeless
+from backend.evacuations.running.course import observed
+from backend.evacuations.running.failing import GAVE_UP
+from backend.evacuations.running.replanning import to_place
 from backend.migrations.ending import unlocked
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.evacuations.pacing import (
+from backend.evacuations.timing.pacing import (
     AT_ONCE_IN_THE_FLEET,
     PREPARED_AT_ONCE,
     Link,

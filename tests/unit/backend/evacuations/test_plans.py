@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backend.evacuations.planning import as_server
+from backend.evacuations.planning.planner import as_server
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.planned import (
     GIB,
@@ -376,7 +376,7 @@ async def test_nothing_leaves_a_host_that_does_not_answer():
 
 @pytest.mark.parametrize("hosts", [("kvm-99",), ("kvm-01", "kvm-99")])
 async def test_a_host_that_nobody_knows_is_not_found(hosts):
-    from backend.evacuations.planning import plan
+    from backend.evacuations.planning.planner import plan
     from wire.evacuation import PlanRequest
 
     town = Planned(hosts=2)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from backend.evacuations import sharing
-from backend.evacuations.sharing import BY, Sharing
+from backend.evacuations.timing import sharing
+from backend.evacuations.timing.sharing import BY, Sharing
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, EvacuationKind
 from wire.migration import (

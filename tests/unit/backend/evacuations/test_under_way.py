@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from backend.evacuations.links import links_of, stream_of
-from backend.evacuations.pacing import Moving
-from backend.evacuations.sharing import share
-from backend.evacuations.under_way import Lead, moving, sends
+from backend.evacuations.timing.links import links_of, stream_of
+from backend.evacuations.timing.pacing import Moving
+from backend.evacuations.timing.sharing import share
+from backend.evacuations.timing.under_way import Lead, moving, sends
 from backend.forecast.rates import Rates
 from backend.forecast.traffic import Second
 from backend.migrations.notes import now_ms

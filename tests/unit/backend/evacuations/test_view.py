@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backend.evacuations.deadline import Verdicts
+from backend.evacuations.timing.deadline import Verdicts
 from backend.evacuations.view import evacuation_view
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons

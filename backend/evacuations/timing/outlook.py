@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from backend.evacuations.ordering import rank
+from backend.evacuations.timing.ordering import rank
 from backend.fleet.known import Fleet
 from backend.forecast.forecasts import forecast_of
 from backend.forecast.rates import Rates

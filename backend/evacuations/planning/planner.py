@@ -1,8 +1,8 @@
 """The entry points of planning: for hosts to empty, for a return, and anew for what is open.
 
 What libvirt says of CPUs, and the definitions of a dead host's servers, are asked for; all else is
-a pure function of what is known at the beginning (:mod:`backend.evacuations.making`). It runs in a
-thread, on a copy, one plan at a time: a plan for a rack takes seconds.
+a pure function of what is known at the beginning (:mod:`backend.evacuations.planning.making`). It
+runs in a thread, on a copy, one plan at a time: a plan for a rack takes seconds.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from backend.evacuations.anew import again, open_servers, remembered, under_way
-from backend.evacuations.making import Wanted, given, make
-from backend.evacuations.snapshot import snapshot_of
-from backend.evacuations.telling import kind_of
-from backend.evacuations.wishes import Scope, wishes
+from backend.evacuations.placing.wishes import Scope, wishes
+from backend.evacuations.planning.anew import again, open_servers, remembered, under_way
+from backend.evacuations.planning.making import Wanted, given, make
+from backend.evacuations.planning.snapshot import snapshot_of
+from backend.evacuations.planning.telling import kind_of
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.fleet.names import find_host

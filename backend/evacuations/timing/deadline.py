@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from backend.evacuations.ordering import Stage, stage_of
-from backend.evacuations.reckoning import UNSHOWN, Reckoner, Sheet, Sum
+from backend.evacuations.timing.ordering import Stage, stage_of
+from backend.evacuations.timing.reckoning import UNSHOWN, Reckoner, Sheet, Sum
 from backend.forecast.levers import LONGEST_PAUSE_MS
 from wire.evacuation import Evacuation, PlannedMove, Way
 from wire.forecast import Ease

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from backend.evacuations.course import moves_of
 from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
@@ -12,7 +11,6 @@ from backend.migrations.notes import now_ms
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState, PlannedMove, Way
 from wire.fleet import HostPolicy, HostStatus, OwnerPhase
 from wire.forecast import Ease
-from wire.migration import MigrationState
 
 _HANGS_MS = 60_000
 """A target that is silent for longer is replaced, if any other one fits."""
@@ -80,15 +78,6 @@ def unplaced(evacuation: Evacuation, refused: Mapping[str, str]) -> Evacuation:
         for one in evacuation.servers
     )
     return msgspec.structs.replace(evacuation, servers=servers)
-
-
-def failed_targets(fleet: Fleet, evacuation: Evacuation, server_id: str) -> set[str]:
-    """Where moves of a server in this evacuation have failed already."""
-    return {
-        one.target_host_id
-        for one in moves_of(fleet, evacuation).get(server_id, ())
-        if one.state is MigrationState.FAILED
-    }
 
 
 def replanned(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from backend.evacuations.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE
+from backend.evacuations.timing.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE
 
 _SOON_S = 1e-6
 

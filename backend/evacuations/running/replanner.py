@@ -4,11 +4,11 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from backend.evacuations import planning
-from backend.evacuations.course import newcomers
-from backend.evacuations.planning import Sources
+from backend.evacuations.planning import planner
+from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations, noted
-from backend.evacuations.replanning import replanned, to_place, unfit
+from backend.evacuations.running.course import newcomers
+from backend.evacuations.running.replanning import replanned, to_place, unfit
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import EvacuatedServer, Evacuation
 
@@ -35,7 +35,7 @@ class Replanner:
         if not (without or new) or waited_s < _AGAIN_S:
             return evacuation
         try:
-            fresh = await planning.replan(self._sources, evacuation)
+            fresh = await planner.replan(self._sources, evacuation)
         except GodwitError as error:
             if error.code in {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}:
                 raise

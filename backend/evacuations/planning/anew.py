@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from backend.evacuations.timeline import Transfer
-from backend.evacuations.wishes import Wish
+from backend.evacuations.placing.wishes import Wish
+from backend.evacuations.timing.timeline import Transfer
 from backend.fleet.known import Fleet
 from wire.evacuation import (
     EvacuatedServer,

@@ -5,12 +5,12 @@ the migrations that carry its id: those that were begun and not noted are adopte
 ended are noted. All of it is a pure function of the fleet model.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from backend.evacuations.failing import after_failure
+from backend.evacuations.moves import moves_of
+from backend.evacuations.running.failing import after_failure
 from backend.fleet.known import Fleet
 from wire.evacuation import (
     EvacuatedServer,
@@ -21,21 +21,6 @@ from wire.evacuation import (
 )
 from wire.fleet import OwnerPhase, ServerRecord
 from wire.migration import Migration, MigrationState
-
-Moves = Mapping[str, Sequence[Migration]]
-"""server_id → its moves in one evacuation, oldest first."""
-
-
-def moves_of(fleet: Fleet, evacuation: Evacuation) -> Moves:
-    """List what was begun for an evacuation, under way and ended."""
-    found: dict[str, list[Migration]] = defaultdict(list)
-    for migration_id in fleet.evacuation_moves.get(evacuation.evacuation_id, ()):
-        one = fleet.migrations[migration_id]
-        found[one.server_id].append(one)
-    for moves in found.values():
-        # clocks of two leaders may differ: the one under way is the latest all the same
-        moves.sort(key=lambda one: (not one.state.ended, one.created_at_ms))
-    return found
 
 
 def observed(fleet: Fleet, evacuation: Evacuation, at_ms: int) -> Evacuation:

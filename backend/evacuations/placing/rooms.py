@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from backend.evacuations.spare import Running, Spare
+from backend.evacuations.placing.spare import Running, Spare
 from backend.fleet.known import Fleet
 from backend.fleet.targets import host_states
 from backend.rescue.placing import with_promised

@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from backend.evacuations.catching_up import find_moves, read_anew
-from backend.evacuations.converging import hopeless, since_changed
-from backend.evacuations.course import left_to_its_host, moves_of, observed
-from backend.evacuations.failing import GAVE_UP
-from backend.evacuations.planning import Sources
+from backend.evacuations.moves import moves_of
+from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
-from backend.evacuations.replanner import Replanner
-from backend.evacuations.replanning import unplaced
-from backend.evacuations.setting_out import Outcome, SettingOut
-from backend.evacuations.sharing import Sharing
+from backend.evacuations.running.catching_up import find_moves, read_anew
+from backend.evacuations.running.converging import hopeless, since_changed
+from backend.evacuations.running.course import left_to_its_host, observed
+from backend.evacuations.running.failing import GAVE_UP
+from backend.evacuations.running.replanner import Replanner
+from backend.evacuations.running.replanning import unplaced
+from backend.evacuations.running.setting_out import Outcome, SettingOut
+from backend.evacuations.timing.sharing import Sharing
 from backend.migrations.acts import Acts
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from backend.evacuations.deadline import lasting
-from backend.evacuations.reckoning import UNSHOWN, Sheet
+from backend.evacuations.timing.deadline import lasting
+from backend.evacuations.timing.reckoning import UNSHOWN, Sheet
 from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from backend.evacuations.options import merged
-from backend.evacuations.replanning import failed_targets
-from backend.evacuations.wishes import Wish
+from backend.evacuations.moves import failed_targets
+from backend.evacuations.placing.options import merged
+from backend.evacuations.placing.wishes import Wish
 from backend.fleet.known import Fleet
 from backend.fleet.server_view import owner_report, standing
 from backend.fleet.targets import move_of

@@ -9,13 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from backend.evacuations.course import moves_of
-from backend.evacuations.links import links_of, stream_of
-from backend.evacuations.outlook import Outlook
-from backend.evacuations.pacing import Moving, Waiting, pace
-from backend.evacuations.replanning import held
-from backend.evacuations.sharing import share, sharers
-from backend.evacuations.under_way import Lead, moving, sends
+from backend.evacuations.moves import moves_of
+from backend.evacuations.running.replanning import held
+from backend.evacuations.timing.links import links_of, stream_of
+from backend.evacuations.timing.outlook import Outlook
+from backend.evacuations.timing.pacing import Moving, Waiting, pace
+from backend.evacuations.timing.sharing import share, sharers
+from backend.evacuations.timing.under_way import Lead, moving, sends
 from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
 from backend.migrations.desk import Desk

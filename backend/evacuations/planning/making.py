@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from backend.evacuations.alike import Alike
-from backend.evacuations.deadline import Verdict, verdict
-from backend.evacuations.lines import Line, line_of
-from backend.evacuations.placing import Placed, Placing
-from backend.evacuations.reckoning import Reckoner, Sheet
-from backend.evacuations.rooms import emptied, promised, rooms, spare_of
-from backend.evacuations.telling import refusals, warnings
-from backend.evacuations.timeline import Span, Transfer
-from backend.evacuations.wishes import Wish
+from backend.evacuations.placing.alike import Alike
+from backend.evacuations.placing.lines import Line, line_of
+from backend.evacuations.placing.rooms import emptied, promised, rooms, spare_of
+from backend.evacuations.placing.targets import Placed, Placing
+from backend.evacuations.placing.wishes import Wish
+from backend.evacuations.planning.telling import refusals, warnings
+from backend.evacuations.timing.deadline import Verdict, verdict
+from backend.evacuations.timing.reckoning import Reckoner, Sheet
+from backend.evacuations.timing.timeline import Span, Transfer
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
 from backend.rescue.definition import Definition
@@ -71,7 +71,7 @@ def given(
         at_ms: now.
 
     Raises:
-        GodwitError: BAD_REQUEST, as :func:`backend.evacuations.lines.line_of`.
+        GodwitError: BAD_REQUEST, as :func:`backend.evacuations.placing.lines.line_of`.
     """
     lines = tuple(_lines_of(fleet, one, definitions) for one in wanted)
     states = rooms(

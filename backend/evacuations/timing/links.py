@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from backend.evacuations.pacing import FILLED, Link, Links, Moving
+from backend.evacuations.timing.pacing import FILLED, Link, Links, Moving
 from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
 from backend.forecast.traffic import Second

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from backend.evacuations.lines import Line
-from backend.evacuations.ordering import Stage, rank, stage_of
-from backend.evacuations.pacing import filling
-from backend.evacuations.timeline import (
+from backend.evacuations.placing.lines import Line
+from backend.evacuations.timing.ordering import Stage, rank, stage_of
+from backend.evacuations.timing.pacing import filling
+from backend.evacuations.timing.timeline import (
     Instant,
     Link,
     Links,

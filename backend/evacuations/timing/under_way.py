@@ -4,7 +4,7 @@ import statistics
 import time
 from collections import deque
 
-from backend.evacuations.pacing import Moving
+from backend.evacuations.timing.pacing import Moving
 from backend.fleet.known import Fleet
 from backend.fleet.stalled import stalled_reason
 from backend.migrations.jobs import Jobs

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from backend.evacuations.alike import Alike, Verdict, bound, has_room
-from backend.evacuations.lines import Line
-from backend.evacuations.rooms import taken
-from backend.evacuations.spare import Guest, Spare
+from backend.evacuations.placing.alike import Alike, Verdict, bound, has_room
+from backend.evacuations.placing.lines import Line
+from backend.evacuations.placing.rooms import taken
+from backend.evacuations.placing.spare import Guest, Spare
 from backend.scheduler.candidates import WEIGHERS, candidate
 from backend.scheduler.move import HostState, Move, Skips
 from backend.scheduler.storage import pool_needs
