@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from backend.evacuations.beginning import check_cap, check_deadline
-from backend.evacuations.records import noted
 from backend.evacuations.timing.deadline import moment
-from backend.migrations.notes import now_ms
+from backend.migrations.notes import noted, now_ms
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import (
     EvacuatedServer,

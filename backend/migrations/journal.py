@@ -12,7 +12,7 @@ import msgspec
 
 from backend.fleet.known import NO_LIFE, UNREADABLE_HEALTH, Fleet
 from backend.leader import Leadership
-from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, persist, unchanged
+from backend.leader_writes import LeaderWrites, persist, unchanged
 from backend.migrations.holding import check_settled, locked, still
 from backend.migrations.notes import merged
 from wire import keys
@@ -221,8 +221,7 @@ class Journal:
             GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
         """
         writes = [Write(key=migration_key(one), value=None) for one in migrations]
-        if not await self._etcd.transact([], writes):
-            raise NotLeadingAnyMore
+        await self._etcd.write(writes)
         for one in migrations:
             self._fleet.written.pop(migration_key(one), None)
             self._fleet.put_migration(one.migration_id, None)
