@@ -12,9 +12,8 @@ from backend.evacuations.moves import moves_of
 from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
 from backend.evacuations.running.catching_up import find_moves, read_anew
-from backend.evacuations.running.converging import hopeless, since_changed
 from backend.evacuations.running.course import left_to_its_host, observed
-from backend.evacuations.running.failing import GAVE_UP
+from backend.evacuations.running.failing import GAVE_UP, hopeless, since_changed
 from backend.evacuations.running.replanner import Replanner
 from backend.evacuations.running.replanning import unplaced
 from backend.evacuations.running.setting_out import Outcome, SettingOut

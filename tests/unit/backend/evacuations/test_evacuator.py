@@ -5,9 +5,8 @@ import pytest
 
 from backend.evacuations.records import NOTES_KEPT
 from backend.evacuations.running import evacuator, replanner
-from backend.evacuations.running.converging import hopeless
 from backend.evacuations.running.course import observed
-from backend.evacuations.running.failing import GAVE_UP
+from backend.evacuations.running.failing import GAVE_UP, hopeless
 from backend.evacuations.running.replanning import to_place
 from backend.migrations.ending import unlocked
 from backend.migrations.notes import noted, now_ms
