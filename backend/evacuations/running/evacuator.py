@@ -14,8 +14,7 @@ from backend.evacuations.records import Evacuations
 from backend.evacuations.running.catching_up import find_moves, read_anew
 from backend.evacuations.running.course import left_to_its_host, observed
 from backend.evacuations.running.failing import GAVE_UP, hopeless, since_changed
-from backend.evacuations.running.replanner import Replanner
-from backend.evacuations.running.replanning import unplaced
+from backend.evacuations.running.replanning import Replanner, unplaced
 from backend.evacuations.running.setting_out import Outcome, SettingOut
 from backend.evacuations.timing.sharing import Sharing
 from backend.migrations.acts import Acts
