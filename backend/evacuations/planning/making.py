@@ -19,7 +19,7 @@ from backend.rescue.definition import Definition
 from backend.scheduler.move import HostState
 from wire.evacuation import EvacuationKind, MoveOptions, Plan, PlannedMove, Way
 from wire.fleet import HostFacts, ServerRecord
-from wire.forecast import Ease
+from wire.forecast import Ease, Forecast
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,7 +205,7 @@ def _planned(
     forecast = reckoner.forecast(line, line.options, placed.host_id, cap)
     known = [placed.why]
     if forecast is not None and forecast.ease is Ease.HEAVY:
-        known.append("it goes alone: it converges only on the whole link")
+        known.append(f"it goes alone: it converges only on the whole link{_slowed(forecast)}")
     elif forecast is not None and forecast.ease is Ease.STUCK:
         known.append(forecast.lever or "it does not converge within its pause even alone")
     return msgspec.structs.replace(
@@ -215,6 +215,11 @@ def _planned(
         forecast=forecast,
         why="; ".join(one for one in known if one),
     )
+
+
+def _slowed(forecast: Forecast) -> str:
+    percent = forecast.throttle_percent
+    return f", and once QEMU slows it down by {percent} %" if percent else ""
 
 
 def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from backend.evacuations.timing.deadline import lasting
-from backend.evacuations.timing.reckoning import UNSHOWN, Sheet
+from backend.evacuations.timing.reckoning import Sheet
 from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
+from backend.forecast.rates import UNSHOWN_TIMES
 from wire.evacuation import Evacuation, EvacuationKind, PlannedMove, Way
 from wire.fleet import HostFacts, HostPolicy, HostStatus
 from wire.forecast import Basis, Ease, LinkRate
@@ -158,6 +159,13 @@ def _of_forecasts(moves: Sequence[PlannedMove]) -> list[str]:
         for move, forecast in live
         if forecast.ease is Ease.STUCK
     ]
+    slowed = [
+        f"{move.server_name} (by {each.throttle_percent} %)"
+        for move, each in live
+        if each.throttle_percent and each.ease is not Ease.STUCK
+    ]
+    if slowed:
+        found.append(f"QEMU slows down until they converge: {named(slowed)}")
     guessed = [move.server_name for move, each in live if each.basis is Basis.GUESSED]
     if guessed:
         found.append(
@@ -175,7 +183,9 @@ def _of_link(host: HostFacts, kind: EvacuationKind, link: LinkRate | None) -> li
     if not link.measured_at_ms:
         taken = f"the link {way} {host.name} is taken at {link.bytes_per_s / _MIB:.0f} MiB/s"
         unknown = "nobody knows how fast it is until a move has shown it"
-        return [f"{taken}, as its card says: {unknown}, and all may take {UNSHOWN} times as long"]
+        return [
+            f"{taken}, as its card says: {unknown}, and all may take {UNSHOWN_TIMES} times as long"
+        ]
     return []
 
 

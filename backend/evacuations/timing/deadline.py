@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from backend.evacuations.timing.ordering import Stage, stage_of
-from backend.evacuations.timing.reckoning import UNSHOWN, Reckoner, Sheet, Sum
+from backend.evacuations.timing.reckoning import Reckoner, Sheet, Sum
 from backend.forecast.levers import LONGEST_PAUSE_MS
+from backend.forecast.rates import UNSHOWN_TIMES
 from wire.evacuation import Evacuation, PlannedMove, Way
 from wire.forecast import Ease
 from wire.migration import DOWNTIME_BOUND_MS, MigrationOptions
@@ -61,7 +62,7 @@ def verdict(reckoner: Reckoner, sheet: Sheet, total: Sum, *, left_s: float) -> V
         word = "empty in time" if sure else "probably empty in time"
         latest = f"at the latest {lasting(total.high_s)}"
         if not total.shown:
-            slower = f"if the link is {UNSHOWN} times slower than its card says"
+            slower = f"if the link is {UNSHOWN_TIMES} times slower than its card says"
             latest = f"or {lasting(total.high_s)} {slower}"
         return Verdict(
             sentence=f"{word}: it takes {lasting(total.finish_s)}, {latest}, and "

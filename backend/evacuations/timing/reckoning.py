@@ -20,7 +20,7 @@ from backend.evacuations.timing.timeline import (
 )
 from backend.fleet.known import Fleet
 from backend.forecast.forecasts import forecast_of
-from backend.forecast.rates import Rates
+from backend.forecast.rates import UNSHOWN_TIMES, Rates
 from backend.migrations.jobs import Jobs
 from wire.evacuation import PlannedMove, Way
 from wire.fleet import ServerRecord
@@ -29,9 +29,6 @@ from wire.migration import MigrationKind, MigrationOptions, MigrationState
 
 _TAKES_S = {Way.COLD: 3.0, Way.RESCUE: 10.0}
 """What a definition's move and a rescue take where none has been seen yet."""
-UNSHOWN = 10
-"""A link of which only the card has told may be so much slower: a switch, a bond or a virtual card
-stands behind it. Nobody knows until a move has shown it."""
 
 
 class Sheet(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +109,7 @@ class Reckoner:
 
         Moves whose links were measured err each for itself, so that their errors add up like
         chance; where the link's rate is only what a card says, they all err to the same side, and
-        by far.
+        by far: so their forecasts say, and what waits for them waits as much longer.
         """
         finish_s = max((one.end_s for one in times.values()), default=0.0)
         forecasts = [
@@ -127,11 +124,15 @@ class Reckoner:
             beside = self._beside(rates[move.source_host_id], sheet.cap_bytes_per_s, forecast)
             early.append(max(0, forecast.total_ms - forecast.low_ms) / 1000 / beside)
             late.append(max(0, forecast.high_ms - forecast.total_ms) / 1000 / beside)
-        add = math.hypot if shown else (lambda *each: math.fsum(each))
+        if shown:
+            high_s = finish_s + math.hypot(*late)
+        else:
+            high_s = max(finish_s * UNSHOWN_TIMES, finish_s + math.fsum(late))
+        earlier_s = math.hypot(*early) if shown else math.fsum(early)
         return Sum(
             finish_s=finish_s,
-            low_s=max(0.0, finish_s - add(*early)),
-            high_s=finish_s * (1 if shown else UNSHOWN) + add(*late),
+            low_s=max(0.0, finish_s - earlier_s),
+            high_s=high_s,
             sent_bytes=sum(forecast.sent_bytes for _, forecast in forecasts),
             shown=shown,
         )
