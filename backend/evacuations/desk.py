@@ -3,7 +3,6 @@
 import logging
 
 from backend.evacuations.beginning import (
-    check_cap,
     check_confirmed,
     check_deadline,
     check_free,
@@ -15,6 +14,7 @@ from backend.evacuations.means import Means
 from backend.evacuations.planning import planner
 from backend.fleet.names import find_host
 from backend.health.policies import Policies
+from backend.migrations.checks import check_cap
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, EvacuationKind, Plan, PlanRequest, ReturnRequest
 from wire.fleet import HostFacts

@@ -16,7 +16,6 @@ from backend.evacuations.steps import (
     check_change,
     check_open,
     check_state,
-    conflict,
     names_of,
     to_cancel,
     to_edit,
@@ -25,7 +24,7 @@ from backend.evacuations.steps import (
 from backend.fleet.names import find_host
 from backend.migrations.acts import Acts
 from backend.migrations.notes import noted
-from wire.errors import GodwitError
+from wire.errors import GodwitError, conflict
 from wire.evacuation import (
     Evacuation,
     EvacuationChange,

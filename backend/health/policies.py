@@ -10,7 +10,7 @@ from backend.leader import Leadership
 from backend.leader_writes import LeaderWrites
 from backend.migrations.acting import check_acting
 from wire import keys
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import bad_request
 from wire.fleet import HostFacts, HostPolicy, ServerPolicy, ServerRecord
 from wire.rescue import HostPolicyChange, ServerPolicyChange
 
@@ -47,7 +47,7 @@ class Policies:
             if (value := getattr(change, name)) is not None
         }
         if not given:
-            raise _bad(
+            raise bad_request(
                 "nothing to change: give auto_migrate_on_host_down or auto_migrate_on_host_shutdown"
             )
 
@@ -113,7 +113,7 @@ def check_host_policy(name: str, policy: HostPolicy) -> None:
         GodwitError: BAD_REQUEST.
     """
     if policy.auto_migrate_on_host_shutdown and not policy.auto_migrate_on_host_down:
-        raise _bad(
+        raise bad_request(
             f"auto_migrate_on_host_shutdown of {name} would be enabled with "
             "auto_migrate_on_host_down disabled, and needs it: enable both, or disable both"
         )
@@ -121,7 +121,3 @@ def check_host_policy(name: str, policy: HostPolicy) -> None:
 
 def _word(*, enabled: bool) -> str:
     return "enable" if enabled else "disable"
-
-
-def _bad(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

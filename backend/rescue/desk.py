@@ -15,7 +15,7 @@ from backend.rescue.incidents import ARMED, Incidents
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sorting import obstacle
 from backend.rescue.starting import Starting
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.fleet import Candidate, HostFacts, OwnerPhase, ServerRecord
 from wire.migration import Migration, MigrationOptions
 from wire.rescue import DeclareOff, Incident, RescueGuard, RescueOptions
@@ -177,9 +177,9 @@ class RescueDesk:
         xml = await self._drive.journal.definition(record.server_id)
         because = obstacle(record, read_definition(record.name, xml), host.name)
         if because:
-            raise _conflict(f"{record.name} cannot be started on another host: {because}")
+            raise conflict(f"{record.name} cannot be started on another host: {because}")
         if record.owner.phase is OwnerPhase.MIGRATING:
-            raise _conflict(
+            raise conflict(
                 f"{record.name} is held by migration {record.owner.migration_id}, which ends first"
             )
 
@@ -191,7 +191,3 @@ def _check_name(typed: str, host: HostFacts) -> None:
             f"{typed!r} was given as the host that is switched off, and the host is called "
             f"{host.name!r}",
         )
-
-
-def _conflict(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.CONFLICT, sentence)
