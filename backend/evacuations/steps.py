@@ -100,7 +100,13 @@ def again(server: EvacuatedServer) -> EvacuatedServer:
     if plan.way is Way.STAYS:
         plan = msgspec.structs.replace(plan, chosen_way=False)
     return msgspec.structs.replace(
-        server, plan=plan, state=MoveState.WAITING, reason="", tries=0, ended_at_ms=0
+        server,
+        plan=plan,
+        state=MoveState.WAITING,
+        reason="",
+        tries=0,
+        ended_at_ms=0,
+        returned=False,
     )
 
 
@@ -156,10 +162,10 @@ def to_retry(known: Evacuation, servers: Sequence[str]) -> list[EvacuatedServer]
     if not meant:
         raise conflict(f"no move of the evacuation of {known.host_name} has failed")
     for one in meant:
-        if one.state not in _AGAIN | {MoveState.STAYED}:
+        if one.state not in _AGAIN | {MoveState.STAYED} and not one.returned:
             raise conflict(
-                f"{one.plan.server_name} is {one.state}, and only what has failed, was cancelled "
-                "or stayed is tried again"
+                f"{one.plan.server_name} is {one.state}, and only what has failed, was cancelled, "
+                "stayed or came back is tried again"
             )
     return meant
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from backend.evacuations.moves import moves_of
+from backend.evacuations.records import noted
+from backend.evacuations.running.back import how_it_came_back, is_back, last_move
 from backend.evacuations.running.failing import after_failure
 from backend.fleet.known import Fleet
 from wire.evacuation import (
@@ -31,7 +33,14 @@ def observed(fleet: Fleet, evacuation: Evacuation, at_ms: int) -> Evacuation:
         for one in evacuation.servers
     )
     if servers != evacuation.servers:
+        back = [
+            now.reason
+            for now, before in zip(servers, evacuation.servers, strict=True)
+            if before.state is MoveState.LEFT and now.state is not MoveState.LEFT
+        ]
         evacuation = msgspec.structs.replace(evacuation, servers=servers)
+        for text in back:
+            evacuation = noted(evacuation, text)
     if any(one.state.open for one in servers) or _expected(fleet, evacuation):
         return evacuation
     if evacuation.open:
@@ -82,6 +91,8 @@ def _observed(
     if server.state is MoveState.MOVING:
         return _moving(fleet, evacuation, server, record)
     if server.state is MoveState.LEFT:
+        if record is not None and is_back(fleet, evacuation, server):
+            return _back(evacuation, server, how_it_came_back(fleet, record), at_ms)
         return server
     gone = _gone(fleet, server, record)
     if gone is not None:
@@ -89,6 +100,25 @@ def _observed(
     if evacuation.state is EvacuationState.CANCELLING and server.state is MoveState.WAITING:
         return _ended(server, MoveState.CANCELLED, "cancelled before it began", at_ms)
     return server
+
+
+def _back(evacuation: Evacuation, server: EvacuatedServer, how: str, at_ms: int) -> EvacuatedServer:
+    """One that is back while its host is still being emptied: it has to leave again."""
+    if evacuation.kind is EvacuationKind.RESCUE:
+        return _ended(server, MoveState.STAYED, how, at_ms)
+    if evacuation.state is EvacuationState.CANCELLING:
+        return _ended(server, MoveState.CANCELLED, how, at_ms)
+    plan = msgspec.structs.replace(server.plan, target_host_id="", target_host_name="")
+    return msgspec.structs.replace(
+        server,
+        plan=plan,
+        state=MoveState.WAITING,
+        reason=how,
+        tries=0,
+        ended_at_ms=0,
+        downtime_ms=None,
+        forecast=None,
+    )
 
 
 def _adopted(server: EvacuatedServer, moves: Sequence[Migration]) -> EvacuatedServer:
@@ -191,16 +221,8 @@ def _how_it_left(fleet: Fleet, server: EvacuatedServer, record: ServerRecord) ->
     name, host_id = server.plan.server_name, record.owner.host_id
     facts = fleet.facts.get(host_id)
     where = facts.name if facts else host_id
-    last = max(
-        (
-            one
-            for one in fleet.migrations.values()
-            if one.server_id == record.server_id and one.state is MigrationState.SUCCEEDED
-        ),
-        key=lambda one: one.finished_at_ms,
-        default=None,
-    )
-    if last is None or last.target_host_id != host_id:
+    last = last_move(fleet, record)
+    if last is None:
         return f"{name} belongs to {where} now"
     if last.kind == "rescue":
         by = f" by {last.requested_by}" if last.requested_by else ""

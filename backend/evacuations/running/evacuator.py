@@ -6,11 +6,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable
 
-import msgspec
-
 from backend.evacuations.moves import moves_of
 from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
+from backend.evacuations.running.back import marked
 from backend.evacuations.running.catching_up import find_moves, read_anew
 from backend.evacuations.running.course import left_to_its_host, observed
 from backend.evacuations.running.failing import GAVE_UP, hopeless, since_changed
@@ -148,6 +147,7 @@ class Evacuator:
             self._fleet.put_waits(over, {})
         for outcome in await self._setting_out.look(running):
             await self._note_begun(outcome)
+        await self._mark_what_is_back()
 
     def open(self) -> list[Evacuation]:
         """List what is open, oldest first."""
@@ -197,7 +197,6 @@ class Evacuator:
         await find_moves(self._drive.journal, self._fleet, evacuation)
         seen = observed(self._fleet, evacuation, now_ms())
         if seen != evacuation:
-            await self._mark_returned(seen)
             evacuation = await self.note_moves(evacuation.evacuation_id)
         if not evacuation.open:
             _log.info("evacuation of %s has ended", evacuation.host_name)
@@ -270,27 +269,10 @@ class Evacuator:
         )
         return await self.note_moves(evacuation.evacuation_id)
 
-    async def _mark_returned(self, back: Evacuation) -> None:
-        """Note in the evacuations of a host what has come back to it."""
-        if back.kind is not EvacuationKind.RETURN:
-            return
-        here = {
-            one.plan.server_id
-            for one in back.servers
-            if one.state is MoveState.LEFT
-            and (record := self._fleet.records.get(one.plan.server_id)) is not None
-            and record.owner.host_id == back.host_id
-        }
-
-        def change(known: Evacuation) -> Evacuation:
-            servers = tuple(
-                msgspec.structs.replace(one, returned=True)
-                if one.state is MoveState.LEFT and one.plan.server_id in here
-                else one
-                for one in known.servers
-            )
-            return msgspec.structs.replace(known, servers=servers)
-
+    async def _mark_what_is_back(self) -> None:
+        """Note in evacuations that have ended what is on their hosts again."""
         for one in tuple(self._fleet.evacuations.values()):
-            if one.host_id == back.host_id and one.kind is not EvacuationKind.RETURN:
-                await self._records.change(one.evacuation_id, change)
+            if marked(self._fleet, one) is not one:
+                await self._records.change(
+                    one.evacuation_id, lambda known: marked(self._fleet, known)
+                )
