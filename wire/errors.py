@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from wire.fleet import Candidate
+from wire.candidates import Candidate
 
 
 class ErrorCode(StrEnum):

@@ -12,15 +12,8 @@ from backend.forecast.past import Past
 from backend.forecast.traffic import Traffic
 from backend.health.transitions import Transitions
 from wire.evacuation import Evacuation
-from wire.fleet import (
-    HealthValue,
-    HostFacts,
-    HostPolicy,
-    HostShutdown,
-    OwnerPhase,
-    ServerPolicy,
-    ServerRecord,
-)
+from wire.fleet import HostFacts, HostPolicy, OwnerPhase, ServerPolicy, ServerRecord
+from wire.life import HealthValue, HostShutdown
 from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
 

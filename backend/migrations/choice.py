@@ -9,8 +9,9 @@ from backend.fleet.server_view import of_power, owner_report
 from backend.fleet.targets import host_states, move_of
 from backend.scheduler.candidates import candidates
 from backend.scheduler.move import Skips
+from wire.candidates import Candidate
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, ServerRecord
+from wire.fleet import ServerRecord
 from wire.migration import Migration, MigrationKind, MigrationOptions
 
 _REASONS_TOLD = 4

@@ -18,7 +18,8 @@ from backend.migrations.notes import merged
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
-from wire.fleet import HealthValue, Owner, OwnerPhase, ServerRecord
+from wire.fleet import Owner, OwnerPhase, ServerRecord
+from wire.life import HealthValue
 from wire.migration import Migration
 
 _DOUBT_S = 5.0

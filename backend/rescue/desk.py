@@ -15,8 +15,9 @@ from backend.rescue.incidents import ARMED, Incidents
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sorting import obstacle
 from backend.rescue.starting import Starting
+from wire.candidates import Candidate
 from wire.errors import ErrorCode, GodwitError, conflict
-from wire.fleet import Candidate, HostFacts, OwnerPhase, ServerRecord
+from wire.fleet import HostFacts, OwnerPhase, ServerRecord
 from wire.migration import Migration, MigrationOptions
 from wire.rescue import DeclareOff, Incident, RescueGuard, RescueOptions
 
