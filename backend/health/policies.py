@@ -1,6 +1,7 @@
 """What operators decide about hosts and servers, written by the leading backend alone."""
 
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -56,11 +57,7 @@ class Policies:
             check_host_policy(facts.name, wanted)
             return wanted
 
-        key = keys.POLICIES + facts.host_id
-        told = await self._etcd.change(key, HostPolicy, changed, absent=HostPolicy())
-        if told.changed:
-            self._fleet.written[key] = told.revision
-            self._fleet.put_policy(facts.host_id, told.record)
+        await self._change(facts.host_id, changed)
         said = ", ".join(f"{name} {_word(enabled=value)}" for name, value in given.items())
         _log.info("%s sets of host %s: %s", requested_by, facts.name, said)
         return facts
@@ -69,16 +66,9 @@ class Policies:
         """Have a host take no servers any more, or take them again."""
         check_acting(self._fleet, self._leadership)
         facts = find_host(self._fleet, host)
-        key = keys.POLICIES + facts.host_id
-        told = await self._etcd.change(
-            key,
-            HostPolicy,
-            lambda known: msgspec.structs.replace(known, maintenance=on),
-            absent=HostPolicy(),
-        )
-        if told.changed:
-            self._fleet.written[key] = told.revision
-            self._fleet.put_policy(facts.host_id, told.record)
+        if await self._change(
+            facts.host_id, lambda known: msgspec.structs.replace(known, maintenance=on)
+        ):
             word = "begins" if on else "ends"
             _log.info("%s %s maintenance of host %s", requested_by, word, facts.name)
         return facts
@@ -102,6 +92,15 @@ class Policies:
             self._fleet.put_server_policy(record.server_id, told.record)
         _log.info("%s sets of server %s: rescue_priority %s", requested_by, record.name, priority)
         return record
+
+    async def _change(self, host_id: str, change: Callable[[HostPolicy], HostPolicy]) -> bool:
+        """Change a host's policy; whether it is another one now."""
+        key = keys.POLICIES + host_id
+        told = await self._etcd.change(key, HostPolicy, change, absent=HostPolicy())
+        if told.changed:
+            self._fleet.written[key] = told.revision
+            self._fleet.put_policy(host_id, told.record)
+        return told.changed
 
 
 def check_host_policy(name: str, policy: HostPolicy) -> None:
