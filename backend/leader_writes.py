@@ -9,7 +9,7 @@ import msgspec
 
 from backend.leader import Leadership
 from wire import keys
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
 
 _log = logging.getLogger(__name__)
@@ -70,9 +70,7 @@ class LeaderWrites:
         try:
             return item, msgspec.json.decode(item.value, type=kind)
         except msgspec.DecodeError as error:
-            raise GodwitError(
-                ErrorCode.CONFLICT, f"what etcd holds under {key} cannot be read: {error}"
-            ) from None
+            raise conflict(f"what etcd holds under {key} cannot be read: {error}") from None
 
     async def transact(self, when: Sequence[Condition], then: Sequence[Write]) -> int:
         """Do all writes if every condition holds and this backend still leads.
@@ -129,7 +127,7 @@ class LeaderWrites:
             if done:
                 return Swapped(record=wanted, revision=done, changed=True)
             await self.check_leading_soon()
-        raise GodwitError(ErrorCode.CONFLICT, f"{key} keeps changing in etcd; try again")
+        raise conflict(f"{key} keeps changing in etcd; try again")
 
     async def check_leading(self) -> None:
         """Say why a transaction failed if that is why; waits for etcd.

@@ -7,7 +7,7 @@ from backend.evacuations.planning.planner import as_server
 from backend.evacuations.timing.deadline import moment
 from backend.fleet.known import Fleet
 from backend.migrations.notes import now_ms
-from wire.errors import ErrorCode, GodwitError, bad_request
+from wire.errors import bad_request, conflict
 from wire.evacuation import (
     Evacuation,
     EvacuationKind,
@@ -90,7 +90,7 @@ def check_free(fleet: Fleet, host: HostFacts) -> None:
     """
     known = fleet.open_evacuation(host.host_id)
     if known is not None:
-        raise GodwitError(ErrorCode.CONFLICT, f"{holding(known)}; look at it, or cancel it first")
+        raise conflict(f"{holding(known)}; look at it, or cancel it first")
 
 
 def check_startable(plans: Iterable[Plan]) -> None:
@@ -101,7 +101,7 @@ def check_startable(plans: Iterable[Plan]) -> None:
     """
     refusals = dict.fromkeys(reason for one in plans for reason in one.refusals)
     if refusals:
-        raise GodwitError(ErrorCode.CONFLICT, "; ".join(refusals))
+        raise conflict("; ".join(refusals))
 
 
 def holding(known: Evacuation) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from backend.fleet.known import Fleet
 from backend.leader_writes import LeaderWrites, persist, unchanged
 from wire import keys
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.etcd import Condition, EtcdUnreachable, Write
 from wire.evacuation import Evacuation
 from wire.fleet import HostPolicy
@@ -80,9 +80,7 @@ class Evacuations:
                 return
             await self._etcd.check_leading_soon()
         names = ", ".join(one.host_name for one in evacuations)
-        raise GodwitError(
-            ErrorCode.CONFLICT, f"the policies of {names} keep changing in etcd; try again"
-        )
+        raise conflict(f"the policies of {names} keep changing in etcd; try again")
 
     async def _begun_unseen(self, evacuation: Evacuation) -> int:
         """The revision of a beginning that was done although its answer was lost; else 0."""

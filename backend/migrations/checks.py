@@ -6,7 +6,7 @@ from backend.fleet.known import Fleet
 from backend.fleet.server_view import standing
 from backend.migrations.choice import unreported
 from backend.scheduler.state import cannot_move
-from wire.errors import ErrorCode, GodwitError, bad_request
+from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.fleet import OwnerPhase, ServerRecord, ServerStatus
 from wire.migration import Migration, MigrationOptions, MigrationParameters
 
@@ -88,8 +88,7 @@ def check_movable(fleet: Fleet, record: ServerRecord, kind: Literal["live", "col
         GodwitError: CONFLICT, or AGENT_UNREACHABLE when nobody knows its state.
     """
     if record.owner.phase is OwnerPhase.LOST:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{record.name} is lost: no host has it, so it cannot move; "
             f"godwit server-settle --keep-host HOST {record.name} defines it again",
         )
@@ -97,14 +96,13 @@ def check_movable(fleet: Fleet, record: ServerRecord, kind: Literal["live", "col
     if now.status is ServerStatus.UNKNOWN:
         raise GodwitError(ErrorCode.AGENT_UNREACHABLE, f"{unreported(fleet, record)}: {now.reason}")
     if now.status in _MIGRATING:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{record.name} already migrates{' ' if now.reason else ''}{now.reason} "
             f"(migration {record.owner.migration_id}); wait for its end or cancel it",
         )
     refusal = cannot_move(record.name, now.status, kind, now.reason)
     if refusal:
-        raise GodwitError(ErrorCode.CONFLICT, refusal)
+        raise conflict(refusal)
 
 
 def check_cap(cap_bytes_per_s: int | None) -> None:

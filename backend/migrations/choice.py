@@ -10,7 +10,7 @@ from backend.fleet.targets import host_states, move_of
 from backend.scheduler.candidates import candidates
 from backend.scheduler.move import Skips
 from wire.candidates import Candidate
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.fleet import ServerRecord
 from wire.migration import Migration, MigrationKind, MigrationOptions
 
@@ -85,8 +85,7 @@ async def choose(fleet: Fleet, comparisons: Comparisons, migration: Migration) -
     )
     report = owner_report(fleet, record) if record else None
     if record is None or move is None or report is None:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{migration.source_host_name} does not say now how {migration.server_name} stands",
         )
     as_reported = msgspec.structs.replace(move, status=of_power(report.state), status_reason="")

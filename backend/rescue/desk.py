@@ -16,7 +16,7 @@ from backend.rescue.rescuer import Rescuer
 from backend.rescue.sorting import obstacle
 from backend.rescue.starting import Starting
 from wire.candidates import Candidate
-from wire.errors import ErrorCode, GodwitError, conflict
+from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.fleet import HostFacts, OwnerPhase, ServerRecord
 from wire.migration import Migration, MigrationOptions
 from wire.rescue import DeclareOff, Incident, RescueGuard, RescueOptions
@@ -187,8 +187,7 @@ class RescueDesk:
 
 def _check_name(typed: str, host: HostFacts) -> None:
     if typed != host.name:
-        raise GodwitError(
-            ErrorCode.BAD_REQUEST,
+        raise bad_request(
             f"{typed!r} was given as the host that is switched off, and the host is called "
             f"{host.name!r}",
         )

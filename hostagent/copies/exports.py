@@ -15,7 +15,7 @@ from hostagent.copies.daemon import DaemonProcess, start_daemon
 from hostagent.copies.digest import Stopped, file_digest
 from hostagent.copies.records import Records
 from hostagent.copies.states import FileState, differences, states_of
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.storage import Export, ExportCommand
 
 _log = logging.getLogger(__name__)
@@ -73,9 +73,7 @@ class Exports:
             try:
                 states = await asyncio.to_thread(states_of, command.paths)
             except OSError as error:
-                raise GodwitError(
-                    ErrorCode.CONFLICT, f"{error.filename} cannot be read: {error.strerror}"
-                ) from None
+                raise conflict(f"{error.filename} cannot be read: {error.strerror}") from None
             record = ExportRecord(
                 command=command,
                 server_name=server_name,
@@ -214,7 +212,7 @@ class Exports:
         await self.check(migration_id)
         changed = self._open[migration_id].export.changed
         if changed:
-            raise GodwitError(ErrorCode.CONFLICT, changed)
+            raise conflict(changed)
 
     async def close(self, migration_id: str) -> Export:
         """End the daemon; the record stays until :meth:`forget`."""

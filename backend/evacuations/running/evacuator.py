@@ -19,7 +19,7 @@ from backend.evacuations.timing.sharing import Sharing
 from backend.migrations.acts import Acts
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.evacuation import (
     Evacuation,
     EvacuationKind,
@@ -115,8 +115,7 @@ class Evacuator:
         except TimeoutError:
             if self._fleet.etcd_error:
                 raise GodwitError(ErrorCode.ETCD_UNREACHABLE, self._fleet.etcd_error) from None
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"nothing was changed: for {_TURN_S:g} s evacuations have been waiting for hosts "
                 "that answer late; ask again",
             ) from None
