@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from backend.fleet.known import Fleet
 from wire.evacuation import Evacuation
-from wire.migration import Migration, MigrationState
+from wire.migration import Migration
 
 Moves = Mapping[str, Sequence[Migration]]
 """server_id → its moves in one evacuation, oldest first."""
@@ -21,12 +21,3 @@ def moves_of(fleet: Fleet, evacuation: Evacuation) -> Moves:
         # clocks of two leaders may differ: the one under way is the latest all the same
         moves.sort(key=lambda one: (not one.state.ended, one.created_at_ms))
     return found
-
-
-def failed_targets(fleet: Fleet, evacuation: Evacuation, server_id: str) -> set[str]:
-    """Where moves of a server in this evacuation have failed already."""
-    return {
-        one.target_host_id
-        for one in moves_of(fleet, evacuation).get(server_id, ())
-        if one.state is MigrationState.FAILED
-    }

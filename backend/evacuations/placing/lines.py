@@ -1,10 +1,9 @@
 """How each server can leave: by its state, or why it stays before any host is looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
-from backend.evacuations.moves import failed_targets
 from backend.evacuations.placing.options import merged
 from backend.evacuations.placing.wishes import Wish
 from backend.fleet.known import Fleet
@@ -39,7 +38,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     """Why it stays, or has no target yet."""
     avoid: frozenset[str] = frozenset()
-    """Ids of hosts that its move failed to already: taken only where there is no other one."""
+    """Ids of hosts that its move failed for already: taken only where there is no other one."""
     only_target_id: str = ""
     """Where it goes back to, in a return; empty if any host will do."""
 
@@ -79,6 +78,7 @@ def line_of(
     wish: Wish,
     for_all: MoveOptions,
     definitions: Mapping[str, Definition],
+    avoid: Collection[str] = (),
 ) -> Line | None:
     """Say how one server leaves; None if nobody knows the host that it is on.
 
@@ -89,6 +89,7 @@ def line_of(
         wish: what an operator said of it.
         for_all: options of all servers.
         definitions: of a dead host's servers, by server id.
+        avoid: ids of hosts that its move failed for already.
 
     Raises:
         GodwitError: BAD_REQUEST for a way that its state does not allow, or an option out of its
@@ -97,7 +98,7 @@ def line_of(
     source = fleet.facts.get(record.owner.host_id)
     if source is None:
         return None
-    line = Line(record=record, source=source, way=Way.STAYS, wish=wish)
+    line = Line(record=record, source=source, way=Way.STAYS, wish=wish, avoid=frozenset(avoid))
     if kind is EvacuationKind.RESCUE:
         return _of_dead(line, definitions.get(record.server_id), for_all)
     return _of_living(fleet, line, for_all)
@@ -134,9 +135,7 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
     if move is None or now.status not in MOVES_LIVE | MOVES_COLD:
         because = f": {now.reason}" if now.reason else ""
         return _staying(line, f"its state is {now.status}{because}")
-    known = fleet.open_evacuation(line.source.host_id)
-    avoid = failed_targets(fleet, known, record.server_id) if known else set()
-    return msgspec.structs.replace(line, way=way, move=move, avoid=frozenset(avoid))
+    return msgspec.structs.replace(line, way=way, move=move)
 
 
 def _of_dead(line: Line, definition: Definition | None, for_all: MoveOptions) -> Line:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from backend.evacuations.placing.alike import Alike
+from backend.evacuations.placing.blame import unsuitable
 from backend.evacuations.placing.lines import Line, line_of
 from backend.evacuations.placing.rooms import emptied, promised, rooms, spare_of
 from backend.evacuations.placing.targets import Placed, Placing
@@ -127,6 +128,7 @@ def _lines_of(
 ) -> tuple[Line, ...]:
     """How each server leaves, in the order of names."""
     found = []
+    avoid = unsuitable(fleet, wanted.evacuation_id)
     for record in sorted(wanted.records.values(), key=lambda one: (one.name, one.server_id)):
         line = line_of(
             fleet,
@@ -135,6 +137,7 @@ def _lines_of(
             wish=wanted.wishes.get(record.server_id, Wish()),
             for_all=wanted.options,
             definitions=definitions,
+            avoid=avoid.get(record.server_id, ()),
         )
         if line is not None and wanted.kind is EvacuationKind.RETURN:
             line = msgspec.structs.replace(line, only_target_id=wanted.host.host_id)

@@ -11,6 +11,7 @@ import msgspec
 
 from backend.evacuations.moves import moves_of
 from backend.evacuations.running.back import how_it_came_back, is_back, last_move
+from backend.evacuations.running.dead import left_to_its_host, why_it_never_leaves
 from backend.evacuations.running.failing import after_failure
 from backend.fleet.known import Fleet
 from backend.migrations.notes import noted
@@ -48,11 +49,18 @@ def observed(fleet: Fleet, evacuation: Evacuation, at_ms: int) -> Evacuation:
     return evacuation
 
 
-def left_to_its_host(evacuation: Evacuation, at_ms: int) -> Evacuation:
-    """The evacuation of a dead host that has come back: it starts what waits itself."""
-    reason = f"{evacuation.host_name} is back, and starts it itself"
+def given_back(fleet: Fleet, evacuation: Evacuation, at_ms: int) -> Evacuation:
+    """The evacuation of a dead host that has come back: what waits is its own again."""
+    name = evacuation.host_name
     servers = tuple(
-        _ended(one, MoveState.STAYED, reason, at_ms) if one.state is MoveState.WAITING else one
+        _ended(
+            one,
+            MoveState.STAYED,
+            left_to_its_host(fleet.records.get(one.plan.server_id), name),
+            at_ms,
+        )
+        if one.state is MoveState.WAITING
+        else one
         for one in evacuation.servers
     )
     return msgspec.structs.replace(evacuation, servers=servers)
@@ -97,9 +105,18 @@ def _observed(
     gone = _gone(fleet, server, record)
     if gone is not None:
         return _left(_by_others(fleet, server, record), gone, at_ms)
-    if evacuation.state is EvacuationState.CANCELLING and server.state is MoveState.WAITING:
+    return (
+        _waiting(fleet, evacuation, server, at_ms) if server.state is MoveState.WAITING else server
+    )
+
+
+def _waiting(
+    fleet: Fleet, evacuation: Evacuation, server: EvacuatedServer, at_ms: int
+) -> EvacuatedServer:
+    if evacuation.state is EvacuationState.CANCELLING:
         return _ended(server, MoveState.CANCELLED, "cancelled before it began", at_ms)
-    return server
+    why = why_it_never_leaves(fleet, evacuation, server)
+    return _ended(server, MoveState.FAILED, why, at_ms) if why else server
 
 
 def _back(evacuation: Evacuation, server: EvacuatedServer, how: str, at_ms: int) -> EvacuatedServer:

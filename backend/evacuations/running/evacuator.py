@@ -11,7 +11,7 @@ from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
 from backend.evacuations.running.back import marked
 from backend.evacuations.running.catching_up import find_moves, read_anew
-from backend.evacuations.running.course import left_to_its_host, observed
+from backend.evacuations.running.course import given_back, observed
 from backend.evacuations.running.failing import GAVE_UP, hopeless, since_changed
 from backend.evacuations.running.replanning import Replanner, unplaced
 from backend.evacuations.running.setting_out import Outcome, SettingOut
@@ -264,7 +264,7 @@ class Evacuator:
     async def _leave_to_its_host(self, evacuation: Evacuation) -> Evacuation:
         """A dead host that has come back starts its own servers."""
         await self._records.change(
-            evacuation.evacuation_id, lambda known: left_to_its_host(known, now_ms())
+            evacuation.evacuation_id, lambda known: given_back(self._fleet, known, now_ms())
         )
         return await self.note_moves(evacuation.evacuation_id)
 
