@@ -141,6 +141,7 @@ class Evacuator:
         known = self.open()
         for gone in self._not_before_s.keys() - {one.evacuation_id for one in known}:
             del self._not_before_s[gone]
+        self.replanner.keep({one.evacuation_id for one in known})
         looked_at = [seen for one in known if (seen := await self._looked_at(one)) is not None]
         running = [one for one in looked_at if one.state is EvacuationState.RUNNING]
         skipped = {one.evacuation_id for one in known} & self._not_before_s.keys()
