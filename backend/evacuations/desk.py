@@ -12,6 +12,7 @@ from backend.evacuations.beginning import (
 )
 from backend.evacuations.means import Means
 from backend.evacuations.planning import planner
+from backend.evacuations.planning.queue import PlanQueue
 from backend.fleet.names import find_host
 from backend.health.policies import Policies
 from backend.migrations.checks import check_cap
@@ -29,17 +30,19 @@ class EvacuationDesk:
         self._means = means
         self._fleet = means.fleet
         self._policies = policies
+        self._queue = PlanQueue()
 
-    async def plan(self, request: PlanRequest) -> tuple[Plan, ...]:
+    async def plan(self, request: PlanRequest, *, asked_by: str) -> tuple[Plan, ...]:
         """Plan, and change nothing.
 
         Raises:
             GodwitError: as :func:`backend.evacuations.planning.planner.plan`; BAD_REQUEST for a cap
-                or a deadline out of its bounds.
+                or a deadline out of its bounds; CONFLICT for one who asks for too many at once.
         """
         check_cap(request.max_bandwidth_bytes_per_s)
         check_deadline(request.empty_by_ms)
-        return await planner.plan(self._means.sources, request)
+        with self._queue.place(asked_by):
+            return await planner.plan(self._means.sources, request)
 
     async def start(self, request: PlanRequest, *, requested_by: str) -> tuple[Evacuation, ...]:
         """Begin to empty hosts: all of them, or none.
@@ -74,15 +77,16 @@ class EvacuationDesk:
             await self._means.records.begin(begun, maintenance=True)
         return self._told(begun)
 
-    async def plan_return(self, host: str, request: ReturnRequest) -> Plan:
+    async def plan_return(self, host: str, request: ReturnRequest, *, asked_by: str) -> Plan:
         """Plan to bring back what left a host, and change nothing.
 
         Raises:
             GodwitError: as :func:`backend.evacuations.planning.planner.plan_return`; BAD_REQUEST
-                for a cap out of its bounds.
+                for a cap out of its bounds; CONFLICT for one who asks for too many at once.
         """
         check_cap(request.max_bandwidth_bytes_per_s)
-        return await planner.plan_return(self._means.sources, host, request)
+        with self._queue.place(asked_by):
+            return await planner.plan_return(self._means.sources, host, request)
 
     async def bring_back(
         self, host: str, request: ReturnRequest, *, requested_by: str

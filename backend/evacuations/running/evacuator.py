@@ -13,7 +13,8 @@ from backend.evacuations.running.back import marked
 from backend.evacuations.running.catching_up import find_moves, read_anew
 from backend.evacuations.running.course import given_back, observed
 from backend.evacuations.running.failing import GAVE_UP, hopeless, since_changed
-from backend.evacuations.running.replanning import Replanner, unplaced
+from backend.evacuations.running.replanner import Replanner
+from backend.evacuations.running.replanning import unplaced
 from backend.evacuations.running.setting_out import Outcome, SettingOut
 from backend.evacuations.timing.sharing import Sharing
 from backend.migrations.acts import Acts
@@ -138,6 +139,7 @@ class Evacuator:
         known = self.open()
         for gone in self._not_before_s.keys() - {one.evacuation_id for one in known}:
             del self._not_before_s[gone]
+        self.replanner.keep({one.evacuation_id for one in known})
         looked_at = [seen for one in known if (seen := await self._looked_at(one)) is not None]
         running = [one for one in looked_at if one.state is EvacuationState.RUNNING]
         skipped = {one.evacuation_id for one in known} & self._not_before_s.keys()

@@ -101,7 +101,7 @@ async def test_what_came_back_after_the_end_is_told_and_not_offered_for_a_return
     # somebody moves it away again: that was no evacuation, so that a return leaves it there
     by_hand(scene, "a", "kvm-02")
     await scene.look()
-    offered = await scene.desk.plan_return("kvm-01", ReturnRequest())
+    offered = await scene.desk.plan_return("kvm-01", ReturnRequest(), asked_by="alice")
     assert [one.server_name for one in offered.moves] == ["b"]
     assert scene.line(evacuation, "a").reason == how
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from backend.evacuations.records import NOTES_KEPT
-from backend.evacuations.running import evacuator, replanning
+from backend.evacuations.running import evacuator, replanner
 from backend.evacuations.running.course import observed
 from backend.evacuations.running.failing import GAVE_UP, hopeless
 from backend.evacuations.running.replanning import to_place
@@ -263,7 +263,7 @@ async def test_a_target_that_takes_nothing_any_more_is_replaced(scene, set_maint
 
 
 async def test_with_all_targets_gone_it_waits_and_goes_on_when_one_is_back(scene, monkeypatch):
-    monkeypatch.setattr(replanning, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
     scene.add("a")
     evacuation = await scene.start()
     healths = {name: scene.fleet.health[scene.host_id(name)] for name in ("kvm-02", "kvm-03")}
@@ -280,7 +280,7 @@ async def test_with_all_targets_gone_it_waits_and_goes_on_when_one_is_back(scene
 
 
 async def test_one_that_was_stopped_meanwhile_leaves_cold(scene, monkeypatch):
-    monkeypatch.setattr(replanning, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
     scene.add("a")
     evacuation = await scene.start()
     report = scene.fleet.reports["host-1"]["id-a"]
@@ -547,7 +547,7 @@ async def test_a_record_that_cannot_be_read_is_told_and_not_an_end_of_the_backen
 
 
 async def test_it_does_not_end_while_a_server_arrives(scene, monkeypatch):
-    monkeypatch.setattr(replanning, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
     comes = scene.add("comes", "kvm-02")
     migration = msgspec.structs.replace(
         a_move_of(comes),
@@ -574,7 +574,7 @@ async def test_it_does_not_end_while_a_server_arrives(scene, monkeypatch):
 async def test_one_that_somebody_moves_at_the_start_waits_and_is_moved_if_that_fails(
     scene, monkeypatch
 ):
-    monkeypatch.setattr(replanning, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
     record = scene.add("a")
     theirs = await scene.migrations.migrate(
         "live", "a", MigrationOptions(prefer_host="kvm-02"), requested_by="carol"
@@ -698,7 +698,7 @@ async def test_notes_are_bounded_and_the_first_one_is_kept(scene):
 
 
 async def test_a_target_that_hangs_is_replaced_unless_a_person_chose_it(scene, monkeypatch):
-    monkeypatch.setattr(replanning, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(replanner, "_AGAIN_S", 0.0)
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start(edits=(PlanEdit(server="b", target="kvm-02"),))

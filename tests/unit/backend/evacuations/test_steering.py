@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backend.evacuations.running import evacuator, replanning
+from backend.evacuations.running import evacuator, replanner
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
@@ -362,7 +362,7 @@ async def test_a_cap_is_shared_by_what_moves_and_told_to_it(scene):
 
 
 async def test_a_new_plan_is_asked_for(scene, monkeypatch, set_maintenance):
-    monkeypatch.setattr(replanning, "_AGAIN_S", 1_000.0)
+    monkeypatch.setattr(replanner, "_AGAIN_S", 1_000.0)
     scene.add("a")
     scene.add("tied", passthrough=("PCI device 0000:3b:00.0",))
     evacuation = await scene.start()
