@@ -146,7 +146,7 @@ class Evacuator:
         kept = skipped | {one.evacuation_id for one in running}
         for over in self._fleet.evacuation_waits.keys() - kept:
             self._fleet.put_waits(over, {})
-        for outcome in await self._setting_out.look(running):
+        for outcome in await self._setting_out.look([one for one in looked_at if one.open]):
             await self._note_begun(outcome)
         await self._mark_what_is_back()
 
@@ -214,7 +214,7 @@ class Evacuator:
         if evacuation.state is EvacuationState.CANCELLING:
             await self._cancel(moves, evacuation)
         await self._give_up(moves)
-        self.sharing.look(evacuation, moves)
+        self.sharing.look(evacuation, moves, self._setting_out.held_back)
         return evacuation
 
     async def _renewed(self, evacuation: Evacuation) -> Evacuation:

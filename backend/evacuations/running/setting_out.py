@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Literal
@@ -13,17 +14,18 @@ from backend.evacuations.moves import moves_of
 from backend.evacuations.running.waiting import held
 from backend.evacuations.timing.links import links_of, stream_of
 from backend.evacuations.timing.outlook import Outlook
-from backend.evacuations.timing.pacing import Moving, Waiting, pace
+from backend.evacuations.timing.pacing import Moving, Waiting, held_back, pace
 from backend.evacuations.timing.sharing import share, sharers
 from backend.evacuations.timing.under_way import Lead, moving, sends
 from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
+from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
 from backend.rescue.desk import RescueDesk
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuatedServer, Evacuation, MoveState, Way
+from wire.evacuation import EvacuatedServer, Evacuation, EvacuationState, MoveState, Way
 from wire.forecast import Ease
 from wire.migration import Migration
 from wire.rescue import RescueOptions
@@ -62,13 +64,15 @@ class SettingOut:
         self._rescue_desk = rescue_desk
         self._lead = Lead()
         self.outlook = Outlook(drive.fleet, drive.jobs)
+        self.held_back: frozenset[str] = frozenset()
+        """Ids of migrations that leave their links to a heavy one, as of the last look."""
         self._not_before_s: dict[str, float] = {}
         """server_id → when it is asked for again."""
         self._refusals: dict[str, str] = {}
         """server_id → why it was not begun."""
 
-    async def look(self, running: Sequence[Evacuation]) -> list[Outcome]:
-        """Begin what may begin now.
+    async def look(self, evacuations: Sequence[Evacuation]) -> list[Outcome]:
+        """Begin what may begin now of those that run; of paused ones only what moves is looked at.
 
         Returns:
             One outcome for each evacuation of which something was begun, or should have been.
@@ -78,8 +82,10 @@ class SettingOut:
         """
         fleet = self._fleet
         self._lead.look(fleet, self._drive.jobs)
-        if not running:
+        if not evacuations:
+            self.held_back = frozenset()
             return []
+        running = [one for one in evacuations if one.state is EvacuationState.RUNNING]
         waits: dict[str, str] = {}
         turns: dict[str, _Turn] = {}
         for turn in _in_turn(running):
@@ -91,6 +97,11 @@ class SettingOut:
                 turns.setdefault(server_id, turn)
         rates = Rates(fleet)
         under_way = self._under_way(rates)
+        self.held_back = frozenset(
+            one.migration_id
+            for number, one in enumerate(under_way)
+            if held_back(under_way[:number], one.source_host_id, one.target_host_id)
+        )
         paced = pace(
             [_waiting(fleet, one) for one in turns.values()],
             under_way,
@@ -101,10 +112,10 @@ class SettingOut:
         for one in running:
             fleet.put_waits(one.evacuation_id, _of(one, waits))
         begun = [turns[server_id] for server_id in paced.begin]
-        shares = self._shares(begun)
+        shares = self._shares(begun, under_way)
         # all of them, whatever one meets: none may go on once the caller's lock is released
         refusals = await asyncio.gather(
-            *(self._begin(one, shares[one.evacuation.evacuation_id]) for one in begun),
+            *(self._begin(one, shares[one.server.plan.server_id]) for one in begun),
             return_exceptions=True,
         )
         found: dict[str, dict[str, str]] = {}
@@ -158,17 +169,18 @@ class SettingOut:
             kind, plan.server_id, options, requested_by=by, evacuation_id=evacuation_id
         )
 
-    def _shares(self, begun: Sequence[_Turn]) -> dict[str, int | None]:
+    def _shares(self, begun: Sequence[_Turn], under_way: Sequence[Moving]) -> dict[str, int | None]:
         """What each move gets of its evacuation's cap, with those that begin in this look."""
         found: dict[str, int | None] = {}
-        for one in {turn.evacuation.evacuation_id: turn.evacuation for turn in begun}.values():
-            new = [
-                turn
-                for turn in begun
-                if turn.evacuation is one and turn.server.plan.way is not Way.RESCUE
-            ]
-            count = len(sharers(self._moves(one))) + len(new)
-            found[one.evacuation_id] = share(one.max_bandwidth_bytes_per_s, count)
+        beginning = Counter(
+            one.evacuation.evacuation_id for one in begun if one.server.plan.way is not Way.RESCUE
+        )
+        for turn in begun:
+            evacuation, plan = turn.evacuation, turn.server.plan
+            count = len(sharers(self._moves(evacuation))) + beginning[evacuation.evacuation_id]
+            found[plan.server_id] = share(evacuation.max_bandwidth_bytes_per_s, count)
+            if held_back(under_way, plan.source_host_id, plan.target_host_id):
+                found[plan.server_id] = LEAST_BANDWIDTH_BYTES_PER_S
         return found
 
     def _moves(self, evacuation: Evacuation) -> list[Migration]:
@@ -189,9 +201,8 @@ class SettingOut:
         self.outlook.keep({server_id for _, server_id in lines})
         at_ms = now_ms()
         found = []
-        for one in self._fleet.migrations.values():
-            if one.state.ended:
-                continue
+        open_ones = [one for one in self._fleet.migrations.values() if not one.state.ended]
+        for one in sorted(open_ones, key=lambda one: one.created_at_ms):
             evacuation, server = lines.get((one.evacuation_id, one.server_id), (None, None))
             cap = evacuation.max_bandwidth_bytes_per_s if evacuation else None
             found.append(

@@ -18,6 +18,7 @@ PREPARED_AT_ONCE = 2
 """Servers that one target prepares at one moment: QEMUs that start compete with its guests."""
 _WORTHWHILE = 0.1
 """Another stream has to add so much of one: rates are measured, and vary."""
+_SOON_S = 1e-6
 FILLED = 0.85
 """With less than this share of their full rate, streams have filled their link."""
 
@@ -25,6 +26,7 @@ FILLED = 0.85
 class Moving(msgspec.Struct, frozen=True, kw_only=True):
     """A move under way."""
 
+    migration_id: str = ""
     server_name: str
     source_host_id: str
     target_host_id: str
@@ -34,8 +36,10 @@ class Moving(msgspec.Struct, frozen=True, kw_only=True):
     """Memory or disks cross the link: not so for a mere definition, or for a rescue."""
     preparing: bool = False
     """Nothing of it has been sent yet."""
+    prepares_s: float = 0.0
+    """Until its first byte is sent."""
     left_s: float | None = None
-    """Until it has sent everything; None if nobody can say."""
+    """Until it has sent everything, if nothing shares its link; None if nobody can say."""
     sending_bytes_per_s: int = 0
     stalled: bool = False
     """A host of it does not answer: it takes nothing from anybody meanwhile."""
@@ -139,6 +143,46 @@ def streams(link: Link, now: int) -> int:
     return max(1, fitting)
 
 
+def still_sending(there: Sequence[Moving], fill: int, after_s: float) -> list[Moving]:
+    """Those of a link's moves that have not sent everything after a time.
+
+    More than fill a link share it alike, and each is so much slower.
+
+    Args:
+        there: all that use the link.
+        fill: so many fill it.
+        after_s: the time.
+    """
+    lengths = [math.inf if one.left_s is None else one.left_s - one.prepares_s for one in there]
+    now_s = 0.0
+    while now_s < after_s:
+        active = [
+            number
+            for number, one in enumerate(there)
+            if one.prepares_s <= now_s and lengths[number] > _SOON_S
+        ]
+        each = min(1.0, fill / len(active)) if active else 0.0
+        ends = [now_s + lengths[number] / each for number in active]
+        begins = [one.prepares_s for one in there if one.prepares_s > now_s]
+        step_s = max(_SOON_S, min((after_s, *ends, *begins)) - now_s)
+        for number in active:
+            lengths[number] -= step_s * each
+        now_s += step_s
+    return [one for one, left_s in zip(there, lengths, strict=True) if left_s > _SOON_S]
+
+
+def held_back(moving: Iterable[Moving], source_host_id: str, target_host_id: str) -> bool:
+    """Whether a move that begins now on these links has to leave them to a heavy one.
+
+    It is prepared meanwhile: its own turn comes once the heavy one switches over.
+    """
+    return any(
+        one.heavy and one.sends and one.left_s != 0 and not one.stalled
+        for one in moving
+        if one.source_host_id == source_host_id or one.target_host_id == target_host_id
+    )
+
+
 class _Course:
     """What is under way, with what this look has added."""
 
@@ -153,12 +197,18 @@ class _Course:
         self._sending_out = Counter[str]()
         """What uses a link at this moment, those that are nearly through among it."""
         self._sending_into = Counter[str]()
-        for one in active:
-            if one.sends and one.left_s != 0:
-                self._sending_out[one.source_host_id] += 1
-                self._sending_into[one.target_host_id] += 1
-            if one.sends and (one.left_s is None or one.left_s > lead_s):
-                self._count(one)
+        sending = [one for one in active if one.sends and one.left_s != 0]
+        for one in sending:
+            self._sending_out[one.source_host_id] += 1
+            self._sending_into[one.target_host_id] += 1
+        for host_id, count in self._sending_out.items():
+            there = [one for one in sending if one.source_host_id == host_id]
+            fill = streams(links.out.get(host_id, Link()), count)
+            self._out[host_id] = still_sending(there, fill, lead_s)
+        for host_id, count in self._sending_into.items():
+            there = [one for one in sending if one.target_host_id == host_id]
+            fill = streams(links.into.get(host_id, Link()), count)
+            self._into[host_id] = still_sending(there, fill, lead_s)
         self._kept_out: set[str] = set()
         """Sources whose links drain for a heavy one that comes first."""
         self._kept_in: set[str] = set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from backend.migrations.acts import Acts
 from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
@@ -44,25 +44,38 @@ class Sharing:
         self._refused: set[str] = set()
         """Those that did not take it just now."""
 
-    def look(self, evacuation: Evacuation, moves: Sequence[Migration]) -> None:
+    def look(
+        self, evacuation: Evacuation, moves: Sequence[Migration], held_back: Collection[str] = ()
+    ) -> None:
         """Change what differs: first those that get less, so that the sum stays below the cap.
 
         Whose agent does not answer is waited for by none of the others.
+
+        Args:
+            evacuation: its cap counts.
+            moves: its moves under way.
+            held_back: ids of those that leave the link to a heavy one.
         """
-        wanted = share(evacuation.max_bandwidth_bytes_per_s, len(sharers(moves)))
-        if wanted is None:
-            self.lift([one for one in moves if not _capped_by_a_person(one)])
-            return
-        parameters = MigrationParameters(max_bandwidth_bytes_per_s=wanted)
-        above, below = [], []
-        for one in sharers(moves):
+        sending = sharers(moves)
+        free = sum(one.migration_id not in held_back for one in sending)
+        whole = share(evacuation.max_bandwidth_bytes_per_s, free)
+        above: dict[str, MigrationParameters] = {}
+        below: dict[str, MigrationParameters] = {}
+        for one in sending:
+            wanted = LEAST_BANDWIDTH_BYTES_PER_S if one.migration_id in held_back else whole
+            if evacuation.max_bandwidth_bytes_per_s is None and _capped_by_a_person(one):
+                continue
             cap = one.max_bandwidth_bytes_per_s
-            if cap is None or cap > wanted:
-                above.append(one.migration_id)
-            elif cap < wanted:
-                below.append(one.migration_id)
-        first = above if set(above) - self._refused else (*above, *below)
-        for migration_id in first:
+            if cap == wanted:
+                continue
+            if wanted is None:
+                below[one.migration_id] = MigrationParameters(no_bandwidth_limit=True)
+            elif cap is None or cap > wanted:
+                above[one.migration_id] = MigrationParameters(max_bandwidth_bytes_per_s=wanted)
+            else:
+                below[one.migration_id] = MigrationParameters(max_bandwidth_bytes_per_s=wanted)
+        first = above if set(above) - self._refused else above | below
+        for migration_id, parameters in first.items():
             self._tell(migration_id, parameters)
 
     def lift(self, moves: Sequence[Migration]) -> None:

@@ -96,12 +96,14 @@ def moving(
     latest = samples[-1] if samples and sent_bytes(samples[-1]) else None
     before_the_switch = migration.state.rank < MigrationState.SWITCHING_OVER.rank
     heavy = _is_heavy(forecast, latest)
+    preparing = latest is None and before_the_switch
+    prepares_s = max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000) if preparing else 0.0
     left_s = _left_s(
         migration,
         latest,
         expected_bytes=begun_with.sent_bytes if begun_with else 0,
         stream_bytes_per_s=stream_bytes_per_s,
-        prepares_for_s=max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000),
+        prepares_s=prepares_s,
     )
     if before_the_switch and left_s is not None and latest is not None:
         told_s = _forecast_left_s(fleet, jobs, migration, forecast, latest)
@@ -112,12 +114,14 @@ def moving(
     elif before_the_switch and heavy:
         left_s = None
     return Moving(
+        migration_id=migration.migration_id,
         server_name=migration.server_name,
         source_host_id=migration.source_host_id,
         target_host_id=migration.target_host_id or planned,
         heavy=heavy,
         sends=sends(fleet.records.get(migration.server_id), migration.kind),
-        preparing=latest is None and before_the_switch,
+        preparing=preparing,
+        prepares_s=prepares_s,
         left_s=left_s,
         sending_bytes_per_s=_rate(latest) if latest else 0,
         stalled=bool(stalled_reason(fleet, migration)),
@@ -130,7 +134,7 @@ def _left_s(
     *,
     expected_bytes: int,
     stream_bytes_per_s: int,
-    prepares_for_s: float,
+    prepares_s: float,
 ) -> float | None:
     if migration.state.rank >= MigrationState.SWITCHING_OVER.rank:
         return 0.0
@@ -139,13 +143,14 @@ def _left_s(
     if latest is None:
         if not expected_bytes:
             return None
-        return prepares_for_s + expected_bytes / stream_bytes_per_s
+        return prepares_s + expected_bytes / stream_bytes_per_s
     rate = _rate(latest) or stream_bytes_per_s
+    alone = max(rate, stream_bytes_per_s)
     surprising = expected_bytes and sent_bytes(latest) > _WRONG * expected_bytes
     dirtying = _dirtying(latest)
     if surprising or dirtying >= _HOPEFUL * rate:
         return None
-    return left_bytes(latest, expected_bytes) / (rate - dirtying)
+    return left_bytes(latest, expected_bytes) / (alone - dirtying)
 
 
 def _forecast_left_s(
