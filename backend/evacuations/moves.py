@@ -21,3 +21,9 @@ def moves_of(fleet: Fleet, evacuation: Evacuation) -> Moves:
         # clocks of two leaders may differ: the one under way is the latest all the same
         moves.sort(key=lambda one: (not one.state.ended, one.created_at_ms))
     return found
+
+
+def under_way(fleet: Fleet, evacuation: Evacuation) -> list[Migration]:
+    """List those that have not ended: at most one of each server."""
+    latest = [moves[-1] for moves in moves_of(fleet, evacuation).values()]
+    return [one for one in latest if not one.state.ended]

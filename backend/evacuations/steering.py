@@ -7,7 +7,7 @@ import msgspec
 
 from backend.evacuations.beginning import check_free
 from backend.evacuations.means import Means
-from backend.evacuations.moves import moves_of
+from backend.evacuations.moves import under_way
 from backend.evacuations.planning import planner
 from backend.evacuations.steps import (
     again,
@@ -33,7 +33,6 @@ from wire.evacuation import (
     MoveState,
 )
 from wire.fleet import HostPolicy
-from wire.migration import Migration
 
 _log = logging.getLogger(__name__)
 
@@ -205,7 +204,7 @@ class Steering:
                 ids = [one.plan.server_id for one in edited]
                 told = await self._evacuator.replanner.take(told, fresh, edited=ids)
             if wanted.no_bandwidth_limit:
-                self._evacuator.sharing.lift(self._moves(told))
+                self._evacuator.sharing.lift(under_way(self._fleet, told))
             self._means.look_soon()
             return told
 
@@ -238,10 +237,6 @@ class Steering:
             changed = await self._records.change(evacuation_id, change)
         self._means.look_soon()
         return changed
-
-    def _moves(self, evacuation: Evacuation) -> list[Migration]:
-        moves = moves_of(self._fleet, evacuation).values()
-        return [listed[-1] for listed in moves if not listed[-1].state.ended]
 
     def _check_retry(self, known: Evacuation) -> None:
         """An ended evacuation runs again only where nothing holds the host or is placed on it."""

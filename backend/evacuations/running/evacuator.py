@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable
 
-from backend.evacuations.moves import moves_of
+from backend.evacuations.moves import under_way
 from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
 from backend.evacuations.running.back import marked
@@ -146,7 +146,11 @@ class Evacuator:
         kept = skipped | {one.evacuation_id for one in running}
         for over in self._fleet.evacuation_waits.keys() - kept:
             self._fleet.put_waits(over, {})
-        for outcome in await self._setting_out.look([one for one in looked_at if one.open]):
+        going = [one for one in looked_at if one.open]
+        begun = await self._setting_out.look(going)
+        for one in going:
+            self.sharing.look(one, under_way(self._fleet, one), self._setting_out.held_back)
+        for outcome in begun:
             await self._note_begun(outcome)
         await self._mark_what_is_back()
 
@@ -206,15 +210,10 @@ class Evacuator:
             return await self._leave_to_its_host(evacuation)
         if evacuation.state is EvacuationState.RUNNING:
             evacuation = await self._renewed(await self.replanner.look(evacuation))
-        moves = [
-            latest
-            for listed in moves_of(self._fleet, evacuation).values()
-            if not (latest := listed[-1]).state.ended
-        ]
+        moves = under_way(self._fleet, evacuation)
         if evacuation.state is EvacuationState.CANCELLING:
             await self._cancel(moves, evacuation)
         await self._give_up(moves)
-        self.sharing.look(evacuation, moves, self._setting_out.held_back)
         return evacuation
 
     async def _renewed(self, evacuation: Evacuation) -> Evacuation:

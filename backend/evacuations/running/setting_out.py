@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Literal
 
 import msgspec
 
-from backend.evacuations.moves import moves_of
+from backend.evacuations.moves import under_way
 from backend.evacuations.running.waiting import held
 from backend.evacuations.timing.links import links_of, stream_of
 from backend.evacuations.timing.outlook import Outlook
@@ -19,7 +18,6 @@ from backend.evacuations.timing.sharing import share, sharers
 from backend.evacuations.timing.under_way import Lead, moving, sends
 from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
-from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
@@ -96,28 +94,24 @@ class SettingOut:
             else:
                 turns.setdefault(server_id, turn)
         rates = Rates(fleet)
-        under_way = self._under_way(rates)
-        self.held_back = frozenset(
-            one.migration_id
-            for number, one in enumerate(under_way)
-            if held_back(under_way[:number], one.source_host_id, one.target_host_id)
-        )
+        course = self._under_way(rates)
         paced = pace(
             [_waiting(fleet, one) for one in turns.values()],
-            under_way,
-            links_of(fleet, rates, running, under_way),
+            course,
+            links_of(fleet, rates, running, course),
             lead_s=self._lead.s,
         )
         waits |= paced.waits
         for one in running:
             fleet.put_waits(one.evacuation_id, _of(one, waits))
         begun = [turns[server_id] for server_id in paced.begin]
-        shares = self._shares(begun, under_way)
+        shares = self._shares(begun)
         # all of them, whatever one meets: none may go on once the caller's lock is released
         refusals = await asyncio.gather(
-            *(self._begin(one, shares[one.server.plan.server_id]) for one in begun),
+            *(self._begin(one, shares[one.evacuation.evacuation_id]) for one in begun),
             return_exceptions=True,
         )
+        self.held_back = _held_back(self._under_way(rates) if begun else course)
         found: dict[str, dict[str, str]] = {}
         for turn, refusal in zip(begun, refusals, strict=True):
             if isinstance(refusal, BaseException):
@@ -169,27 +163,18 @@ class SettingOut:
             kind, plan.server_id, options, requested_by=by, evacuation_id=evacuation_id
         )
 
-    def _shares(self, begun: Sequence[_Turn], under_way: Sequence[Moving]) -> dict[str, int | None]:
+    def _shares(self, begun: Sequence[_Turn]) -> dict[str, int | None]:
         """What each move gets of its evacuation's cap, with those that begin in this look."""
         found: dict[str, int | None] = {}
-        beginning = Counter(
-            one.evacuation.evacuation_id for one in begun if one.server.plan.way is not Way.RESCUE
-        )
-        for turn in begun:
-            evacuation, plan = turn.evacuation, turn.server.plan
-            count = len(sharers(self._moves(evacuation))) + beginning[evacuation.evacuation_id]
-            found[plan.server_id] = share(evacuation.max_bandwidth_bytes_per_s, count)
-            if held_back(under_way, plan.source_host_id, plan.target_host_id):
-                found[plan.server_id] = LEAST_BANDWIDTH_BYTES_PER_S
+        for one in {turn.evacuation.evacuation_id: turn.evacuation for turn in begun}.values():
+            new = [
+                turn
+                for turn in begun
+                if turn.evacuation is one and turn.server.plan.way is not Way.RESCUE
+            ]
+            count = len(sharers(under_way(self._fleet, one))) + len(new)
+            found[one.evacuation_id] = share(one.max_bandwidth_bytes_per_s, count)
         return found
-
-    def _moves(self, evacuation: Evacuation) -> list[Migration]:
-        """The moves of an evacuation that are under way."""
-        return [
-            latest
-            for listed in moves_of(self._fleet, evacuation).values()
-            if not (latest := listed[-1]).state.ended
-        ]
 
     def _under_way(self, rates: Rates) -> list[Moving]:
         lines = {
@@ -218,6 +203,15 @@ class SettingOut:
                 )
             )
         return found
+
+
+def _held_back(under_way: Sequence[Moving]) -> frozenset[str]:
+    """Ids of those that began before a heavy one on their links was through."""
+    return frozenset(
+        one.migration_id
+        for number, one in enumerate(under_way)
+        if held_back(under_way[:number], one.source_host_id, one.target_host_id)
+    )
 
 
 def _in_turn(running: Iterable[Evacuation]) -> list[_Turn]:

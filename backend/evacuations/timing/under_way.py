@@ -19,6 +19,8 @@ _FIRST_LEAD_S = 1.5
 _LEADS_KEPT = 8
 _WRONG = 1.3
 """Of a move that has sent so many times what was expected nobody knows what is left."""
+_SHOWS_AFTER_MS = 1_000
+"""The first one on a link shows by then what it gets: what fits into buffers has gone."""
 _LATER = 1.25
 """What the passes after the first bring on top, of a guest that shares a link."""
 _HOPEFUL = 0.9
@@ -138,17 +140,17 @@ def _left_s(
 ) -> float | None:
     if migration.state.rank >= MigrationState.SWITCHING_OVER.rank:
         return 0.0
-    if not stream_bytes_per_s:  # whatever is expected of its link, nobody has seen it
-        return None
     if latest is None:
-        if not expected_bytes:
-            return None
+        if not expected_bytes or not stream_bytes_per_s:
+            return None  # whatever is expected of its link, nobody has seen it
         return prepares_s + expected_bytes / stream_bytes_per_s
+    if not stream_bytes_per_s and latest.elapsed_ms < _SHOWS_AFTER_MS:
+        return None
     rate = _rate(latest) or stream_bytes_per_s
     alone = max(rate, stream_bytes_per_s)
     surprising = expected_bytes and sent_bytes(latest) > _WRONG * expected_bytes
     dirtying = _dirtying(latest)
-    if surprising or dirtying >= _HOPEFUL * rate:
+    if not rate or surprising or dirtying >= _HOPEFUL * rate:
         return None
     return left_bytes(latest, expected_bytes) / (alone - dirtying)
 

@@ -134,7 +134,12 @@ async def test_what_is_left_is_told_by_the_sample_and_by_the_forecast(
 
 async def test_nobody_can_say_before_a_link_has_shown_anything(scene):
     assert seen(scene, forecast(100), None, stream_mb=0).left_s is None
-    assert seen(scene, forecast(100), sample(3, 90, 1), stream_mb=0).left_s is None
+    early = sample(1, 40, 450, elapsed_ms=900)
+    assert seen(scene, forecast(100), early, stream_mb=0).left_s is None
+    nothing = sample(1, 40, 450, bandwidth_bytes_per_s=0)
+    assert seen(scene, forecast(100), nothing, stream_mb=0).left_s is None
+    own = sample(1, 40, 450, elapsed_ms=1_100)
+    assert seen(scene, forecast(100), own, stream_mb=0).left_s == pytest.approx(60 / 50)
 
 
 async def test_one_that_switches_over_has_sent_everything(scene):
