@@ -13,11 +13,11 @@ from backend.api.app import make_app
 from backend.api.context import Context
 from backend.config import BackendConfig
 from backend.evacuations.desk import EvacuationDesk
-from backend.evacuations.evacuator import Evacuator
 from backend.evacuations.means import Means
-from backend.evacuations.planning import Sources
+from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
-from backend.evacuations.setting_out import SettingOut
+from backend.evacuations.running.evacuator import Evacuator
+from backend.evacuations.running.setting_out import SettingOut
 from backend.evacuations.steering import Steering
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
@@ -40,11 +40,12 @@ from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.leading import Leader
 from backend.migrations.leftovers import Leftovers
+from backend.migrations.notes import noted
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
 from backend.rescue.claims import Claims
 from backend.rescue.desk import RescueDesk
-from backend.rescue.incidents import Incidents, noted
+from backend.rescue.incidents import Incidents
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sight import Sight
 from backend.rescue.starting import Starting

@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from backend.evacuations.deadline import Verdicts
+from backend.evacuations.timing.deadline import Verdicts
 from backend.evacuations.view import evacuation_view
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons

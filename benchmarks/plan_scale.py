@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.agents import Agents
-from backend.evacuations.planning import Sources, plan
+from backend.evacuations.planning.planner import Sources, plan
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
@@ -32,7 +32,6 @@ from wire.agent import AgentSnapshot, CpuComparison, CpuQuestion
 from wire.evacuation import Plan, PlanRequest, Way
 from wire.fleet import (
     Disk,
-    HealthValue,
     HostFacts,
     HostMeters,
     Owner,
@@ -42,6 +41,7 @@ from wire.fleet import (
     StoragePool,
 )
 from wire.forecast import Dirtying, DirtySample
+from wire.life import HealthValue
 from wire.migration import Migration, MigrationState, Statistics
 
 RESULT = Path(__file__).parent / "results" / "plan_scale.md"

@@ -175,7 +175,7 @@ class EvacuatedServer(msgspec.Struct, frozen=True, kw_only=True):
     forecast: Forecast | None = None
     """The one that it began with, to be held against what came."""
     returned: bool = False
-    """It was brought back since."""
+    """It is on the host again that it left, or was since: brought back, or moved by hand."""
 
 
 class EvacuationState(StrEnum):

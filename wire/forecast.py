@@ -73,7 +73,10 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     downtime_ms: int
     """The pause at the pass where it ends."""
     floor_ms: int = 0
-    """The shortest pause that this link allows at all; 0 where any can be had."""
+    """The shortest pause that this link allows a guest that is not held back; 0 where any can be
+    had."""
+    throttle_percent: int = 0
+    """How far QEMU holds the guest back until it is brought over; 0 if it does not have to."""
     pass_count: int = 0
     dirty_bytes_per_s: int = 0
     """How fast the guest writes memory that is clean, at first."""

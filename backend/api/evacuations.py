@@ -32,9 +32,11 @@ async def exit_maintenance(
 
 
 @post("/evacuations/plan", status_code=200)
-async def plan(context: Injected, data: JSONBody[PlanRequest]) -> tuple[Plan, ...]:
+async def plan(
+    request: CallerRequest, context: Injected, data: JSONBody[PlanRequest]
+) -> tuple[Plan, ...]:
     """Plan how hosts would be emptied, one plan for each; nothing is changed."""
-    return await context.evacuation_desk.plan(data)
+    return await context.evacuation_desk.plan(data, asked_by=request.user.name)
 
 
 @post("/evacuations", status_code=202, guards=[operators_only])
@@ -48,10 +50,14 @@ async def evacuate(
 
 @post("/hosts/{host:str}/return-plan", status_code=200)
 async def return_plan(
-    host: FromPath[str], context: Injected, data: JSONBody[ReturnRequest | None] = None
+    host: FromPath[str],
+    request: CallerRequest,
+    context: Injected,
+    data: JSONBody[ReturnRequest | None] = None,
 ) -> Plan:
     """Plan how what left a host would come back to it; nothing is changed."""
-    return await context.evacuation_desk.plan_return(host, data or ReturnRequest())
+    wanted = data or ReturnRequest()
+    return await context.evacuation_desk.plan_return(host, wanted, asked_by=request.user.name)
 
 
 @post("/hosts/{host:str}/return", status_code=202, guards=[operators_only])

@@ -2,9 +2,7 @@
 
 import logging
 
-from backend.evacuations import planning
 from backend.evacuations.beginning import (
-    check_cap,
     check_confirmed,
     check_deadline,
     check_free,
@@ -13,9 +11,12 @@ from backend.evacuations.beginning import (
     holding,
 )
 from backend.evacuations.means import Means
+from backend.evacuations.planning import planner
+from backend.evacuations.planning.queue import PlanQueue
 from backend.fleet.names import find_host
 from backend.health.policies import Policies
-from wire.errors import ErrorCode, GodwitError
+from backend.migrations.checks import check_cap
+from wire.errors import conflict
 from wire.evacuation import Evacuation, EvacuationKind, Plan, PlanRequest, ReturnRequest
 from wire.fleet import HostFacts
 
@@ -29,17 +30,19 @@ class EvacuationDesk:
         self._means = means
         self._fleet = means.fleet
         self._policies = policies
+        self._queue = PlanQueue()
 
-    async def plan(self, request: PlanRequest) -> tuple[Plan, ...]:
+    async def plan(self, request: PlanRequest, *, asked_by: str) -> tuple[Plan, ...]:
         """Plan, and change nothing.
 
         Raises:
-            GodwitError: as :func:`backend.evacuations.planning.plan`; BAD_REQUEST for a cap or a
-                deadline out of its bounds.
+            GodwitError: as :func:`backend.evacuations.planning.planner.plan`; BAD_REQUEST for a cap
+                or a deadline out of its bounds; CONFLICT for one who asks for too many at once.
         """
         check_cap(request.max_bandwidth_bytes_per_s)
         check_deadline(request.empty_by_ms)
-        return await planning.plan(self._means.sources, request)
+        with self._queue.place(asked_by):
+            return await planner.plan(self._means.sources, request)
 
     async def start(self, request: PlanRequest, *, requested_by: str) -> tuple[Evacuation, ...]:
         """Begin to empty hosts: all of them, or none.
@@ -58,7 +61,7 @@ class EvacuationDesk:
         async with self._means.evacuator.turn():
             for host in hosts:
                 check_free(self._fleet, host)
-            plans = await planning.plan(self._means.sources, request)
+            plans = await planner.plan(self._means.sources, request)
             check_startable(plans)
             begun = [
                 evacuation_of(
@@ -74,15 +77,16 @@ class EvacuationDesk:
             await self._means.records.begin(begun, maintenance=True)
         return self._told(begun)
 
-    async def plan_return(self, host: str, request: ReturnRequest) -> Plan:
+    async def plan_return(self, host: str, request: ReturnRequest, *, asked_by: str) -> Plan:
         """Plan to bring back what left a host, and change nothing.
 
         Raises:
-            GodwitError: as :func:`backend.evacuations.planning.plan_return`; BAD_REQUEST for a cap
-                out of its bounds.
+            GodwitError: as :func:`backend.evacuations.planning.planner.plan_return`; BAD_REQUEST
+                for a cap out of its bounds; CONFLICT for one who asks for too many at once.
         """
         check_cap(request.max_bandwidth_bytes_per_s)
-        return await planning.plan_return(self._means.sources, host, request)
+        with self._queue.place(asked_by):
+            return await planner.plan_return(self._means.sources, host, request)
 
     async def bring_back(
         self, host: str, request: ReturnRequest, *, requested_by: str
@@ -97,7 +101,7 @@ class EvacuationDesk:
         check_cap(request.max_bandwidth_bytes_per_s)
         async with self._means.evacuator.turn():
             check_free(self._fleet, facts)
-            plan = await planning.plan_return(self._means.sources, facts.host_id, request)
+            plan = await planner.plan_return(self._means.sources, facts.host_id, request)
             check_startable([plan])
             evacuation = evacuation_of(
                 plan,
@@ -119,8 +123,7 @@ class EvacuationDesk:
         async with self._means.evacuator.turn():
             known = self._fleet.open_evacuation(facts.host_id)
             if not on and known is not None and known.kind is not EvacuationKind.RETURN:
-                raise GodwitError(
-                    ErrorCode.CONFLICT,
+                raise conflict(
                     f"{holding(known)}; godwit evacuation-cancel {known.evacuation_id} ends that",
                 )
             return await self._policies.set_maintenance(

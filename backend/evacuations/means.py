@@ -2,9 +2,9 @@
 
 import msgspec
 
-from backend.evacuations.evacuator import Evacuator
-from backend.evacuations.planning import Sources
+from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations, not_found
+from backend.evacuations.running.evacuator import Evacuator
 from backend.fleet.known import Fleet
 from backend.leader import Leadership
 from backend.migrations.acting import check_acting

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from backend.evacuations import planning
 from backend.evacuations.beginning import check_free
-from backend.evacuations.course import moves_of
 from backend.evacuations.means import Means
-from backend.evacuations.records import noted
+from backend.evacuations.moves import under_way
+from backend.evacuations.planning import planner
 from backend.evacuations.steps import (
     again,
     cancelled,
@@ -17,7 +16,6 @@ from backend.evacuations.steps import (
     check_change,
     check_open,
     check_state,
-    conflict,
     names_of,
     to_cancel,
     to_edit,
@@ -25,7 +23,8 @@ from backend.evacuations.steps import (
 )
 from backend.fleet.names import find_host
 from backend.migrations.acts import Acts
-from wire.errors import GodwitError
+from backend.migrations.notes import noted
+from wire.errors import GodwitError, conflict
 from wire.evacuation import (
     Evacuation,
     EvacuationChange,
@@ -34,7 +33,6 @@ from wire.evacuation import (
     MoveState,
 )
 from wire.fleet import HostPolicy
-from wire.migration import Migration
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +155,7 @@ class Steering:
                 told = msgspec.structs.replace(now, state=state, ended_at_ms=0, servers=lines)
                 return noted(told, f"tried again: {names_of(meant)}", by=requested_by)
 
-            fresh = await planning.replan(self._means.sources, change(known))
+            fresh = await planner.replan(self._means.sources, change(known))
             now = await self._records.change(evacuation_id, change)
             now = await self._evacuator.replanner.take(now, fresh)
             self._means.look_soon()
@@ -173,7 +171,7 @@ class Steering:
         async with self._evacuator.turn():
             known = self._means.found(evacuation_id)
             check_state(known, _STEERED, "planned anew")
-            fresh = await planning.replan(self._means.sources, known)
+            fresh = await planner.replan(self._means.sources, known)
             await self._evacuator.replanner.take(known, fresh, asked_for=True)
             return await self._records.change(
                 evacuation_id, lambda now: noted(now, "planned anew", by=requested_by)
@@ -195,7 +193,7 @@ class Steering:
             check_state(known, _STEERED, "changed")
             edited = to_edit(known, wanted.edits)
             fresh = (
-                await planning.replan(self._means.sources, known, wanted.edits)
+                await planner.replan(self._means.sources, known, wanted.edits)
                 if wanted.edits
                 else None
             )
@@ -206,7 +204,7 @@ class Steering:
                 ids = [one.plan.server_id for one in edited]
                 told = await self._evacuator.replanner.take(told, fresh, edited=ids)
             if wanted.no_bandwidth_limit:
-                self._evacuator.sharing.lift(self._moves(told))
+                self._evacuator.sharing.lift(under_way(self._fleet, told))
             self._means.look_soon()
             return told
 
@@ -239,10 +237,6 @@ class Steering:
             changed = await self._records.change(evacuation_id, change)
         self._means.look_soon()
         return changed
-
-    def _moves(self, evacuation: Evacuation) -> list[Migration]:
-        moves = moves_of(self._fleet, evacuation).values()
-        return [listed[-1] for listed in moves if not listed[-1].state.ended]
 
     def _check_retry(self, known: Evacuation) -> None:
         """An ended evacuation runs again only where nothing holds the host or is placed on it."""

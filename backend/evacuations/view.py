@@ -2,13 +2,13 @@
 
 import msgspec
 
-from backend.evacuations.anew import under_way
-from backend.evacuations.deadline import Verdicts, verdict
-from backend.evacuations.lines import Line
-from backend.evacuations.ordering import Stage, stage_of
-from backend.evacuations.reckoning import Reckoner, Sheet, Sum
-from backend.evacuations.timeline import Transfer
-from backend.evacuations.under_way import left_bytes, sent_bytes
+from backend.evacuations.placing.lines import Line
+from backend.evacuations.planning.anew import under_way
+from backend.evacuations.timing.deadline import Verdicts, verdict
+from backend.evacuations.timing.ordering import Stage, stage_of
+from backend.evacuations.timing.reckoning import Reckoner, Sheet, Sum
+from backend.evacuations.timing.timeline import Transfer
+from backend.evacuations.timing.under_way import left_bytes, sent_bytes
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
 from wire.evacuation import (

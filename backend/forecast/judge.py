@@ -4,11 +4,14 @@ import math
 
 import msgspec
 
-from backend.forecast.curve import Curve, Point, fit
+from backend.forecast.curve import Curve, fit
+from backend.forecast.doubt import RANGE_ERRORS, calmer, shifted
 from backend.forecast.known import Known
 from backend.forecast.levers import lever
 from backend.forecast.passes import QUICK_MARGIN, Course, Link, floor_s, walk
 from backend.forecast.past import LAST_PASS_SLOWER
+from backend.forecast.rates import UNSHOWN_TIMES
+from backend.forecast.throttling import MOST_PERCENT
 from wire.forecast import Basis, Ease, Forecast
 from wire.migration import MigrationOptions
 
@@ -20,11 +23,9 @@ _BANDS = {
     Basis.GUESSED: (0.6, 4.0),
 }
 """Before enough moves have shown how forecasts hold."""
-_SHOWN = 0.8
-_ERRORS = 2.0
-"""Standard errors by which a sampled window may tell too much."""
-_UNSEEN_LINK = 2.0
-"""A link of which only its card has told may be so much slower."""
+BEARABLE_PERCENT = 60
+"""Who has to be held back by more is asked about before: two parts of three of its time are gone
+then, for minutes, and post-copy or a longer pause is less of an outage."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,97 +52,123 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
     rate, limit_s = terms.bytes_per_s, terms.options.downtime_limit_ms / 1000
     bound_s = terms.options.downtime_bound_ms / 1000 if terms.options.quickly_finish else 0.0
     enough_s = max(limit_s, bound_s / (1 + QUICK_MARGIN))
-    curve = fit(known.points, float(known.in_use_bytes))
-    calmer = _doubted(curve, known, rate, enough_s)
-    doubted, curve = calmer is not None, calmer or curve
+    curve = _fitted(known, 0)
+    link = Link(bytes_per_s=rate, limit_s=limit_s, bound_s=bound_s)
+    course = _course(curve, link, known)
+    slowed = floor_s(curve, rate) > enough_s and _bearable(course, known)
+    calm = None if slowed else calmer(curve, known, rate, enough_s)
+    if calm is not None:
+        curve, course = calm, _course(calm, link, known)
     lowest_s = floor_s(curve, rate)
-    stuck = lowest_s > enough_s
+    stuck = lowest_s > enough_s and not slowed
+    told = lever(
+        curve,
+        terms.uncapped_bytes_per_s,
+        rate,
+        limit_s,
+        fixed_pause_ms=terms.fixed_pause_ms,
+        held_back_percent=course.throttle_percent if course.converges else None,
+    )
     if stuck:  # as if its lever was pulled
         link = Link(bytes_per_s=rate, limit_s=lowest_s * STUCK_MARGIN)
-    else:
-        link = Link(bytes_per_s=rate, limit_s=limit_s, bound_s=bound_s)
-    course = _course(curve, link, known)
+        course = _course(curve, link, known)
     done = known.under_way
-    pause_ms = int(1000 * course.last_bytes / rate * LAST_PASS_SLOWER) + terms.fixed_pause_ms
-    before_ms = terms.overhead_ms
-    spent_ms = sent_bytes = 0
-    if done is not None:
-        before_ms = max(before_ms, done.overhead_ms)
-        spent_ms, sent_bytes = before_ms + done.elapsed_ms, done.sent_bytes
-        rest_ms = int(1000 * course.seconds) + pause_ms
-    else:
-        disks_ms = int(1000 * terms.disk_bytes / rate)
-        rest_ms = before_ms + disks_ms + int(1000 * course.seconds) + pause_ms
-    low, high = _band(known.basis, terms)
+    times = _Times(known, terms, curve, link)
+    rest_ms = times.rest_ms(course, rate)
+    low_ms, high_ms = times.band(rest_ms)
+    spent_ms = times.before_ms + done.elapsed_ms if done is not None else 0
+    sent_bytes = done.sent_bytes if done is not None else 0
     return Forecast(
-        ease=_ease(curve, terms, limit_s, stuck=stuck, doubted=doubted),
+        ease=_ease(curve, terms, limit_s, stuck=stuck, alone=slowed or calm is not None),
         basis=known.basis,
         total_ms=spent_ms + rest_ms,
-        low_ms=spent_ms + int(rest_ms * low),
-        high_ms=spent_ms + int(rest_ms * high),
+        low_ms=spent_ms + low_ms,
+        high_ms=spent_ms + high_ms,
         sent_bytes=sent_bytes + terms.disk_bytes + int(course.sent_bytes + course.last_bytes),
-        downtime_ms=pause_ms,
+        downtime_ms=times.pause_ms(course, rate),
         floor_ms=math.ceil(1000 * lowest_s) + terms.fixed_pause_ms if lowest_s else 0,
+        throttle_percent=course.throttle_percent,
         pass_count=course.pass_count,
         dirty_bytes_per_s=int(curve.rate_bytes_per_s),
         bandwidth_bytes_per_s=int(rate),
-        lever=_lever(curve, terms, limit_s) if stuck else "",
+        lever=told if stuck else "",
     )
 
 
 def judge_cold(terms: Terms) -> Forecast:
     """The forecast of a stopped server's move: its local disks are all there is to send."""
-    total_ms = terms.overhead_ms + int(1000 * terms.disk_bytes / terms.bytes_per_s)
-    low, high = _band(Basis.MEASURED, terms)
+    disks_ms = int(1000 * terms.disk_bytes / terms.bytes_per_s)
+    total_ms = terms.overhead_ms + disks_ms
+    low, high = terms.band or _BANDS[Basis.MEASURED]
+    slowest_ms = total_ms if terms.link_seen else terms.overhead_ms + UNSHOWN_TIMES * disks_ms
     return Forecast(
         ease=Ease.EASY,
         basis=Basis.MEASURED,
         total_ms=total_ms,
         low_ms=int(total_ms * low),
-        high_ms=int(total_ms * high),
+        high_ms=int(slowest_ms * high),
         sent_bytes=terms.disk_bytes,
         downtime_ms=0,
         bandwidth_bytes_per_s=int(terms.bytes_per_s),
     )
 
 
-def _doubted(curve: Curve, known: Known, rate: float, enough_s: float) -> Curve | None:
-    """In doubt the curve with which the guest is not stuck; None where there is no doubt.
+class _Times:
+    """How long the rest of a move takes, and between what."""
 
-    A few pages are sampled, so that one window can tell of far more than was written: only who is
-    stuck at the low end of what windows tell has to wait for a lever. Who is not after all, and
-    proves to be, is given up, and that is no sampling error.
+    def __init__(self, known: Known, terms: Terms, curve: Curve, link: Link) -> None:
+        self._known, self._terms, self._curve, self._link = known, terms, curve, link
+        done = known.under_way
+        overhead_ms = terms.overhead_ms
+        self.before_ms = overhead_ms if done is None else max(overhead_ms, done.overhead_ms)
+
+    def pause_ms(self, course: Course, rate: float) -> int:
+        """How long the guest stands still."""
+        sending_ms = int(1000 * course.last_bytes / rate * LAST_PASS_SLOWER)
+        return sending_ms + self._terms.fixed_pause_ms
+
+    def rest_ms(self, course: Course, rate: float) -> int:
+        """What is still to come of a move, by its passes."""
+        copying_ms = int(1000 * course.seconds) + self.pause_ms(course, rate)
+        if self._known.under_way is not None:
+            return copying_ms
+        return self.before_ms + int(1000 * self._terms.disk_bytes / rate) + copying_ms
+
+    def band(self, rest_ms: int) -> tuple[int, int]:
+        """Between which times nine of ten such moves end.
+
+        Wide enough for how forecasts held, for what sampling leaves open, and for a link that no
+        move has shown: that may carry a tenth of what its card says.
+        """
+        known, terms, link = self._known, self._terms, self._link
+        low, high = terms.band or _BANDS[known.basis]
+        low_ms, high_ms = rest_ms * low, rest_ms * high
+        busy = self._curve
+        if any(one.sampled for one in known.points):
+            calm, busy = (_fitted(known, errors) for errors in (-RANGE_ERRORS, RANGE_ERRORS))
+            low_ms = min(low_ms, self.rest_ms(_course(calm, link, known), link.bytes_per_s))
+            high_ms = max(high_ms, self.rest_ms(_course(busy, link, known), link.bytes_per_s))
+        if not terms.link_seen:
+            slow = msgspec.structs.replace(link, bytes_per_s=link.bytes_per_s / UNSHOWN_TIMES)
+            course = _course(busy, slow, known)
+            high_ms *= UNSHOWN_TIMES
+            if course.converges:  # else nobody can say, and it is given up
+                high_ms = max(high_ms, self.rest_ms(course, slow.bytes_per_s))
+        return int(low_ms), int(high_ms)
+
+
+def _fitted(known: Known, errors: float) -> Curve:
+    points = shifted(known.points, errors) if errors else known.points
+    return fit(points, float(known.in_use_bytes))
+
+
+def _bearable(course: Course, known: Known) -> bool:
+    """Whether a guest is brought over without being held back for more than it bears.
+
+    One that is on its way is held back as far as it takes.
     """
-    if floor_s(curve, rate) <= enough_s:
-        return None
-    shortest_s = min((point.seconds for point in known.points), default=0.0)
-    first_s = min((one.seconds for one in known.points if one.sampled), default=0.0)
-    at_first = [_lower(one) if one.seconds == first_s else one for one in known.points]
-    for points in (known.points, at_first, [_lower(one) for one in known.points]):
-        fitted = fit(points, float(known.in_use_bytes))
-        for each in (fitted, _even(fitted, shortest_s)):
-            if floor_s(each, rate) <= enough_s:
-                return each
-    return None
-
-
-def _lower(point: Point) -> Point:
-    if not point.sampled:
-        return point
-    least = max(0.0, point.dirtied_bytes - _ERRORS * point.error_bytes)
-    return msgspec.structs.replace(point, dirtied_bytes=least)
-
-
-def _even(curve: Curve, shortest_s: float) -> Curve:
-    """The same guest, if it writes its hot memory in order.
-
-    It dirties evenly then, where one that writes at random is faster at first. As long as the
-    shortest window does not show all of the hot memory, it does not tell one from the other.
-    """
-    hot_bytes = curve.dirtied_bytes(shortest_s) - curve.slow_bytes_per_s * shortest_s
-    if not shortest_s or hot_bytes >= _SHOWN * curve.hot_bytes:
-        return curve
-    return msgspec.structs.replace(curve, hot_bytes_per_s=hot_bytes / shortest_s)
+    most_percent = MOST_PERCENT if known.under_way is not None else BEARABLE_PERCENT
+    return course.converges and course.throttle_percent <= most_percent
 
 
 def _course(curve: Curve, link: Link, known: Known) -> Course:
@@ -154,33 +181,19 @@ def _course(curve: Curve, link: Link, known: Known) -> Course:
         float(done.remaining_bytes),
         memory_bytes=known.memory_bytes,
         finished=done.finished,
+        throttle_percent=done.throttle_percent,
     )
 
 
-def _ease(curve: Curve, terms: Terms, limit_s: float, *, stuck: bool, doubted: bool) -> Ease:
+def _ease(curve: Curve, terms: Terms, limit_s: float, *, stuck: bool, alone: bool) -> Ease:
     """Easy is what converges on half of its share: then those that join in do it no harm.
 
     One more always joins in, while a move ends: even a link that one stream fills is shared by two.
     """
     if stuck:
         return Ease.STUCK
-    if doubted:
+    if alone:
         return Ease.HEAVY
     share = min(terms.share_bytes_per_s, terms.bytes_per_s / 2)
     shared_s = floor_s(curve, share / 2)
     return Ease.EASY if shared_s <= limit_s else Ease.HEAVY
-
-
-def _lever(curve: Curve, terms: Terms, limit_s: float) -> str:
-    return lever(
-        curve,
-        terms.uncapped_bytes_per_s,
-        terms.bytes_per_s,
-        limit_s,
-        fixed_pause_ms=terms.fixed_pause_ms,
-    )
-
-
-def _band(basis: Basis, terms: Terms) -> tuple[float, float]:
-    low, high = terms.band or _BANDS[basis]
-    return low, high if terms.link_seen else high * _UNSEEN_LINK

@@ -39,6 +39,8 @@ class UnderWay(msgspec.Struct, frozen=True, kw_only=True):
     remaining_bytes: int
     overhead_ms: int
     """From the job's beginning to the first pass's."""
+    throttle_percent: int = 0
+    """How far the guest is held back."""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,10 +100,14 @@ def sample_points(dirtying: Dirtying, memory_bytes: int) -> list[Point]:
 
 
 def pass_points(passes: Sequence[Pass]) -> list[Point]:
-    """Each finished pass as a point: what remains after it, less what it left behind."""
+    """Each finished pass as a point: what remains after it, less what it left behind.
+
+    A guest that was held back ran for a part of the time only: of that the point tells.
+    """
     points = []
     for done, following in pairwise(passes):
-        if following.number != done.number + 1 or done.duration_ms < _SHORTEST_PASS_MS:
+        ran_ms = done.duration_ms * (1 - done.throttle_percent / 100)
+        if following.number != done.number + 1 or ran_ms < _SHORTEST_PASS_MS:
             continue
         first = done.number == 1
         left = 0 if first else max(0, done.remaining_at_start_bytes - done.transferred_bytes)
@@ -109,7 +115,7 @@ def pass_points(passes: Sequence[Pass]) -> list[Point]:
         part = _FIRST_PASS_ERROR if first else _PASS_ERROR
         points.append(
             Point(
-                seconds=done.duration_ms / 1000,
+                seconds=ran_ms / 1000,
                 dirtied_bytes=dirtied,
                 error_bytes=_MIB + part * dirtied,
             )
@@ -139,6 +145,7 @@ def _under_way(passes: Sequence[Pass]) -> UnderWay | None:
         sent_bytes=_sent(passes[:-1]),
         remaining_bytes=last.remaining_at_start_bytes,
         overhead_ms=first.started_ms,
+        throttle_percent=last.throttle_percent,
     )
 
 

@@ -4,6 +4,7 @@ import math
 
 from backend.forecast.curve import Curve
 from backend.forecast.passes import QUICK_MARGIN, floor_s
+from backend.forecast.throttling import MOST_PERCENT
 
 _MIB = 1 << 20
 _MARGIN = 1.1
@@ -18,6 +19,7 @@ def lever(
     limit_s: float,
     *,
     fixed_pause_ms: int,
+    held_back_percent: int | None,
 ) -> str:
     """Name the cheapest lever first: the whole link, a longer pause, then what gives up being live.
 
@@ -27,10 +29,17 @@ def lever(
         bytes_per_s: what it gets.
         limit_s: the pause that does not suffice.
         fixed_pause_ms: what a pause takes beyond sending what remains.
+        held_back_percent: how far QEMU would hold the guest back until it converges; None if it
+            does not even then.
     """
+    unless = (
+        f"even held back by {MOST_PERCENT} %"
+        if held_back_percent is None
+        else f"before QEMU holds it back by {held_back_percent} %"
+    )
     told = (
         f"it dirties {_mib(curve.rate_bytes_per_s)} and gets {_mib(bytes_per_s)}, so that it does "
-        f"not come down to {limit_s * 1000:.0f} ms"
+        f"not come down to {limit_s * 1000:.0f} ms {unless}"
     )
     if uncapped_bytes_per_s > bytes_per_s and floor_s(curve, uncapped_bytes_per_s) <= limit_s:
         return f"{told}: without its cap it gets {_mib(uncapped_bytes_per_s)}, which is enough"

@@ -2,7 +2,8 @@
 
 As QEMU does it: a pass ends when what remains takes less than the pause at the measured bandwidth.
 The dirty bitmap is read then, and if what remains now still does, the guest stops for it. So a pass
-leaves pages behind, of which the guest dirties some anew.
+leaves pages behind, of which the guest dirties some anew. A guest that dirties too much meanwhile
+is held back (:mod:`backend.forecast.throttling`).
 """
 
 import math
@@ -10,6 +11,7 @@ import math
 import msgspec
 
 from backend.forecast.curve import Curve
+from backend.forecast.throttling import MOST_PERCENT, Throttle
 
 FINISHED_PASSES = 3
 QUICK_MARGIN = 0.25
@@ -17,7 +19,8 @@ QUICK_MARGIN = 0.25
 a quarter more."""
 _NEAR = 1.05
 """So near to the limit chunks and the jitter of the bandwidth let it finish."""
-_MOST_PASSES = 60
+_MOST_PASSES = 250
+"""Passes that take less than a second: it needs many of them to hold a guest back by all it can."""
 _SHRINKS = 0.995
 _FULL = 0.8
 """From this share of its memory on, a guest leaves pages behind in its first pass too. Where less
@@ -32,6 +35,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     """The pause that QEMU may plan."""
     bound_s: float = 0.0
     """What ``quickly_finish`` may raise it to; 0 without it."""
+    auto_converge: bool = True
+    """A guest that dirties too much is held back."""
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +51,18 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     last_bytes: float
     """What is sent while it stands still."""
     converges: bool
+    throttle_percent: int = 0
+    """How far it is held back at the end."""
 
 
 def walk(
-    curve: Curve, link: Link, start_bytes: float, *, memory_bytes: float, finished: int = 0
+    curve: Curve,
+    link: Link,
+    start_bytes: float,
+    *,
+    memory_bytes: float,
+    finished: int = 0,
+    throttle_percent: int = 0,
 ) -> Course:
     """Walk the passes until the guest can stop, or nothing gets less any more.
 
@@ -59,7 +72,9 @@ def walk(
         start_bytes: what remains at the beginning of the next pass.
         memory_bytes: all memory of the guest.
         finished: passes that are over already.
+        throttle_percent: how far it is held back already.
     """
+    throttle = Throttle(throttle_percent)
     allowed_bytes = link.bytes_per_s * link.limit_s
     remaining, seconds, sent = start_bytes, 0.0, 0.0
     number = finished + 1
@@ -71,13 +86,17 @@ def walk(
         if first and remaining < _FULL * memory_bytes:
             leaves = 0.0
         took = (remaining - leaves) / link.bytes_per_s
-        fresh = curve.dirtied_bytes(took) * (1 - _again(curve, leaves, memory_bytes, first=first))
+        fresh = curve.dirtied_bytes(took * throttle.runs)
+        fresh *= 1 - _again(curve, leaves, fresh, memory_bytes, first=first)
         following = min(leaves + fresh, max(curve.most_bytes, leaves))
         seconds, sent = seconds + took, sent + remaining - leaves
+        may_help = link.auto_converge and throttle.percent < MOST_PERCENT
+        if link.auto_converge:
+            throttle.passed(took, sent_bytes=remaining - leaves, dirtied_bytes=fresh)
         before, remaining = remaining, following
         number += 1
         settled = not first and following > before * _SHRINKS and number > FINISHED_PASSES + 1
-        if settled or number > _MOST_PASSES:
+        if (settled and not may_help) or number - finished > _MOST_PASSES:
             break
     return Course(
         pass_count=number,
@@ -85,6 +104,7 @@ def walk(
         sent_bytes=sent,
         last_bytes=remaining,
         converges=remaining <= allowed_bytes * _NEAR or _quick(link, remaining, number),
+        throttle_percent=throttle.percent,
     )
 
 
@@ -93,9 +113,11 @@ def _quick(link: Link, remaining: float, number: int) -> bool:
     return number > FINISHED_PASSES and needed_s <= link.bound_s
 
 
-def _again(curve: Curve, leaves: float, memory_bytes: float, *, first: bool) -> float:
+def _again(
+    curve: Curve, leaves: float, dirtied: float, memory_bytes: float, *, first: bool
+) -> float:
     """Which part of what the guest dirties was left behind dirty anyway."""
-    among = memory_bytes if first or not curve.hot_bytes else curve.hot_bytes
+    among = memory_bytes if first or not curve.hot_bytes else max(curve.hot_bytes, dirtied)
     return min(1.0, leaves / among) if among else 0.0
 
 

@@ -4,6 +4,9 @@ from backend.fleet.known import Fleet
 from backend.forecast.traffic import NEWEST, Second
 from wire.forecast import LinkRate
 
+UNSHOWN_TIMES = 10
+"""A link of which only the card has told may be so much slower: a switch, a bond or a virtual card
+stands behind it. Nobody knows until a move has shown it."""
 _ALIKE = 1.15
 """Seconds of one and the same stream differ by as much; a link that carries only so much more than
 one move is full with one."""

@@ -163,7 +163,10 @@ def _ending(evacuation: Evacuation, width: int) -> list[Line]:
     rest = [each for each in evacuation.servers if each.state is not MoveState.LEFT]
     if rest:
         lines += wrap(f"{_not_moved(evacuation)}: {_names(rest)}", width, Tone.WARN)
-    elif evacuation.kind is EvacuationKind.EVACUATE:
+    back = [each for each in evacuation.servers if each.returned]
+    if back:
+        lines += wrap(f"Back on {evacuation.host_name} since: {_names(back)}.", width)
+    elif evacuation.kind is EvacuationKind.EVACUATE and not rest:
         lines += wrap(
             f"{evacuation.host_name} is empty, and in maintenance until M ends it.", width
         )

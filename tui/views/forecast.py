@@ -4,7 +4,7 @@ from tui.formats.finishing import seconds_text
 from tui.formats.units import bytes_text, duration_text, rate_text
 from tui.paint import Span, Tone
 from tui.views.glyphs import Glyphs, ease_span
-from wire.forecast import Basis, Forecast
+from wire.forecast import Basis, Ease, Forecast
 
 _BASES = {
     Basis.MEASURED: "dirty rates that its host measured",
@@ -39,11 +39,19 @@ def forecast_fields(forecast: Forecast | None, glyphs: Glyphs) -> list[tuple[str
             ),
         ),
     ]
+    if _is_slowed(forecast):
+        slowed = f"QEMU slows it down by up to {forecast.throttle_percent} % until it converges"
+        found.append(("slowed", Span(slowed, Tone.WARN)))
     if forecast.lever:
         found.append(("lever", Span(forecast.lever, Tone.STRONG)))
     return found
 
 
 def _floor(forecast: Forecast) -> str:
-    floor = forecast.floor_ms
+    floor = 0 if _is_slowed(forecast) else forecast.floor_ms
     return f"; no shorter than {duration_text(floor)} on this link" if floor else ""
+
+
+def _is_slowed(forecast: Forecast) -> bool:
+    """Whether it comes over because its guest is slowed down: one that is stuck does not begin."""
+    return bool(forecast.throttle_percent) and forecast.ease is not Ease.STUCK

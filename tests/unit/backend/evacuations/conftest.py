@@ -9,11 +9,11 @@ import pytest
 
 from backend.agents import Agents
 from backend.evacuations.desk import EvacuationDesk
-from backend.evacuations.evacuator import Evacuator
 from backend.evacuations.means import Means
-from backend.evacuations.planning import Sources
+from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
-from backend.evacuations.setting_out import SettingOut
+from backend.evacuations.running.evacuator import Evacuator
+from backend.evacuations.running.setting_out import SettingOut
 from backend.evacuations.steering import Steering
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
@@ -39,7 +39,6 @@ from wire.evacuation import (
     ReturnRequest,
 )
 from wire.fleet import (
-    HealthValue,
     HostFacts,
     HostMeters,
     HostPolicy,
@@ -48,6 +47,7 @@ from wire.fleet import (
     ServerFacts,
     ServerRecord,
 )
+from wire.life import HealthValue
 from wire.migration import Migration, MigrationState, Statistics
 from wire.rescue import RescueOptions
 

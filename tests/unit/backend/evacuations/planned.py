@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from backend.agents import Agents
-from backend.evacuations.planning import Sources, as_server, plan, plan_return, replan
+from backend.evacuations.planning.planner import Sources, as_server, plan, plan_return, replan
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
@@ -22,8 +22,6 @@ from wire.evacuation import (
 )
 from wire.fleet import (
     Disk,
-    Fence,
-    HealthValue,
     HostFacts,
     HostMeters,
     HostPolicy,
@@ -35,6 +33,7 @@ from wire.fleet import (
     StoragePool,
 )
 from wire.forecast import Dirtying, DirtySample
+from wire.life import Fence, HealthValue
 from wire.migration import Migration, MigrationKind, MigrationState
 from wire.rescue import Incident
 

@@ -4,7 +4,14 @@ from itertools import product
 
 import msgspec
 
-from backend.evacuations.alike import OF_IDENTITY, OF_ROOM, OF_THE_SERVER, Alike, bound, has_room
+from backend.evacuations.placing.alike import (
+    OF_IDENTITY,
+    OF_ROOM,
+    OF_THE_SERVER,
+    Alike,
+    bound,
+    has_room,
+)
 from backend.scheduler.candidates import candidates, filters_of
 from backend.scheduler.move import HostState, Move, Skips
 from tests.unit.backend.evacuations.planned import GIB, Planned, disk, pool

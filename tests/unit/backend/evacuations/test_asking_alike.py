@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from backend.agents import Agents
-from backend.evacuations.alike import Alike, cpu_key
+from backend.evacuations.placing.alike import Alike, cpu_key
 from backend.fleet.cpus import Comparisons
 from backend.fleet.targets import host_states, move_of
 from backend.scheduler.move import Move

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from backend.evacuations.deadline import Verdict, Verdicts, lasting
-from backend.evacuations.reckoning import Reckoner
+from backend.evacuations.timing.deadline import Verdict, Verdicts, lasting
+from backend.evacuations.timing.reckoning import Reckoner
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.planned import MIB, Planned
 from wire.evacuation import MoveOptions, PlanEdit, Way

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backend.evacuations import planning
-from backend.evacuations.making import make
-from backend.evacuations.snapshot import snapshot_of
+from backend.evacuations.planning import planner
+from backend.evacuations.planning.making import make
+from backend.evacuations.planning.snapshot import snapshot_of
 from tests.unit.backend.evacuations.planned import Planned, line
 from wire.evacuation import Plan, PlanRequest
 
@@ -16,7 +16,7 @@ from wire.evacuation import Plan, PlanRequest
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> "Held":
     held = Held()
-    monkeypatch.setattr(planning, "make", held.make)
+    monkeypatch.setattr(planner, "make", held.make)
     return held
 
 
@@ -53,7 +53,7 @@ async def test_one_plan_is_made_at_a_time(held):
     town.server("web-1")
     sources = town.sources
     request = PlanRequest(hosts=("kvm-01",))
-    asked = [asyncio.create_task(planning.plan(sources, request)) for _ in range(3)]
+    asked = [asyncio.create_task(planner.plan(sources, request)) for _ in range(3)]
     assert await asyncio.to_thread(held.reached.wait, 30)
     held.let_go.set()
     await asyncio.gather(*asked)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backend.evacuations.outlook import Outlook
+from backend.evacuations.timing.outlook import Outlook
 from backend.forecast.rates import Rates
 from backend.forecast.traffic import Traffic
 from wire.evacuation import (

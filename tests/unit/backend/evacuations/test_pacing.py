@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.evacuations.pacing import (
+from backend.evacuations.timing.pacing import (
     AT_ONCE_IN_THE_FLEET,
     PREPARED_AT_ONCE,
     Link,
@@ -16,7 +16,9 @@ from backend.evacuations.pacing import (
     Moving,
     Pace,
     Waiting,
+    held_back,
     pace,
+    still_sending,
     streams,
 )
 from wire.forecast import Ease, LinkRate
@@ -113,6 +115,43 @@ def test_but_the_next_one_that_was_begun_for_it_does():
     assert begun([waiting("third")], under_way) == []
 
 
+def test_those_that_share_a_link_slow_each_other_and_so_are_not_through_so_soon():
+    """Each would be through alone: together they send for longer than the next one prepares."""
+    each = LEAD_S * 0.6
+    assert begun([waiting("next")], [moving("a", each)]) == ["next"]
+    assert begun([waiting("next")], [moving("a", each), moving("b", each)]) == []
+    # where two fill the link, two do not slow each other
+    known = links(94, 47)
+    assert begun([waiting("next")], [moving("a", each), moving("b", each)], known) == ["next"]
+
+
+def test_what_is_prepared_takes_nothing_of_the_link_before_it_sends():
+    now, soon = moving("now", 1.0), moving("soon", 1.4, prepares_s=1.0, preparing=True)
+    assert still_sending([now, soon], 1, 1.5) == []
+    # the first half of a second is shared
+    assert still_sending([now, msgspec.structs.replace(soon, prepares_s=0.5)], 1, 1.5) == [
+        msgspec.structs.replace(soon, prepares_s=0.5)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heavy", "held"),
+    [
+        (moving("h", 0.5, heavy=True), True),
+        (moving("h", None, heavy=True), True),
+        (moving("h", None, heavy=True, target="y"), True),
+        (moving("h", None, heavy=True, source="b"), True),
+        (moving("h", None, heavy=True, source="b", target="y"), False),
+        # it switches over, or waits for a host
+        (moving("h", 0.0, heavy=True), False),
+        (moving("h", None, heavy=True, stalled=True), False),
+        (moving("h", None), False),
+    ],
+)
+def test_who_begins_before_a_heavy_one_is_through_leaves_it_the_link(heavy, held):
+    assert held_back([heavy], "a", "x") is held
+
+
 def test_small_ones_follow_one_another_as_fast_as_the_link_takes_them():
     """One that takes less to send than to prepare lets the next begin before it sends itself."""
     begun_at_s = []
@@ -121,7 +160,11 @@ def test_small_ones_follow_one_another_as_fast_as_the_link_takes_them():
     now_s = 0.0
     while left and now_s < 10:
         active = [
-            msgspec.structs.replace(one, left_s=max(0.0, LEAD_S + 0.25 - (now_s - since_s)))
+            msgspec.structs.replace(
+                one,
+                prepares_s=max(0.0, LEAD_S - (now_s - since_s)),
+                left_s=max(0.0, LEAD_S + 0.25 - (now_s - since_s)),
+            )
             for since_s, one in under_way
             if now_s - since_s < LEAD_S + 0.25
         ]

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backend.evacuations.planning import as_server
+from backend.evacuations.planning.planner import as_server
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.planned import (
     GIB,
@@ -290,6 +290,18 @@ async def test_a_cap_makes_the_plan_longer_and_is_no_option_of_the_single_move()
     assert line(capped, "web-1").options.max_bandwidth_bytes_per_s is None
 
 
+async def test_one_that_qemu_slows_down_goes_alone_and_is_named():
+    town = Planned(hosts=2)
+    town.server("slowed", gib=4, dirties_mib_per_s=110, hot_mib=500)
+    made = await town.plan()
+    moved = line(made, "slowed")
+    assert moved.forecast.ease is Ease.HEAVY
+    assert 20 <= moved.forecast.throttle_percent <= 60
+    assert f"slows it down by {moved.forecast.throttle_percent} %" in moved.why
+    named = f"slowed (by {moved.forecast.throttle_percent} %)"
+    assert any(named in one for one in made.warnings)
+
+
 async def test_a_stuck_server_is_named_and_in_no_time():
     town = Planned(hosts=2)
     town.host(2, free_gib=60)
@@ -376,7 +388,7 @@ async def test_nothing_leaves_a_host_that_does_not_answer():
 
 @pytest.mark.parametrize("hosts", [("kvm-99",), ("kvm-01", "kvm-99")])
 async def test_a_host_that_nobody_knows_is_not_found(hosts):
-    from backend.evacuations.planning import plan
+    from backend.evacuations.planning.planner import plan
     from wire.evacuation import PlanRequest
 
     town = Planned(hosts=2)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backend.evacuations.planning import as_server
+from backend.evacuations.planning.planner import as_server
 from tests.unit.backend.evacuations.planned import Planned, line
 from wire.errors import GodwitError
 from wire.evacuation import EvacuationKind, EvacuationState, MoveState, PlanEdit, Way

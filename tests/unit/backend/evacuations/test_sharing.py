@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from backend.evacuations import sharing
-from backend.evacuations.sharing import BY, Sharing
+from backend.evacuations.timing import sharing
+from backend.evacuations.timing.sharing import BY, Sharing
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, EvacuationKind
 from wire.migration import (
@@ -117,3 +117,27 @@ async def test_another_share_does_not_wait_for_one_that_was_not_taken(acts):
     shares.look(evacuation(4), [move("a", 10)])
     await settle()
     assert acts.told == [("a", 4 * MIB)]
+
+
+async def test_one_that_is_held_back_gets_the_least_and_then_its_share(acts):
+    shares = Sharing(acts)
+    moves = [move("heavy", None), move("next", None)]
+    shares.look(evacuation(None), moves, {"next"})
+    await settle()
+    assert acts.told == [("next", MIB)]
+    told = MigrationParameters(max_bandwidth_bytes_per_s=MIB)
+    note = Note(at_ms=1, text="bandwidth cap changed from none to 1 MiB/s", by=BY)
+    moves[1] = move("next", None, parameters=told, notes=(note,))
+    shares.look(evacuation(None), moves, {"next"})
+    await settle()
+    assert len(acts.told) == 1
+    shares.look(evacuation(None), moves)
+    await settle()
+    assert acts.told[1:] == [("next", None)]
+
+
+async def test_one_that_is_held_back_takes_no_share_of_a_cap(acts):
+    shares = Sharing(acts)
+    shares.look(evacuation(10), [move("heavy", 10), move("next", 5)], {"next"})
+    await settle()
+    assert acts.told == [("next", MIB)]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.evacuations.spare import Guest, Spare
+from backend.evacuations.placing.spare import Guest, Spare
 from tests.unit.backend.evacuations.planned import GIB, MIB, Planned, line
 from wire.evacuation import Way
 

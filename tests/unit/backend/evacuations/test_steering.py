@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backend.evacuations import evacuator, replanner
+from backend.evacuations.running import evacuator, replanner
 from backend.migrations.notes import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys

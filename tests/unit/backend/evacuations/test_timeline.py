@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.evacuations.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE, filling
-from backend.evacuations.timeline import (
+from backend.evacuations.timing.pacing import AT_ONCE_IN_THE_FLEET, PREPARED_AT_ONCE, filling
+from backend.evacuations.timing.timeline import (
     Instant,
     Link,
     Links,

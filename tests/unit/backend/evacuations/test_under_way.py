@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from backend.evacuations.links import links_of, stream_of
-from backend.evacuations.pacing import Moving
-from backend.evacuations.sharing import share
-from backend.evacuations.under_way import Lead, moving, sends
+from backend.evacuations.timing.links import links_of, stream_of
+from backend.evacuations.timing.pacing import Moving
+from backend.evacuations.timing.sharing import share
+from backend.evacuations.timing.under_way import Lead, moving, sends
 from backend.forecast.rates import Rates
 from backend.forecast.traffic import Second
 from backend.migrations.notes import now_ms
@@ -134,7 +134,12 @@ async def test_what_is_left_is_told_by_the_sample_and_by_the_forecast(
 
 async def test_nobody_can_say_before_a_link_has_shown_anything(scene):
     assert seen(scene, forecast(100), None, stream_mb=0).left_s is None
-    assert seen(scene, forecast(100), sample(3, 90, 1), stream_mb=0).left_s is None
+    early = sample(1, 40, 450, elapsed_ms=900)
+    assert seen(scene, forecast(100), early, stream_mb=0).left_s is None
+    nothing = sample(1, 40, 450, bandwidth_bytes_per_s=0)
+    assert seen(scene, forecast(100), nothing, stream_mb=0).left_s is None
+    own = sample(1, 40, 450, elapsed_ms=1_100)
+    assert seen(scene, forecast(100), own, stream_mb=0).left_s == pytest.approx(60 / 50)
 
 
 async def test_one_that_switches_over_has_sent_everything(scene):

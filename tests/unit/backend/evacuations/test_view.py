@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backend.evacuations.deadline import Verdicts
+from backend.evacuations.timing.deadline import Verdicts
 from backend.evacuations.view import evacuation_view
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
@@ -106,7 +106,7 @@ async def test_one_without_a_target_leaves_the_finish_open(scene):
     evacuation = await begun(scene)
     for name in ("kvm-02", "kvm-03"):
         scene.drop_host(name)
-    scene.evacuator.replanner._planned_s.clear()
+    scene.evacuator.replanner._attempts.clear()
     await scene.look()
     view = shown(scene, evacuation)
     assert view.finish_at_ms == 0

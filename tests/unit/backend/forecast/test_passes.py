@@ -26,7 +26,14 @@ def curve(ratio: float, hot: float = HOT, most: float = ALL) -> Curve:
     return Curve(hot_bytes=hot, hot_bytes_per_s=ratio * LINK, most_bytes=most)
 
 
-def really(ratio: float, limit_s: float, *, in_order: bool = False, give_up_s: float = 60.0):
+def really(
+    ratio: float,
+    limit_s: float,
+    *,
+    in_order: bool = False,
+    auto_converge: bool = False,
+    give_up_s: float = 60.0,
+):
     return simulated.move(
         hot_pages=HOT,
         all_pages=ALL,
@@ -34,12 +41,13 @@ def really(ratio: float, limit_s: float, *, in_order: bool = False, give_up_s: f
         link_pages_per_s=LINK,
         limit_s=limit_s,
         in_order=in_order,
+        auto_converge=auto_converge,
         give_up_s=give_up_s,
     )
 
 
-def forecast(ratio: float, limit_s: float):
-    link = Link(bytes_per_s=LINK, limit_s=limit_s)
+def forecast(ratio: float, limit_s: float, *, auto_converge: bool = False):
+    link = Link(bytes_per_s=LINK, limit_s=limit_s, auto_converge=auto_converge)
     return walk(curve(ratio), link, ALL, memory_bytes=ALL)
 
 
@@ -51,6 +59,34 @@ def test_time_and_pause_of_guests_that_converge(ratio, limit_s):
     assert told.converges
     assert told.seconds == pytest.approx(real.seconds, rel=0.08, abs=0.05)
     assert told.last_bytes / LINK == pytest.approx(real.pause_s, rel=0.08, abs=0.03)
+
+
+@pytest.mark.parametrize(("ratio", "limit_s"), [(0.9, 0.05), (1.5, 0.3), (2.0, 0.3), (3.0, 0.3)])
+def test_a_guest_that_dirties_too_fast_is_held_back_until_it_converges(ratio, limit_s):
+    real = really(ratio, limit_s, auto_converge=True)
+    told = forecast(ratio, limit_s, auto_converge=True)
+    assert real.converged
+    assert told.converges
+    assert told.throttle_percent == real.throttle_percent >= 20
+    assert told.seconds == pytest.approx(real.seconds, rel=0.08)
+    # one that writes in order dirties nothing twice: it is held back for longer
+    in_order = really(ratio, limit_s, auto_converge=True, in_order=True)
+    assert in_order.converged
+    assert in_order.throttle_percent >= told.throttle_percent
+
+
+def test_one_that_was_held_back_already_needs_less_time():
+    link = Link(bytes_per_s=LINK, limit_s=0.3)
+    fresh = walk(curve(2.0), link, HOT, memory_bytes=ALL, finished=8)
+    later = walk(curve(2.0), link, HOT, memory_bytes=ALL, finished=8, throttle_percent=70)
+    assert later.converges
+    assert (later.throttle_percent, later.seconds < fresh.seconds) == (70, True)
+
+
+def test_no_guest_is_held_back_by_more_than_qemu_can():
+    drowned = Curve(slow_bytes_per_s=500.0 * LINK, most_bytes=ALL)
+    told = walk(drowned, Link(bytes_per_s=LINK, limit_s=0.1), ALL, memory_bytes=ALL)
+    assert (told.converges, told.throttle_percent) == (False, 99)
 
 
 @pytest.mark.parametrize("ratio", [1.5, 2.0, 3.0])
@@ -122,7 +158,7 @@ def test_zero_pages_cost_nothing_and_are_not_left_behind():
 
 
 def test_finishing_quickly_ends_a_move_that_else_never_would():
-    endless = Link(bytes_per_s=LINK, limit_s=0.1)
+    endless = Link(bytes_per_s=LINK, limit_s=0.1, auto_converge=False)
     assert not walk(curve(2.0), endless, ALL, memory_bytes=ALL).converges
     bound_s = 1.3 * floor_s(curve(2.0), LINK) * (1 + passes.QUICK_MARGIN)
     quick = Link(bytes_per_s=LINK, limit_s=0.1, bound_s=bound_s)
