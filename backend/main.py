@@ -41,11 +41,12 @@ from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.leading import Leader
 from backend.migrations.leftovers import Leftovers
+from backend.migrations.notes import noted
 from backend.migrations.settling import Settler
 from backend.publish import Publisher
 from backend.rescue.claims import Claims
 from backend.rescue.desk import RescueDesk
-from backend.rescue.incidents import Incidents, noted
+from backend.rescue.incidents import Incidents
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sight import Sight
 from backend.rescue.starting import Starting

@@ -34,7 +34,6 @@ from wire.agent import AgentSnapshot, CpuComparison, CpuQuestion
 from wire.evacuation import Plan, PlanRequest, Way
 from wire.fleet import (
     Disk,
-    HealthValue,
     HostFacts,
     HostMeters,
     Owner,
@@ -44,6 +43,7 @@ from wire.fleet import (
     StoragePool,
 )
 from wire.forecast import Dirtying, DirtySample
+from wire.life import HealthValue
 from wire.migration import Migration, MigrationState, Statistics
 
 RESULT = Path(__file__).parent / "results" / "plan_scale.md"

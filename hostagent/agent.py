@@ -43,7 +43,7 @@ from wire.agent import (
     MigrateCommand,
     ServerCommand,
 )
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.etcd import Etcd
 from wire.fleet import HostMeters, PowerState
 
@@ -246,13 +246,12 @@ class Agent:
         record = await self.ownership.require_generation(server_id, command.generation)
         facts = self.inventory.facts
         if record is not None and facts is not None and record.owner.host_id != facts.host_id:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"{record.name!r} belongs to the host {record.owner.host_id} and must not run here",
             )
         if truth.job_active or truth.state is PowerState.SHUT_OFF:
             why = "has a migration under way" if truth.job_active else "is shut off"
-            raise GodwitError(ErrorCode.CONFLICT, f"the server {server_id} {why}: nothing resumed")
+            raise conflict(f"the server {server_id} {why}: nothing resumed")
         if truth.state is PowerState.PAUSED:
             await self.driver.resume(server_id)
         return await self.driver.truth(server_id)
@@ -274,8 +273,7 @@ class Agent:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     cut = await cutting
             except (OSError, TimeoutError) as error:
-                raise GodwitError(
-                    ErrorCode.CONFLICT,
+                raise conflict(
                     f"the connection of the server {server_id} to {command.source_address} cannot "
                     f"be cut: {error or 'no answer in time'}",
                 ) from None

@@ -11,7 +11,7 @@ import msgspec
 from hostagent.fence.deadline import boot_clock_s, fence_times, wished_timeout_s
 from hostagent.fence.word import WORD, Status, Word, boot_id, read_status, read_word, write
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Fence
+from wire.life import Fence
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from hostagent.fence.deadline import refresh_every_s
 from hostagent.fence.word import boot_id
 from hostagent.fencing import NOT_ASKED, Fencing
 from wire.etcd import Condition, Etcd, KeyValue, Lease, Write
-from wire.fleet import Fence, HealthValue, HostPolicy
+from wire.fleet import HostPolicy
 from wire.keys import HEALTH, LIVES, POLICIES
 from wire.lease import HeldKey, boot_clock_s
+from wire.life import Fence, HealthValue
 
 _log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from wire.agent import (
     MigrateCommand,
     ParametersCommand,
 )
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.fleet import PowerState
 
 _log = logging.getLogger(__name__)
@@ -230,8 +230,7 @@ class Jobs:
     ) -> MigrationJob:
         job = self._find(migration_id)
         if job.job.server_id != command.server_id:
-            raise GodwitError(
-                ErrorCode.BAD_REQUEST,
+            raise bad_request(
                 f"the migration {migration_id} moves the server {job.job.server_id}, "
                 f"not {command.server_id!r}",
             )
@@ -253,9 +252,7 @@ class Jobs:
         job = self._jobs.get(migration_id)
         if job is None and migration_id in self._beginning:
             # who is told that it is unknown gives the server's record back
-            raise GodwitError(
-                ErrorCode.CONFLICT, f"the migration {migration_id} is only just being begun"
-            )
+            raise conflict(f"the migration {migration_id} is only just being begun")
         if job is None:
             raise GodwitError(
                 ErrorCode.NOT_FOUND, f"this host knows no migration with the id {migration_id!r}"

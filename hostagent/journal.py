@@ -9,7 +9,7 @@ import msgspec
 
 from hostagent.passes import PassLog
 from wire.agent import Job, MigrateCommand
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import bad_request
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +43,7 @@ def check_migration_id(migration_id: str) -> None:
         GodwitError: ``BAD_REQUEST``.
     """
     if not _FIT_FOR_A_FILE.fullmatch(migration_id):
-        raise GodwitError(
-            ErrorCode.BAD_REQUEST,
+        raise bad_request(
             f"{migration_id!r} is no migration id: use up to 64 letters, digits, '-' and '_'",
         )
 

@@ -2,7 +2,7 @@
 
 from hostagent.guest import Guest
 from wire.agent import MigrateCommand
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import conflict
 from wire.fleet import Disk, PowerState
 
 
@@ -21,7 +21,7 @@ def require_movable(guest: Guest) -> None:
         why = f"is {state.power.replace('_', ' ')}, and only a running server can be moved live"
     else:
         return
-    raise GodwitError(ErrorCode.CONFLICT, f"{name!r} {why}")
+    raise conflict(f"{name!r} {why}")
 
 
 def require_disks(guest: Guest, command: MigrateCommand) -> None:
@@ -34,8 +34,7 @@ def require_disks(guest: Guest, command: MigrateCommand) -> None:
     for disk in command.disks:
         source = sources.get(disk.disk_target, "")
         if source != disk.source_path:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"the disk {disk.disk_target!r} of {guest.definition.name!r} is {source!r} by now, "
                 f"and the target made room for {disk.source_path!r}",
             )
@@ -51,8 +50,7 @@ def require_all_copied(guest: Guest, disks: tuple[Disk, ...], command: MigrateCo
     for disk in disks:
         stays = disk.shared or not disk.source or disk.device in {"cdrom", "floppy"}
         if not stays and disk.target not in copied:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"the disk {disk.target!r} ({disk.source}) of {guest.definition.name!r} is in no "
                 f"shared pool, and {command.target_host_name} made no room for it",
             )

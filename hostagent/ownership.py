@@ -5,7 +5,7 @@ import logging
 
 import msgspec
 
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.etcd import Etcd, EtcdUnreachable
 from wire.fleet import OwnerPhase, ServerRecord
 from wire.keys import DEFINITIONS, SERVERS
@@ -100,21 +100,17 @@ class Ownership:
         """
         record, _ = await asyncio.to_thread(read_record, self._etcd, server_id)
         if record is None:
-            raise GodwitError(
-                ErrorCode.CONFLICT, f"the server {server_id} has no record, so nobody holds it"
-            )
+            raise conflict(f"the server {server_id} has no record, so nobody holds it")
         self.saw(record)
         self._check_generation(server_id, generation)
         owner = record.owner
         if owner.host_id != host_id:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"{record.name!r} belongs to the host {owner.host_id}, not to {host_id}",
             )
         if owner.phase is not OwnerPhase.MIGRATING or owner.migration_id != migration_id:
             holder = owner.migration_id or "no migration"
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"{record.name!r} is held by {holder}, not by {migration_id}",
             )
 
@@ -128,13 +124,11 @@ class Ownership:
         record = await self.record(server_id)
         self._check_generation(server_id, generation)
         if record is None or record.owner.phase is not OwnerPhase.MIGRATING:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"no migration holds the server {server_id}, and so not {migration_id}",
             )
         if record.owner.migration_id != migration_id:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"{record.name!r} is held by {record.owner.migration_id}, not by {migration_id}",
             )
 
@@ -180,9 +174,7 @@ class Ownership:
         if record is None or record.owner.host_id != host_id:
             owner = "nobody" if record is None else f"the host {record.owner.host_id}"
             name = server_id if record is None else repr(record.name)
-            raise GodwitError(
-                ErrorCode.CONFLICT, f"{name} belongs to {owner}, and not to this host ({host_id})"
-            )
+            raise conflict(f"{name} belongs to {owner}, and not to this host ({host_id})")
         return record
 
     async def require_gone(self, server_id: str, generation: int, *, host_id: str) -> ServerRecord:
@@ -200,13 +192,11 @@ class Ownership:
             self.saw(record)
         self._check_generation(server_id, generation)
         if record is None:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"the server {server_id} has no record: nobody says that another host has it",
             )
         if record.owner.host_id == host_id:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"{record.name!r} belongs to this host ({host_id}): it is not removed from here",
             )
         return record

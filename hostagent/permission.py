@@ -2,7 +2,7 @@
 
 from hostagent.journal import Entry
 from wire.agent import JobState
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import GodwitError, bad_request, conflict
 from wire.migration import MigrationParameters, PostcopyState
 
 _LONGEST_DOWNTIME_MS = 2_000_000
@@ -31,22 +31,17 @@ def require_changeable(entry: Entry, parameters: MigrationParameters) -> None:
     """
     cap, limit_ms = parameters.max_bandwidth_bytes_per_s, parameters.downtime_limit_ms
     if cap is None and limit_ms is None and not parameters.no_bandwidth_limit:
-        raise GodwitError(
-            ErrorCode.BAD_REQUEST, "nothing to change: give a bandwidth, a downtime limit or both"
-        )
+        raise bad_request("nothing to change: give a bandwidth, a downtime limit or both")
     if cap is not None and cap <= 0:
-        raise GodwitError(
-            ErrorCode.BAD_REQUEST,
+        raise bad_request(
             f"a cap of {cap} bytes per second sends nothing: give more than 0",
         )
     if cap is not None and parameters.no_bandwidth_limit:
-        raise GodwitError(
-            ErrorCode.BAD_REQUEST,
+        raise bad_request(
             f"a cap of {cap} bytes per second and none at once: give one of them",
         )
     if limit_ms is not None and not 0 < limit_ms <= _LONGEST_DOWNTIME_MS:
-        raise GodwitError(
-            ErrorCode.BAD_REQUEST,
+        raise bad_request(
             f"QEMU takes no downtime limit of {limit_ms} ms: give 1 to {_LONGEST_DOWNTIME_MS}",
         )
     if entry.job.state is JobState.ENDED:
@@ -88,4 +83,4 @@ def require_in_postcopy(entry: Entry) -> None:
 
 
 def _conflict(entry: Entry, why: str) -> GodwitError:
-    return GodwitError(ErrorCode.CONFLICT, f"the migration {entry.job.migration_id} {why}")
+    return conflict(f"the migration {entry.job.migration_id} {why}")

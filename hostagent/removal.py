@@ -2,7 +2,7 @@
 
 from hostagent.postcopy import HALF, HALF_BROKEN
 from wire.agent import GuestTruth
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import conflict
 from wire.fleet import OwnerPhase, PowerState, ServerRecord
 
 
@@ -23,14 +23,12 @@ def check_removable(record: ServerRecord, truth: GuestTruth, *, host_id: str) ->
     half = truth.state_detail in {HALF, HALF_BROKEN}
     # half of a guest, or memory that never arrives whole, may keep its job for ever
     if truth.job_active and not (truth.incoming or half):
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"the server {record.server_id} has a migration under way here: cancel that first",
         )
     if truth.state is PowerState.RUNNING and not half and not _is_owned_elsewhere(record, host_id):
         holder = record.owner.migration_id or "nobody"
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{record.name!r} runs on this host ({host_id}) and its record is {record.owner.phase},"
             f" held by {holder}: nothing proves that its place is elsewhere, so it stays",
         )

@@ -13,8 +13,9 @@ from hostagent.fence.word import boot_id, read_word
 from hostagent.ownership import BadRecord, decode_record
 from wire.errors import GodwitError
 from wire.etcd import Condition, Etcd, EtcdUnreachable, Write
-from wire.fleet import HostPolicy, HostShutdown, ServerRecord
+from wire.fleet import HostPolicy, ServerRecord
 from wire.keys import POLICIES, SERVERS, SHUTDOWNS
+from wire.life import HostShutdown
 
 DEFAULT_WITHIN_S = 300
 _POLL_S = 1.0

@@ -13,7 +13,7 @@ from hostagent.fence.guests import find_guests, is_gone
 from hostagent.fencing import Fencing
 from hostagent.guest import find_domain
 from hostagent.ownership import Ownership
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import conflict
 from wire.fleet import ServerRecord
 
 _START_TIMEOUT_S = 40.0
@@ -121,8 +121,7 @@ def _require_dead(server_id: str) -> None:
     """
     for guest in find_guests():
         if guest.server_id in {server_id, ""} and not is_gone(guest):
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"the QEMU process {guest.pid} was ended and is not gone: the server {server_id} "
                 "is not started beside it",
             )

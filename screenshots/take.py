@@ -26,7 +26,8 @@ from tui.desk import Desk
 from tui.screens.plan import PlanScreen
 from tui.settings import Settings
 from wire.config import TlsFiles
-from wire.fleet import Fence, HostStatus
+from wire.fleet import HostStatus
+from wire.life import Fence
 from wire.migration import MigrationOptions, MigrationState
 from wire.rescue import HostPolicyChange, IncidentState
 

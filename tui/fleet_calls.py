@@ -5,8 +5,9 @@ from urllib.parse import urlencode
 import msgspec
 
 from tui.transport import Transport, path_of
+from wire.candidates import Candidate
 from wire.console import BackendStatus, ServerRemoved, SettleRequest
-from wire.fleet import Candidate, HostView, ServerView
+from wire.fleet import HostView, ServerView
 from wire.migration import (
     Migration,
     MigrationDetail,

@@ -7,7 +7,7 @@
 | ``GET /v1/hosts/{name or id}`` | viewer | → :class:`wire.fleet.HostView` |
 | ``GET /v1/servers`` | viewer | → list of :class:`wire.fleet.ServerView` |
 | ``GET /v1/servers/{name or id}`` | viewer | → :class:`wire.fleet.ServerView` |
-| ``GET /v1/servers/{name or id}/candidates`` | viewer | → list of :class:`wire.fleet.Candidate` |
+| ``GET /v1/servers/{name or id}/candidates`` | viewer | → list of ``wire.candidates.Candidate`` |
 | ``POST /v1/servers/{name or id}/live-migrate`` | operator | ``MigrationOptions`` → ``Migration`` |
 | ``POST /v1/servers/{name or id}/migrate`` | operator | ``MigrationOptions`` → ``Migration`` |
 | ``POST /v1/servers/{name or id}/rescue`` | operator | ``RescueOptions`` → ``Migration`` |

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from wire.fleet import Candidate
+from wire.candidates import Candidate
 
 
 class ErrorCode(StrEnum):
@@ -75,3 +75,13 @@ class GodwitError(Exception):
     def body(self) -> ErrorBody:
         """The same as a message."""
         return ErrorBody(code=self.code, message=self.message, candidates=self.candidates)
+
+
+def bad_request(sentence: str) -> GodwitError:
+    """What was asked for makes no sense; the sentence has the offending value."""
+    return GodwitError(ErrorCode.BAD_REQUEST, sentence)
+
+
+def conflict(sentence: str) -> GodwitError:
+    """The thing is in a state that does not allow what was asked for."""
+    return GodwitError(ErrorCode.CONFLICT, sentence)

@@ -8,46 +8,7 @@ from typing import Literal
 
 import msgspec
 
-
-class Fence(StrEnum):
-    """How a host makes sure that its guests are dead when it loses etcd."""
-
-    NONE = "none"
-    """Nothing fences this host: its guests are never started elsewhere automatically."""
-    WATCHDOG = "watchdog"
-    """A watchdog card resets the host unless its guests that may be started elsewhere are dead
-    before the lease can have run out."""
-
-
-class HealthValue(msgspec.Struct, frozen=True, kw_only=True):
-    """Value of ``/onecloud/kvm/host/health/<host_id>``, held under a lease by the host's agent.
-
-    ``fence`` is what is in force: the card is armed before this says so, and this says no more so,
-    acknowledged by etcd, before the card is disarmed.
-    """
-
-    boot_id: str
-    """``/proc/sys/kernel/random/boot_id``; in the lab that of the namespace's start."""
-    epoch: int
-    """Counts the leases this host has taken; never decreases."""
-    fence: Fence = Fence.NONE
-    fence_detail: str = ""
-    """Why there is none, in one clause: ``no /dev/watchdog``, ``not asked for``."""
-    ttl_s: int = 0
-    """Of the lease, as etcd granted it."""
-    watchdog_timeout_s: int = 0
-    """The card resets the host so long after it was last petted; 0 without one."""
-
-
-class HostShutdown(msgspec.Struct, frozen=True, kw_only=True):
-    """A host that is being shut down in order says so, with the time that its guests have left."""
-
-    boot_id: str
-    """Of the life that ends: the word is void after the next start."""
-    asked_at_ms: int
-    """Unix time in ms."""
-    within_s: int
-    """So long the shutdown waits for guests to leave."""
+from wire.life import HealthValue
 
 
 class StoragePool(msgspec.Struct, frozen=True, kw_only=True):
@@ -330,43 +291,3 @@ class ServerView(msgspec.Struct, frozen=True, kw_only=True):
     rescue_priority: RescuePriority = RescuePriority.MEDIUM
     wanted_on: bool = False
     """It runs, or ran when its host was lost: :attr:`ServerRecord.wanted_on`."""
-
-
-class FilterVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What one filter says of one candidate."""
-
-    filter: str
-    """The filter's name: ``online``, ``cpu_model``, ``microcode``..."""
-    passed: bool
-    reason: str = ""
-    """Why not, with both values; of a skipped filter, why it would not have passed."""
-    wanted: str = ""
-    """What the server or its host has, or what the rule asks for: ``0x42e``."""
-    found: str = ""
-    """What there is: of the candidate, or of the server where the rule is about that alone."""
-    skipped: bool = False
-    """Lifted by ``--skip-cpu-check`` or ``--skip-kernel-check``: it refuses nothing."""
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One host with each filter's verdict, and its rank among those that passed."""
-
-    host_id: str
-    host_name: str
-    verdicts: tuple[FilterVerdict, ...]
-    weight: float = 0.0
-    """Higher is better; only meaningful among hosts that passed."""
-    risk: str = ""
-    """What the skipped filters risk here, in one sentence; empty if nothing."""
-    safe: str = ""
-    """Why the move is safe although skipped filters would have refused it; empty if none would."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether every filter lets this host through."""
-        return all(verdict.passed for verdict in self.verdicts)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Each failed filter's sentence."""
-        return tuple(verdict.reason for verdict in self.verdicts if not verdict.passed)

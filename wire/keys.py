@@ -1,14 +1,14 @@
 """The etcd key space. Values are JSON of the named struct."""
 
 HEALTH = "/onecloud/kvm/host/health/"
-"""+ host_id: :class:`wire.fleet.HealthValue`, under the agent's lease. The path is climc's."""
+"""+ host_id: :class:`wire.life.HealthValue`, under the agent's lease. The path is climc's."""
 FACTS = "/godwit/facts/"
 """+ host_id: :class:`wire.fleet.HostFacts`."""
 LIVES = "/godwit/lives/"
-"""+ host_id: the same :class:`wire.fleet.HealthValue` without a lease, written in one transaction
+"""+ host_id: the same :class:`wire.life.HealthValue` without a lease, written in one transaction
 with the health key: how a host was fenced when it was last alive, and its count of epochs."""
 SHUTDOWNS = "/godwit/shutdowns/"
-"""+ host_id: :class:`wire.fleet.HostShutdown`, while a host shuts down in order."""
+"""+ host_id: :class:`wire.life.HostShutdown`, while a host shuts down in order."""
 POLICIES = "/godwit/policies/"
 """+ host_id: :class:`wire.fleet.HostPolicy`."""
 SERVER_POLICIES = "/godwit/server-policies/"

@@ -4,7 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
-from wire.fleet import Fence, HealthValue, HostPolicy, RescuePriority
+from wire.fleet import HostPolicy, RescuePriority
+from wire.life import Fence, HealthValue
 from wire.migration import Note
 
 

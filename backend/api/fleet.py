@@ -8,8 +8,9 @@ from backend.api.context import Injected
 from backend.api.questions import question
 from backend.fleet.names import find_host, find_server
 from backend.migrations.choice import all_candidates
+from wire.candidates import Candidate
 from wire.console import BackendStatus, ServerRemoved, SettleRequest
-from wire.fleet import Candidate, HostView, ServerView
+from wire.fleet import HostView, ServerView
 
 
 @get("/status")

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import bad_request
 from wire.migration import MigrationKind, MigrationOptions
 
 
@@ -39,22 +39,22 @@ def question(query: Query) -> Question:
     for name, value in query.multi_items():
         if name in _SKIPS:
             if value.lower() not in _BOOLEANS:
-                raise _bad(f"{name} is {value!r}, and must be true or false")
+                raise bad_request(f"{name} is {value!r}, and must be true or false")
             skips[name] = _BOOLEANS[value.lower()]
         elif name != "kind":
-            raise _bad(f"no parameter is called {name!r}; there are kind, {' and '.join(_SKIPS)}")
+            raise bad_request(
+                f"no parameter is called {name!r}; there are kind, {' and '.join(_SKIPS)}"
+            )
         elif value in _KINDS:
             kind = _KINDS[value]
         else:
-            raise _bad(f"kind is {value!r}, and must be live, cold or rescue")
+            raise bad_request(f"kind is {value!r}, and must be live, cold or rescue")
     if kind != "live" and any(skips.values()):
         name = next(one for one, given in skips.items() if given)
-        raise _bad(f"{name} is true, and only a live migration has it: a {kind} one starts anew")
+        raise bad_request(
+            f"{name} is true, and only a live migration has it: a {kind} one starts anew"
+        )
     cpu, kernel = (skips.get(name, False) for name in _SKIPS)
     return Question(
         kind=kind, options=MigrationOptions(skip_cpu_check=cpu, skip_kernel_check=kernel)
     )
-
-
-def _bad(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

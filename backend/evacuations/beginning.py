@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from backend.evacuations.planning.planner import as_server
 from backend.evacuations.timing.deadline import moment
 from backend.fleet.known import Fleet
-from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from backend.migrations.notes import now_ms
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import bad_request, conflict
 from wire.evacuation import (
     Evacuation,
     EvacuationKind,
@@ -60,23 +59,12 @@ def check_confirmed(hosts: Sequence[HostFacts], confirmed: Iterable[str]) -> Non
     """
     typed, names = sorted(set(confirmed)), sorted({one.name for one in hosts})
     if not names:
-        raise _bad("hosts is empty: name the hosts to be emptied")
+        raise bad_request("hosts is empty: name the hosts to be emptied")
     if typed != names:
         given = ", ".join(repr(one) for one in typed) or "nothing"
         wanted = ", ".join(repr(one) for one in names)
-        raise _bad(f"{given} was typed to confirm, and what would be emptied is called {wanted}")
-
-
-def check_cap(cap_bytes_per_s: int | None) -> None:
-    """Refuse a cap that no stream could be held to.
-
-    Raises:
-        GodwitError: BAD_REQUEST.
-    """
-    if cap_bytes_per_s is not None and cap_bytes_per_s < LEAST_BANDWIDTH_BYTES_PER_S:
-        raise _bad(
-            f"max_bandwidth_bytes_per_s is {cap_bytes_per_s}, and must be at least "
-            f"{LEAST_BANDWIDTH_BYTES_PER_S} (1 MiB/s), or left out for no cap"
+        raise bad_request(
+            f"{given} was typed to confirm, and what would be emptied is called {wanted}"
         )
 
 
@@ -87,9 +75,11 @@ def check_deadline(empty_by_ms: int) -> None:
         GodwitError: BAD_REQUEST.
     """
     if not 0 <= empty_by_ms <= _LATEST_MS:
-        raise _bad(f"empty_by_ms is {empty_by_ms}, and must be Unix time in ms, or 0 for none")
+        raise bad_request(
+            f"empty_by_ms is {empty_by_ms}, and must be Unix time in ms, or 0 for none"
+        )
     if empty_by_ms and empty_by_ms <= now_ms():
-        raise _bad(f"empty_by_ms is {empty_by_ms} ({moment(empty_by_ms)}), and that is over")
+        raise bad_request(f"empty_by_ms is {empty_by_ms} ({moment(empty_by_ms)}), and that is over")
 
 
 def check_free(fleet: Fleet, host: HostFacts) -> None:
@@ -100,7 +90,7 @@ def check_free(fleet: Fleet, host: HostFacts) -> None:
     """
     known = fleet.open_evacuation(host.host_id)
     if known is not None:
-        raise GodwitError(ErrorCode.CONFLICT, f"{holding(known)}; look at it, or cancel it first")
+        raise conflict(f"{holding(known)}; look at it, or cancel it first")
 
 
 def check_startable(plans: Iterable[Plan]) -> None:
@@ -111,7 +101,7 @@ def check_startable(plans: Iterable[Plan]) -> None:
     """
     refusals = dict.fromkeys(reason for one in plans for reason in one.refusals)
     if refusals:
-        raise GodwitError(ErrorCode.CONFLICT, "; ".join(refusals))
+        raise conflict("; ".join(refusals))
 
 
 def holding(known: Evacuation) -> str:
@@ -124,7 +114,3 @@ def holding(known: Evacuation) -> str:
         f"{known.host_name} {what} since {moment(known.created_at_ms)} by {known.requested_by} "
         f"(evacuation {known.evacuation_id})"
     )
-
-
-def _bad(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

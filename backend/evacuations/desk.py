@@ -3,7 +3,6 @@
 import logging
 
 from backend.evacuations.beginning import (
-    check_cap,
     check_confirmed,
     check_deadline,
     check_free,
@@ -16,7 +15,8 @@ from backend.evacuations.planning import planner
 from backend.evacuations.planning.queue import PlanQueue
 from backend.fleet.names import find_host
 from backend.health.policies import Policies
-from wire.errors import ErrorCode, GodwitError
+from backend.migrations.checks import check_cap
+from wire.errors import conflict
 from wire.evacuation import Evacuation, EvacuationKind, Plan, PlanRequest, ReturnRequest
 from wire.fleet import HostFacts
 
@@ -123,8 +123,7 @@ class EvacuationDesk:
         async with self._means.evacuator.turn():
             known = self._fleet.open_evacuation(facts.host_id)
             if not on and known is not None and known.kind is not EvacuationKind.RETURN:
-                raise GodwitError(
-                    ErrorCode.CONFLICT,
+                raise conflict(
                     f"{holding(known)}; godwit evacuation-cancel {known.evacuation_id} ends that",
                 )
             return await self._policies.set_maintenance(

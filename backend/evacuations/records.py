@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from backend.fleet.known import Fleet
-from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, persist, unchanged
-from backend.migrations.notes import now_ms
+from backend.leader_writes import LeaderWrites, persist, unchanged
 from wire import keys
-from wire.errors import ErrorCode, GodwitError
-from wire.etcd import Condition, EtcdUnreachable, KeyValue, Write
+from wire.errors import ErrorCode, GodwitError, conflict
+from wire.etcd import Condition, EtcdUnreachable, Write
 from wire.evacuation import Evacuation
 from wire.fleet import HostPolicy
-from wire.migration import Note
 
 KEPT = 200
 """Ended evacuations that stay in etcd, the newest ones; each holds a line for every server."""
@@ -27,7 +25,7 @@ _BEGUN_BYTES = 1 << 20
 """etcd takes requests of 1.5 MB by default."""
 _TRIES = 5
 _PATIENCE_S = 5.0
-"""So long etcd is asked who leads."""
+"""So long a beginning whose answer was lost is looked for."""
 
 
 class Evacuations:
@@ -62,9 +60,9 @@ class Evacuations:
             policies = {}
             for one in evacuations if maintenance else ():
                 key = keys.POLICIES + one.host_id
-                item = await self._etcd.get(key)
-                known = msgspec.json.decode(item.value, type=HostPolicy) if item else HostPolicy()
-                wanted = policies[one.host_id] = msgspec.structs.replace(known, maintenance=True)
+                item, known = await self._etcd.read(key, HostPolicy)
+                policy = known or HostPolicy()
+                wanted = policies[one.host_id] = msgspec.structs.replace(policy, maintenance=True)
                 when.append(unchanged(item) if item else Condition(key=key, mod_revision=0))
                 then.append(Write(key=key, value=msgspec.json.encode(wanted)))
             try:
@@ -80,11 +78,9 @@ class Evacuations:
                 for one in evacuations:
                     self._tell(one, done)
                 return
-            await self._check_leading()
+            await self._etcd.check_leading_soon()
         names = ", ".join(one.host_name for one in evacuations)
-        raise GodwitError(
-            ErrorCode.CONFLICT, f"the policies of {names} keep changing in etcd; try again"
-        )
+        raise conflict(f"the policies of {names} keep changing in etcd; try again")
 
     async def _begun_unseen(self, evacuation: Evacuation) -> int:
         """The revision of a beginning that was done although its answer was lost; else 0."""
@@ -104,27 +100,20 @@ class Evacuations:
             change: from the record as it is to what it should be; may be called again.
 
         Raises:
-            GodwitError: NOT_FOUND besides, and CONFLICT when it changes all the time.
+            GodwitError: NOT_FOUND besides, and CONFLICT when it changes all the time, or
+                cannot be read.
         """
         shown = self._fleet.evacuations.get(evacuation_id)
         if shown is not None and change(shown) == shown:
             return shown
-        for _ in range(_TRIES):
-            item, known = await self._read(evacuation_id)
-            if item is None or known is None:
-                raise not_found(evacuation_id)
-            wanted = change(known)
-            if wanted == known:
-                self._tell(known, item.mod_revision)
-                return known
-            done = await self._etcd.transact([unchanged(item)], [_put(wanted)])
-            if done:
-                self._tell(wanted, done)
-                return wanted
-            await self._check_leading()
-        raise GodwitError(
-            ErrorCode.CONFLICT, f"the evacuation {evacuation_id} keeps changing in etcd; try again"
+        told = await self._etcd.change(
+            keys.EVACUATIONS + evacuation_id,
+            Evacuation,
+            lambda known: _shortened(change(known)),
+            absent=not_found(evacuation_id),
         )
+        self._tell(told.record, told.revision)
+        return told.record
 
     async def read(self, evacuation_id: str) -> None:
         """Put an evacuation into the fleet model as etcd has it now, ahead of the watch.
@@ -132,7 +121,7 @@ class Evacuations:
         Raises:
             GodwitError: CONFLICT besides, for a record that cannot be read.
         """
-        item, known = await self._read(evacuation_id)
+        item, known = await self._etcd.read(keys.EVACUATIONS + evacuation_id, Evacuation)
         if item is not None and known is not None:
             self._tell(known, item.mod_revision)
 
@@ -141,34 +130,10 @@ class Evacuations:
         old = too_old(tuple(self._fleet.evacuations.values()))[:_TRIM_BATCH]
         if not old:
             return
-        if not await self._etcd.transact([], [Write(key=_key(one), value=None) for one in old]):
-            raise NotLeadingAnyMore
+        await self._etcd.write([Write(key=_key(one), value=None) for one in old])
         for one in old:
             self._fleet.written.pop(_key(one), None)
             self._fleet.put_evacuation(one.evacuation_id, None)
-
-    async def _check_leading(self) -> None:
-        """Say why a transaction failed if that is why; a lock is held meanwhile."""
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                await self._etcd.check_leading()
-        except TimeoutError:
-            raise GodwitError(
-                ErrorCode.ETCD_UNREACHABLE,
-                f"etcd did not say within {_PATIENCE_S:g} s who leads; nothing was changed",
-            ) from None
-
-    async def _read(self, evacuation_id: str) -> tuple[KeyValue | None, Evacuation | None]:
-        item = await self._etcd.get(keys.EVACUATIONS + evacuation_id)
-        if item is None:
-            return None, None
-        try:
-            return item, msgspec.json.decode(item.value, type=Evacuation)
-        except msgspec.DecodeError as error:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
-                f"the record of the evacuation {evacuation_id} in etcd cannot be read: {error}",
-            ) from None
 
     def _tell(self, evacuation: Evacuation, revision: int) -> None:
         self._fleet.written[_key(evacuation)] = revision
@@ -179,16 +144,6 @@ def too_old(evacuations: tuple[Evacuation, ...]) -> list[Evacuation]:
     """List the ended evacuations beyond those that stay, oldest first."""
     ended = sorted((one for one in evacuations if not one.open), key=lambda one: one.created_at_ms)
     return ended[: max(0, len(ended) - KEPT)]
-
-
-def noted(evacuation: Evacuation, text: str, *, by: str = "") -> Evacuation:
-    """Add a note, unless it would repeat the last one word for word."""
-    notes = evacuation.notes
-    if notes and (notes[-1].text, notes[-1].by) == (text, by):
-        return evacuation
-    note = Note(at_ms=now_ms(), text=text, by=by)
-    kept = notes if len(notes) < NOTES_KEPT else (notes[0], *notes[2 - NOTES_KEPT :])
-    return msgspec.structs.replace(evacuation, notes=(*kept, note))
 
 
 def not_found(evacuation_id: str) -> GodwitError:
@@ -209,6 +164,14 @@ def _batches(evacuations: Sequence[Evacuation]) -> Iterator[list[Evacuation]]:
         size_bytes += length
     if batch:
         yield batch
+
+
+def _shortened(evacuation: Evacuation) -> Evacuation:
+    """The same without the notes that no longer fit."""
+    notes = evacuation.notes
+    if len(notes) <= NOTES_KEPT:
+        return evacuation
+    return msgspec.structs.replace(evacuation, notes=(notes[0], *notes[1 - NOTES_KEPT :]))
 
 
 def _key(evacuation: Evacuation) -> str:

@@ -9,7 +9,6 @@ from backend.evacuations.beginning import check_free
 from backend.evacuations.means import Means
 from backend.evacuations.moves import moves_of
 from backend.evacuations.planning import planner
-from backend.evacuations.records import noted
 from backend.evacuations.steps import (
     again,
     cancelled,
@@ -17,7 +16,6 @@ from backend.evacuations.steps import (
     check_change,
     check_open,
     check_state,
-    conflict,
     names_of,
     to_cancel,
     to_edit,
@@ -25,7 +23,8 @@ from backend.evacuations.steps import (
 )
 from backend.fleet.names import find_host
 from backend.migrations.acts import Acts
-from wire.errors import GodwitError
+from backend.migrations.notes import noted
+from wire.errors import GodwitError, conflict
 from wire.evacuation import (
     Evacuation,
     EvacuationChange,

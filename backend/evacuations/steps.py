@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from backend.evacuations.beginning import check_cap, check_deadline
-from backend.evacuations.records import noted
+from backend.evacuations.beginning import check_deadline
 from backend.evacuations.timing.deadline import moment
-from backend.migrations.notes import now_ms
-from wire.errors import ErrorCode, GodwitError
+from backend.migrations.checks import check_cap_change
+from backend.migrations.notes import noted, now_ms
+from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.evacuation import (
     EvacuatedServer,
     Evacuation,
@@ -36,17 +36,11 @@ def check_change(wanted: EvacuationChange) -> None:
         GodwitError: BAD_REQUEST.
     """
     if wanted == EvacuationChange():
-        raise _bad(
+        raise bad_request(
             "nothing to change: give max_bandwidth_bytes_per_s, no_bandwidth_limit, empty_by_ms or "
             "edits"
         )
-    cap = wanted.max_bandwidth_bytes_per_s
-    if cap is not None and wanted.no_bandwidth_limit:
-        raise _bad(
-            f"no_bandwidth_limit takes the cap away, and max_bandwidth_bytes_per_s is {cap}: give "
-            "one of them"
-        )
-    check_cap(cap)
+    check_cap_change(wanted.max_bandwidth_bytes_per_s, taken_away=wanted.no_bandwidth_limit)
     check_deadline(wanted.empty_by_ms or 0)
 
 
@@ -194,12 +188,3 @@ def to_edit(known: Evacuation, edits: Sequence[PlanEdit]) -> list[EvacuatedServe
 def names_of(servers: Sequence[EvacuatedServer]) -> str:
     """Name servers in a note."""
     return ", ".join(one.plan.server_name for one in servers)
-
-
-def conflict(sentence: str) -> GodwitError:
-    """A refusal because of what something is now."""
-    return GodwitError(ErrorCode.CONFLICT, sentence)
-
-
-def _bad(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

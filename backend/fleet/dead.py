@@ -1,7 +1,7 @@
 """Which hosts are dead: offline, and proven or declared dead."""
 
 from backend.fleet.known import NO_LIFE, UNREADABLE_HEALTH, Fleet
-from wire.fleet import HealthValue
+from wire.life import HealthValue
 from wire.rescue import Incident
 
 

@@ -1,31 +1,23 @@
-"""All that the backend knows: what etcd holds, and what agents report.
+"""All that the backend knows: what etcd holds, beside what agents report.
 
 Everything here changes in the event loop's thread only. A change marks the views that it may touch;
 :mod:`backend.publish` makes those anew.
 """
 
 import asyncio
-import time
+from typing import TypeVar
 
+from backend.fleet.reported import Reported
 from backend.forecast.past import Past
 from backend.forecast.traffic import Traffic
 from backend.health.transitions import Transitions
-from wire.agent import AgentSnapshot
 from wire.evacuation import Evacuation
-from wire.fleet import (
-    HealthValue,
-    HostFacts,
-    HostMeters,
-    HostPolicy,
-    HostShutdown,
-    OwnerPhase,
-    ServerFacts,
-    ServerPolicy,
-    ServerRecord,
-)
-from wire.forecast import Dirtying
+from wire.fleet import HostFacts, HostPolicy, OwnerPhase, ServerPolicy, ServerRecord
+from wire.life import HealthValue, HostShutdown
 from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
+
+ValueT = TypeVar("ValueT")
 
 UNREADABLE_HEALTH = HealthValue(boot_id="", epoch=0, fence_detail="its health key is unreadable")
 """Stands for a health key or a life whose value cannot be read: no life has an empty boot id."""
@@ -33,37 +25,11 @@ NO_LIFE = HealthValue(boot_id="", epoch=0)
 """Of a host that has never told one."""
 
 
-class AgentLink:
-    """What one host's agent said, and whether we still hear it."""
-
-    def __init__(self) -> None:
-        self.connected = False
-        self.silent = True
-        """Not connected for so long that what it said last is no longer told as true."""
-        self.reason = "the backend has not reached its agent yet"
-        self.meters: HostMeters | None = None
-        self.seen_at_ms = 0
-
-
-class Changes:
-    """Ids whose views have to be made anew."""
-
-    def __init__(self) -> None:
-        self.hosts: set[str] = set()
-        self.servers: set[str] = set()
-        self.migrations: set[str] = set()
-        self.incidents: set[str] = set()
-        self.evacuations: set[str] = set()
-        self.placement = False
-        """Something changed that may move hosts in or out of servers' lists of targets."""
-        self.status = False
-        self.wake = asyncio.Event()
-
-
-class Fleet:
+class Fleet(Reported):
     """The facts, by id. See the module's docstring."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.etcd_errors: dict[str, str] = {}
         """For each prefix that cannot be followed now, why."""
         self.facts: dict[str, HostFacts] = {}
@@ -93,29 +59,17 @@ class Fleet:
         """evacuation_id → ids of its migrations, under way and ended."""
         self.moves_changed = asyncio.Event()
         """Set whenever a migration's record has changed."""
-        self.links: dict[str, AgentLink] = {}
-        self.reports: dict[str, dict[str, ServerFacts]] = {}
-        """By host id and server id: what that host says of it."""
-        self.dirtying: dict[str, Dirtying] = {}
-        """server_id → how fast it dirties its memory, as a host measured last."""
         self.past = Past()
         self.traffic = Traffic()
-        self.owned: dict[str, set[str]] = {}
-        """host_id → ids of the servers whose records name it as owner."""
         self.written: dict[str, int] = {}
         """etcd key → revision at which this backend wrote it: a watch's older one is behind."""
         self.leader_name = ""
         """Of the backend that leads; empty for none."""
-        self.changes = Changes()
 
     @property
     def etcd_error(self) -> str:
         """One sentence when etcd does not answer; empty when it does."""
         return next(iter(self.etcd_errors.values()), "")
-
-    def link(self, host_id: str) -> AgentLink:
-        """The link to a host's agent, made when first asked for."""
-        return self.links.setdefault(host_id, AgentLink())
 
     def put_etcd_error(self, prefix: str, reason: str) -> None:
         """Note that a prefix can (empty reason) or cannot be followed."""
@@ -125,10 +79,8 @@ class Fleet:
         else:
             self.etcd_errors.pop(prefix, None)
         if self.etcd_error != before:
-            self.changes.hosts.update(self.facts)
-            self.changes.servers.update(self.records)
             self.changes.placement = self.changes.status = True
-            self.changes.wake.set()
+            self.changes.of(hosts=self.facts, servers=self.records)
 
     def put_facts(self, host_id: str, facts: HostFacts | None) -> None:
         """Note a host's facts, or with None that the host was removed."""
@@ -139,7 +91,7 @@ class Fleet:
             self.transitions.forget(host_id)
         else:
             self.facts[host_id] = facts
-        self._host_changed(host_id)
+        self.host_changed(host_id)
 
     def put_health(self, host_id: str, health: HealthValue | None) -> None:
         """Note a host's health key, or with None its absence."""
@@ -150,7 +102,7 @@ class Fleet:
             self.key_lost.set()
         else:
             self.health[host_id] = health
-        self._host_changed(host_id)
+        self.host_changed(host_id)
 
     def put_late(self, host_id: str, late: str | None) -> None:
         """Note that a health key missed refreshes, with what it has left, or None that it is fine.
@@ -164,41 +116,27 @@ class Fleet:
         else:
             self.late.add(host_id)
         self.transitions.saw_late(host_id, late)
-        self.changes.hosts.add(host_id)
-        self.changes.wake.set()
+        self.changes.of(hosts=[host_id])
 
     def put_life(self, host_id: str, life: HealthValue | None) -> None:
         """Note a host's last life as it wrote it itself."""
-        if life is None:
-            self.lives.pop(host_id, None)
-        else:
-            self.lives[host_id] = life
-        self.changes.hosts.add(host_id)
-        self.changes.wake.set()
+        _put(self.lives, host_id, life)
+        self.changes.of(hosts=[host_id])
 
     def put_shutdown(self, host_id: str, shutdown: HostShutdown | None) -> None:
         """Note that a host is being shut down in order, or with None that it is not any more."""
-        if shutdown is None:
-            self.shutdowns.pop(host_id, None)
-        else:
-            self.shutdowns[host_id] = shutdown
-        self._host_changed(host_id)
+        _put(self.shutdowns, host_id, shutdown)
+        self.host_changed(host_id)
 
     def put_policy(self, host_id: str, policy: HostPolicy | None) -> None:
         """Note what operators decided about a host."""
-        if policy is None:
-            self.policies.pop(host_id, None)
-        else:
-            self.policies[host_id] = policy
-        self._host_changed(host_id)
+        _put(self.policies, host_id, policy)
+        self.host_changed(host_id)
 
     def put_server_policy(self, server_id: str, policy: ServerPolicy | None) -> None:
         """Note what operators decided about a server."""
-        if policy is None:
-            self.server_policies.pop(server_id, None)
-        else:
-            self.server_policies[server_id] = policy
-        self._server_changed(server_id)
+        _put(self.server_policies, server_id, policy)
+        self.server_changed(server_id)
 
     def put_incident(self, incident_id: str, incident: Incident | None) -> None:
         """Note the report of one lost host, or with None that it is forgotten."""
@@ -253,7 +191,7 @@ class Fleet:
             self.records[server_id] = record
             self.owned.setdefault(record.owner.host_id, set()).add(server_id)
             self.changes.hosts.add(record.owner.host_id)
-        self._server_changed(server_id)
+        self.server_changed(server_id)
 
     def put_migration(self, migration_id: str, migration: Migration | None) -> None:
         """Note a journal record; one that is behind what is known is ignored."""
@@ -276,63 +214,16 @@ class Fleet:
         self.changes.migrations.add(migration_id)
         self.changes.placement = True
         if (told := migration or known) is not None:
-            self._server_changed(told.server_id)
+            self.server_changed(told.server_id)
 
     def put_waiting(self, migration_id: str, reason: str) -> None:
         """Note what the end of a migration under way waits for; empty for nothing."""
         if reason != self.waiting.pop(migration_id, ""):
             self.changes.migrations.add(migration_id)
             if (known := self.migrations.get(migration_id)) is not None:
-                self._server_changed(known.server_id)
+                self.server_changed(known.server_id)
         if reason:
             self.waiting[migration_id] = reason
-
-    def put_snapshot(self, host_id: str, snapshot: AgentSnapshot) -> None:
-        """Replace all that a host said of its servers."""
-        self.changes.servers.update(self.reports.get(host_id, ()))
-        self.reports[host_id] = {server.server_id: server for server in snapshot.servers}
-        self.changes.servers.update(self.reports[host_id])
-        link = self.link(host_id)
-        link.connected, link.silent, link.reason = True, False, ""
-        link.meters = snapshot.meters or link.meters
-        for measured in snapshot.dirtying:
-            self.put_dirtying(measured)
-        self.heard(host_id)
-        self.changes.servers.update(self.owned.get(host_id, ()))
-        self._host_changed(host_id)
-
-    def put_report(self, host_id: str, server: ServerFacts) -> None:
-        """Note what a host says of one server."""
-        self.reports.setdefault(host_id, {})[server.server_id] = server
-        self._server_changed(server.server_id)
-
-    def drop_report(self, host_id: str, server_id: str) -> None:
-        """Note that a host no longer has a server."""
-        self.reports.get(host_id, {}).pop(server_id, None)
-        self._server_changed(server_id)
-
-    def put_meters(self, host_id: str, meters: HostMeters) -> None:
-        """Note a host's volatile figures."""
-        self.link(host_id).meters = meters
-        self.changes.hosts.add(host_id)
-        self.changes.wake.set()
-
-    def put_dirtying(self, dirtying: Dirtying) -> None:
-        """Note what a host measured of a running guest; a measurement that is behind is ignored."""
-        known = self.dirtying.get(dirtying.server_id)
-        if known is None or known.measured_at_ms <= dirtying.measured_at_ms:
-            self.dirtying[dirtying.server_id] = dirtying
-
-    def heard(self, host_id: str) -> None:
-        """Note that an agent said something just now."""
-        self.link(host_id).seen_at_ms = time.time_ns() // 1_000_000
-
-    def agent_lost(self, host_id: str, reason: str, *, silent: bool) -> None:
-        """Note that an agent's stream is down; ``silent`` once its last words no longer count."""
-        link = self.link(host_id)
-        link.connected, link.silent, link.reason = False, silent, reason
-        self.changes.servers.update(self.owned.get(host_id, ()))
-        self._host_changed(host_id)
 
     def move_under_way(self, record: ServerRecord) -> Migration | None:
         """The migration that a record says is under way, if its journal is known."""
@@ -352,12 +243,10 @@ class Fleet:
             (one for one in self.evacuations.values() if one.host_id == host_id and one.open), None
         )
 
-    def _host_changed(self, host_id: str) -> None:
-        self.changes.hosts.add(host_id)
-        self.changes.servers.update(self.owned.get(host_id, ()))
-        self.changes.placement = True
-        self.changes.wake.set()
 
-    def _server_changed(self, server_id: str) -> None:
-        self.changes.servers.add(server_id)
-        self.changes.wake.set()
+def _put(known: dict[str, ValueT], key: str, value: ValueT | None) -> None:
+    """Note a value, or with None that there is none any more."""
+    if value is None:
+        known.pop(key, None)
+    else:
+        known[key] = value

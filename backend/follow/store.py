@@ -11,14 +11,8 @@ from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from wire import keys
 from wire.etcd import Etcd, KeyValue, Listing
 from wire.evacuation import Evacuation
-from wire.fleet import (
-    HealthValue,
-    HostFacts,
-    HostPolicy,
-    HostShutdown,
-    ServerPolicy,
-    ServerRecord,
-)
+from wire.fleet import HostFacts, HostPolicy, ServerPolicy, ServerRecord
+from wire.life import HealthValue, HostShutdown
 from wire.migration import Migration
 from wire.rescue import Incident, RescueGuard
 from wire.watch import Changed, Listed, Lost, watch

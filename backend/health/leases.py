@@ -18,8 +18,8 @@ from backend.fleet.known import Fleet
 from backend.health.sightings import UNKNOWN_TTL_S, Sighting, Sightings
 from wire import keys
 from wire.etcd import Etcd, EtcdUnreachable, KeyValue, LeaseLife
-from wire.fleet import HealthValue
 from wire.lease import boot_clock_s
+from wire.life import HealthValue
 
 _log = logging.getLogger(__name__)
 

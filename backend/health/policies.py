@@ -2,33 +2,28 @@
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 
 from backend.fleet.known import Fleet
 from backend.fleet.names import find_host, find_server
 from backend.leader import Leadership
-from backend.leader_writes import LeaderWrites, unchanged
+from backend.leader_writes import LeaderWrites
 from backend.migrations.acting import check_acting
 from wire import keys
-from wire.errors import ErrorCode, GodwitError
-from wire.etcd import Condition, Write
+from wire.errors import bad_request
 from wire.fleet import HostFacts, HostPolicy, ServerPolicy, ServerRecord
 from wire.rescue import HostPolicyChange, ServerPolicyChange
 
 _log = logging.getLogger(__name__)
-
-_TRIES = 5
-
-PolicyT = TypeVar("PolicyT", HostPolicy, ServerPolicy)
 
 
 class Policies:
     """Takes requests from the API. Successful writes are put into the fleet model at once.
 
     Every call raises GodwitError besides what it tells itself: NOT_FOUND, AMBIGUOUS, NOT_LEADING,
-    ETCD_UNREACHABLE, or CONFLICT when somebody else changes the same all the time.
+    ETCD_UNREACHABLE, or CONFLICT when somebody else changes the same all the time, or what
+    etcd holds cannot be read.
     """
 
     def __init__(self, etcd: LeaderWrites, fleet: Fleet, leadership: Leadership) -> None:
@@ -53,7 +48,7 @@ class Policies:
             if (value := getattr(change, name)) is not None
         }
         if not given:
-            raise _bad(
+            raise bad_request(
                 "nothing to change: give auto_migrate_on_host_down or auto_migrate_on_host_shutdown"
             )
 
@@ -62,11 +57,7 @@ class Policies:
             check_host_policy(facts.name, wanted)
             return wanted
 
-        key = keys.POLICIES + facts.host_id
-        told, revision = await self._change(key, HostPolicy, changed)
-        if revision:
-            self._fleet.written[key] = revision
-            self._fleet.put_policy(facts.host_id, told)
+        await self._change(facts.host_id, changed)
         said = ", ".join(f"{name} {_word(enabled=value)}" for name, value in given.items())
         _log.info("%s sets of host %s: %s", requested_by, facts.name, said)
         return facts
@@ -75,13 +66,9 @@ class Policies:
         """Have a host take no servers any more, or take them again."""
         check_acting(self._fleet, self._leadership)
         facts = find_host(self._fleet, host)
-        key = keys.POLICIES + facts.host_id
-        told, revision = await self._change(
-            key, HostPolicy, lambda known: msgspec.structs.replace(known, maintenance=on)
-        )
-        if revision:
-            self._fleet.written[key] = revision
-            self._fleet.put_policy(facts.host_id, told)
+        if await self._change(
+            facts.host_id, lambda known: msgspec.structs.replace(known, maintenance=on)
+        ):
             word = "begins" if on else "ends"
             _log.info("%s %s maintenance of host %s", requested_by, word, facts.name)
         return facts
@@ -94,34 +81,26 @@ class Policies:
         record = find_server(self._fleet, server)
         key = keys.SERVER_POLICIES + record.server_id
         priority = change.rescue_priority
-        told, revision = await self._change(
+        told = await self._etcd.change(
             key,
             ServerPolicy,
             lambda known: msgspec.structs.replace(known, rescue_priority=priority),
+            absent=ServerPolicy(),
         )
-        if revision:
-            self._fleet.written[key] = revision
-            self._fleet.put_server_policy(record.server_id, told)
+        if told.changed:
+            self._fleet.written[key] = told.revision
+            self._fleet.put_server_policy(record.server_id, told.record)
         _log.info("%s sets of server %s: rescue_priority %s", requested_by, record.name, priority)
         return record
 
-    async def _change(
-        self, key: str, kind: type[PolicyT], change: Callable[[PolicyT], PolicyT]
-    ) -> tuple[PolicyT, int]:
-        """Compare and swap a policy; with its revision, or 0 if it stays as it was."""
-        for _ in range(_TRIES):
-            item = await self._etcd.get(key)
-            known = msgspec.json.decode(item.value, type=kind) if item else kind()
-            wanted = change(known)
-            if wanted == known:
-                return known, 0
-            when = unchanged(item) if item else Condition(key=key, mod_revision=0)
-            value = msgspec.json.encode(wanted)
-            revision = await self._etcd.transact([when], [Write(key=key, value=value)])
-            if revision:
-                return wanted, revision
-            await self._etcd.check_leading()
-        raise GodwitError(ErrorCode.CONFLICT, f"{key} keeps changing in etcd; try again")
+    async def _change(self, host_id: str, change: Callable[[HostPolicy], HostPolicy]) -> bool:
+        """Change a host's policy; whether it is another one now."""
+        key = keys.POLICIES + host_id
+        told = await self._etcd.change(key, HostPolicy, change, absent=HostPolicy())
+        if told.changed:
+            self._fleet.written[key] = told.revision
+            self._fleet.put_policy(host_id, told.record)
+        return told.changed
 
 
 def check_host_policy(name: str, policy: HostPolicy) -> None:
@@ -133,7 +112,7 @@ def check_host_policy(name: str, policy: HostPolicy) -> None:
         GodwitError: BAD_REQUEST.
     """
     if policy.auto_migrate_on_host_shutdown and not policy.auto_migrate_on_host_down:
-        raise _bad(
+        raise bad_request(
             f"auto_migrate_on_host_shutdown of {name} would be enabled with "
             "auto_migrate_on_host_down disabled, and needs it: enable both, or disable both"
         )
@@ -141,7 +120,3 @@ def check_host_policy(name: str, policy: HostPolicy) -> None:
 
 def _word(*, enabled: bool) -> str:
     return "enable" if enabled else "disable"
-
-
-def _bad(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

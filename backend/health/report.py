@@ -12,8 +12,9 @@ from backend.fleet.known import Fleet
 from backend.migrations.notes import now_ms
 from wire import keys
 from wire.etcd import Etcd, EtcdUnreachable, KeyValue
-from wire.fleet import HealthValue, HostFacts, HostPolicy
+from wire.fleet import HostFacts, HostPolicy
 from wire.lease import boot_clock_s
+from wire.life import HealthValue
 from wire.rescue import EtcdMember, HealthReport, HostHealth, Incident, Transition
 
 _log = logging.getLogger(__name__)

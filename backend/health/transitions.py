@@ -3,7 +3,7 @@
 import time
 from collections import deque
 
-from wire.fleet import Fence, HealthValue
+from wire.life import Fence, HealthValue
 from wire.rescue import Transition
 
 KEPT = 20

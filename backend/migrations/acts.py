@@ -12,7 +12,7 @@ from backend.migrations.checks import check_parameters
 from backend.migrations.drive import Drive
 from backend.migrations.notes import noted
 from wire.agent import Job, JobCommand, JobState, ParametersCommand
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.migration import Migration, MigrationParameters, MigrationState, PostcopyState
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Acts:
         """
         known = self._found(migration_id)
         if known.kind == "rescue" and not known.state.ended:
-            raise _conflict(
+            raise conflict(
                 f"the rescue of {known.server_name} cannot be cancelled: it belongs to "
                 f"{known.target_host_name} already, and its old host is dead"
             )
@@ -97,22 +97,22 @@ class Acts:
         known = self._under_way(migration_id)
         name = known.server_name
         if known.kind != "live":
-            raise _conflict(
+            raise conflict(
                 f"{name} is stopped and moves {known.kind}, so there is no memory to fetch"
             )
         if known.postcopy is not PostcopyState.NOT:
-            raise _conflict(f"{name} is in post-copy already ({known.postcopy})")
+            raise conflict(f"{name} is in post-copy already ({known.postcopy})")
         for host_id, host_name in (
             (known.source_host_id, known.source_host_name),
             (known.target_host_id, known.target_host_name),
         ):
             facts = self._drive.fleet.facts.get(host_id)
             if facts is not None and not facts.postcopy:
-                raise _conflict(
+                raise conflict(
                     f"{host_name} cannot do post-copy: its kernel gives QEMU no userfaultfd"
                 )
         if known.state is not MigrationState.COPYING_MEMORY:
-            raise _conflict(
+            raise conflict(
                 f"{name} is {known.state}, and can go over to post-copy once its memory is copied"
             )
         return await self._told(
@@ -133,7 +133,7 @@ class Acts:
         job = self._drive.jobs.latest(migration_id)
         postcopy = job.postcopy if job is not None else known.postcopy
         if PostcopyState.PAUSED not in {postcopy, known.postcopy}:
-            raise _conflict(
+            raise conflict(
                 f"there is nothing to recover: post-copy of {known.server_name} is "
                 f"{'not begun' if postcopy is PostcopyState.NOT else postcopy}, and must be paused"
             )
@@ -162,7 +162,7 @@ class Acts:
         """
         known = self._found(migration_id)
         if not known.kept:
-            raise _conflict(f"migration {migration_id} keeps nothing on any host")
+            raise conflict(f"migration {migration_id} keeps nothing on any host")
         await self._drive.target(known).remove_kept(migration_id)
 
         def change(migration: Migration) -> Migration:
@@ -207,7 +207,7 @@ class Acts:
         known = self._found(migration_id)
         _check_not_ended(known)
         if known.state is MigrationState.COMPLETING:
-            raise _conflict(f"{known.server_name} has been copied: nothing can be changed any more")
+            raise conflict(f"{known.server_name} has been copied: nothing can be changed any more")
         return known
 
     async def _journaled(
@@ -240,7 +240,7 @@ def _cap_text(bytes_per_s: int | None) -> str:
 
 def _check_not_ended(migration: Migration) -> None:
     if migration.state.ended:
-        raise _conflict(
+        raise conflict(
             f"migration {migration.migration_id} has already {_ENDS[migration.state]}: "
             f"{migration.outcome}"
         )
@@ -249,13 +249,13 @@ def _check_not_ended(migration: Migration) -> None:
 def _check_cancellable(migration: Migration) -> None:
     _check_not_ended(migration)
     if migration.postcopy in {PostcopyState.ACTIVE, PostcopyState.PAUSED}:
-        raise _conflict(
+        raise conflict(
             f"{migration.server_name} is in post-copy: its memory is on both "
             f"{migration.source_host_name} and {migration.target_host_name}, so cancelling would "
             "kill it"
         )
     if migration.state.rank >= MigrationState.SWITCHING_OVER.rank:
-        raise _conflict(
+        raise conflict(
             f"{migration.server_name} is already switching over to "
             f"{migration.target_host_name}, too late to cancel"
         )
@@ -268,14 +268,10 @@ def _check_job(migration: Migration, job: Job | None) -> None:
     if job.postcopy in {PostcopyState.ACTIVE, PostcopyState.PAUSED}:
         _check_cancellable(msgspec.structs.replace(migration, postcopy=job.postcopy))
     if job.state is JobState.ENDED and not job.cancel_requested:
-        raise _conflict(
+        raise conflict(
             f"the job of migration {migration.migration_id} has already ended"
             f"{f': {job.error}' if job.error else ''}"
         )
-
-
-def _conflict(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.CONFLICT, sentence)
 
 
 _ENDS = {

@@ -6,7 +6,7 @@ from backend.fleet.known import Fleet
 from backend.fleet.server_view import standing
 from backend.migrations.choice import unreported
 from backend.scheduler.state import cannot_move
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.fleet import OwnerPhase, ServerRecord, ServerStatus
 from wire.migration import Migration, MigrationOptions, MigrationParameters
 
@@ -39,15 +39,15 @@ def check_options(kind: Literal["live", "cold"], options: MigrationOptions) -> N
     for name in _ONLY_COLD if kind == "live" else _ONLY_LIVE:
         if getattr(options, name) != getattr(default, name):
             other = "cold" if kind == "live" else "live"
-            raise _bad(
+            raise bad_request(
                 f"{name} is {_said(getattr(options, name))}, and only a {other} migration has it "
                 f"({_VERBS[other]})"
             )
-    _check_bandwidth(options.max_bandwidth_bytes_per_s)
+    check_cap(options.max_bandwidth_bytes_per_s)
     _check_downtime("downtime_limit_ms", options.downtime_limit_ms)
     _check_downtime("downtime_bound_ms", options.downtime_bound_ms)
     if options.quickly_finish and options.downtime_bound_ms < options.downtime_limit_ms:
-        raise _bad(
+        raise bad_request(
             f"downtime_bound_ms is {options.downtime_bound_ms}, and must be at least "
             f"downtime_limit_ms, which is {options.downtime_limit_ms}"
         )
@@ -60,28 +60,22 @@ def check_parameters(migration: Migration, parameters: MigrationParameters) -> N
         GodwitError: BAD_REQUEST.
     """
     if parameters == MigrationParameters():
-        raise _bad(
+        raise bad_request(
             "nothing to change: give max_bandwidth_bytes_per_s, no_bandwidth_limit or "
             "downtime_limit_ms"
         )
-    cap = parameters.max_bandwidth_bytes_per_s
-    if cap is not None and parameters.no_bandwidth_limit:
-        raise _bad(
-            f"no_bandwidth_limit takes the cap away, and max_bandwidth_bytes_per_s is {cap}: give "
-            "one of them"
-        )
-    _check_bandwidth(cap)
+    check_cap_change(parameters.max_bandwidth_bytes_per_s, taken_away=parameters.no_bandwidth_limit)
     if parameters.downtime_limit_ms is None:
         return
     if migration.kind == "cold":
-        raise _bad(
+        raise bad_request(
             f"downtime_limit_ms is {parameters.downtime_limit_ms}, and a cold migration has no "
             "downtime to limit: its server is stopped"
         )
     _check_downtime("downtime_limit_ms", parameters.downtime_limit_ms)
     options = migration.options
     if options.quickly_finish and parameters.downtime_limit_ms > options.downtime_bound_ms:
-        raise _bad(
+        raise bad_request(
             f"downtime_limit_ms is {parameters.downtime_limit_ms}, above downtime_bound_ms, the "
             f"{options.downtime_bound_ms} ms that this migration was begun with"
         )
@@ -94,8 +88,7 @@ def check_movable(fleet: Fleet, record: ServerRecord, kind: Literal["live", "col
         GodwitError: CONFLICT, or AGENT_UNREACHABLE when nobody knows its state.
     """
     if record.owner.phase is OwnerPhase.LOST:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{record.name} is lost: no host has it, so it cannot move; "
             f"godwit server-settle --keep-host HOST {record.name} defines it again",
         )
@@ -103,32 +96,46 @@ def check_movable(fleet: Fleet, record: ServerRecord, kind: Literal["live", "col
     if now.status is ServerStatus.UNKNOWN:
         raise GodwitError(ErrorCode.AGENT_UNREACHABLE, f"{unreported(fleet, record)}: {now.reason}")
     if now.status in _MIGRATING:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{record.name} already migrates{' ' if now.reason else ''}{now.reason} "
             f"(migration {record.owner.migration_id}); wait for its end or cancel it",
         )
     refusal = cannot_move(record.name, now.status, kind, now.reason)
     if refusal:
-        raise GodwitError(ErrorCode.CONFLICT, refusal)
+        raise conflict(refusal)
 
 
-def _check_bandwidth(cap: int | None) -> None:
-    if cap is not None and cap < LEAST_BANDWIDTH_BYTES_PER_S:
-        raise _bad(
-            f"max_bandwidth_bytes_per_s is {cap}, and must be at least "
+def check_cap(cap_bytes_per_s: int | None) -> None:
+    """Refuse a cap that no stream could be held to.
+
+    Raises:
+        GodwitError: BAD_REQUEST.
+    """
+    if cap_bytes_per_s is not None and cap_bytes_per_s < LEAST_BANDWIDTH_BYTES_PER_S:
+        raise bad_request(
+            f"max_bandwidth_bytes_per_s is {cap_bytes_per_s}, and must be at least "
             f"{LEAST_BANDWIDTH_BYTES_PER_S} (1 MiB/s), or left out for no cap"
         )
 
 
+def check_cap_change(cap_bytes_per_s: int | None, *, taken_away: bool) -> None:
+    """Refuse a new cap out of its bounds, or one that is taken away at once.
+
+    Raises:
+        GodwitError: BAD_REQUEST.
+    """
+    if cap_bytes_per_s is not None and taken_away:
+        raise bad_request(
+            "no_bandwidth_limit takes the cap away, and max_bandwidth_bytes_per_s is "
+            f"{cap_bytes_per_s}: give one of them"
+        )
+    check_cap(cap_bytes_per_s)
+
+
 def _check_downtime(name: str, value_ms: int) -> None:
     if not 1 <= value_ms <= LONGEST_DOWNTIME_MS:
-        raise _bad(f"{name} is {value_ms}, and must be 1 to {LONGEST_DOWNTIME_MS}")
+        raise bad_request(f"{name} is {value_ms}, and must be 1 to {LONGEST_DOWNTIME_MS}")
 
 
 def _said(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _bad(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

@@ -9,8 +9,9 @@ from backend.fleet.server_view import of_power, owner_report
 from backend.fleet.targets import host_states, move_of
 from backend.scheduler.candidates import candidates
 from backend.scheduler.move import Skips
-from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, ServerRecord
+from wire.candidates import Candidate
+from wire.errors import ErrorCode, GodwitError, conflict
+from wire.fleet import ServerRecord
 from wire.migration import Migration, MigrationKind, MigrationOptions
 
 _REASONS_TOLD = 4
@@ -84,8 +85,7 @@ async def choose(fleet: Fleet, comparisons: Comparisons, migration: Migration) -
     )
     report = owner_report(fleet, record) if record else None
     if record is None or move is None or report is None:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{migration.source_host_name} does not say now how {migration.server_name} stands",
         )
     as_reported = msgspec.structs.replace(move, status=of_power(report.state), status_reason="")

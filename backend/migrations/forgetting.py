@@ -10,7 +10,7 @@ from backend.migrations.drive import Drive
 from backend.migrations.holders import ask_all, host_name, may_hold
 from backend.migrations.journal import still_away
 from backend.migrations.outcome import Side
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.etcd import Write
 from wire.fleet import OwnerPhase, ServerRecord
 from wire.keys import DEFINITIONS, SERVER_POLICIES, SERVERS
@@ -48,7 +48,7 @@ class Forgetter:
         if item is None or record is None:
             raise GodwitError(ErrorCode.NOT_FOUND, f"no server has the id {server_id!r} any more")
         if record.owner.phase is OwnerPhase.MIGRATING:
-            raise _conflict(
+            raise conflict(
                 f"{record.name} is held by {record.owner.migration_id}; let that end, or settle "
                 "what it left, first"
             )
@@ -57,7 +57,7 @@ class Forgetter:
         having = [one for one, side in holders.sides.items() if side is not Side.ABSENT]
         if having:
             names = " and ".join(host_name(self._fleet, one) for one in having)
-            raise _conflict(
+            raise conflict(
                 f"{record.name} is not forgotten: {names} {'has' if len(having) == 1 else 'have'} "
                 "it; undefine it there, if nobody needs it"
             )
@@ -65,7 +65,7 @@ class Forgetter:
         writes = [Write(key=prefix + server_id, value=None) for prefix in _KEPT]
         if not await self._etcd.transact(when, writes):
             await self._etcd.check_leading()
-            raise _conflict(
+            raise conflict(
                 f"{record.name} has just changed in etcd, or a host is back; look again, then ask "
                 "again"
             )
@@ -75,7 +75,3 @@ class Forgetter:
         told = ", ".join(host_name(self._fleet, one) for one in holders.sides)
         _log.warning("%s forgets %s (%s): not on %s", requested_by, record.name, server_id, told)
         return record
-
-
-def _conflict(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.CONFLICT, sentence)

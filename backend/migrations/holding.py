@@ -1,6 +1,6 @@
 """Who holds a server: nobody, one migration, or what is left of a lost one."""
 
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import conflict
 from wire.fleet import Owner, OwnerPhase, ServerRecord
 from wire.migration import Migration
 
@@ -12,20 +12,17 @@ def check_settled(record: ServerRecord, migration: Migration) -> None:
         GodwitError: CONFLICT.
     """
     if record.owner.phase is OwnerPhase.LOST:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{record.name} is lost: no host has it, so it cannot move; "
             f"godwit server-settle --keep-host HOST {record.name} defines it again",
         )
     if record.owner.phase is not OwnerPhase.SETTLED:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{record.name} already migrates (migration {record.owner.migration_id}); "
             "wait for its end or cancel it",
         )
     if record.owner.host_id != migration.source_host_id:
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{record.name} is no longer on {migration.source_host_name}; ask again",
         )
 

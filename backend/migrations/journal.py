@@ -12,13 +12,14 @@ import msgspec
 
 from backend.fleet.known import NO_LIFE, UNREADABLE_HEALTH, Fleet
 from backend.leader import Leadership
-from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, persist, unchanged
+from backend.leader_writes import LeaderWrites, persist, unchanged
 from backend.migrations.holding import check_settled, locked, still
 from backend.migrations.notes import merged
 from wire import keys
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
-from wire.fleet import HealthValue, Owner, OwnerPhase, ServerRecord
+from wire.fleet import Owner, OwnerPhase, ServerRecord
+from wire.life import HealthValue
 from wire.migration import Migration
 
 _DOUBT_S = 5.0
@@ -66,8 +67,7 @@ class Journal:
                 self.tell(migration, record, owner, revision=done)
                 return migration
             await self._etcd.check_leading()
-        raise GodwitError(
-            ErrorCode.CONFLICT,
+        raise conflict(
             f"{migration.server_name} keeps changing in etcd; nothing was begun, try again",
         )
 
@@ -174,8 +174,7 @@ class Journal:
         for _ in range(_BEGIN_TRIES):
             item, record = await self.server(server_id)
             if item is None or record is None or not still(record.owner, seen):
-                raise GodwitError(
-                    ErrorCode.CONFLICT,
+                raise conflict(
                     f"the server {server_id} has just changed hands; look again, then ask again",
                 )
             if stopped:
@@ -189,9 +188,7 @@ class Journal:
                 self.tell(migration, record, owner, revision=done)
                 return
             await self._etcd.check_leading()
-        raise GodwitError(
-            ErrorCode.CONFLICT, f"the server {server_id} keeps changing in etcd; try again"
-        )
+        raise conflict(f"the server {server_id} keeps changing in etcd; try again")
 
     async def life(self, host_id: str) -> tuple[HealthValue, int]:
         """The last life that a host wrote, and the revision of that.
@@ -221,8 +218,7 @@ class Journal:
             GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
         """
         writes = [Write(key=migration_key(one), value=None) for one in migrations]
-        if not await self._etcd.transact([], writes):
-            raise NotLeadingAnyMore
+        await self._etcd.write(writes)
         for one in migrations:
             self._fleet.written.pop(migration_key(one), None)
             self._fleet.put_migration(one.migration_id, None)

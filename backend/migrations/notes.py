@@ -1,11 +1,16 @@
-"""The notes of a migration: what was decided and what happened, oldest first."""
+"""The notes of a record: what was decided and what happened, oldest first."""
 
 import time
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
+from wire.evacuation import Evacuation
 from wire.migration import Migration, Note
+from wire.rescue import Incident
+
+NotedT = TypeVar("NotedT", Migration, Evacuation, Incident)
 
 
 def now_ms() -> int:
@@ -13,12 +18,12 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def noted(migration: Migration, text: str, *, by: str = "") -> Migration:
+def noted(record: NotedT, text: str, *, by: str = "") -> NotedT:
     """Add a note, unless it would repeat the last one word for word."""
-    if migration.notes and (migration.notes[-1].text, migration.notes[-1].by) == (text, by):
-        return migration
+    if record.notes and (record.notes[-1].text, record.notes[-1].by) == (text, by):
+        return record
     note = Note(at_ms=now_ms(), text=text, by=by)
-    return msgspec.structs.replace(migration, notes=merged((*migration.notes, note), ()))
+    return msgspec.structs.replace(record, notes=(*record.notes, note))
 
 
 def merged(one: Iterable[Note], other: Iterable[Note]) -> tuple[Note, ...]:

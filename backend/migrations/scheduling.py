@@ -8,8 +8,8 @@ import msgspec
 from backend.forecast.forecasts import forecast_of
 from backend.migrations.choice import choose
 from backend.migrations.drive import ASK_AGAIN_S, Drive, NotBegun
+from wire.candidates import Candidate
 from wire.errors import GodwitError
-from wire.fleet import Candidate
 from wire.forecast import Forecast
 from wire.migration import Migration, MigrationState
 

@@ -21,7 +21,7 @@ from backend.migrations.holders import ask_all, host_name, may_hold
 from backend.migrations.notes import noted
 from backend.migrations.outcome import Judgement, Side, Verdict
 from wire.agent import ServerCommand
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.fleet import HostFacts, Owner, OwnerPhase, ServerRecord
 from wire.migration import Migration, PostcopyState
 from wire.storage import DefineCommand, PrepareCommand
@@ -154,13 +154,13 @@ class Settler:
             and case.sides[owner_id] in _IN_ORDER
             and not [one for one, side in case.sides.items() if side is not Side.ABSENT][1:]
         ):
-            raise _conflict(
+            raise conflict(
                 f"there is nothing to settle: {record.name} is on {self._name(owner_id)} alone and "
                 f"{case.sides[owner_id].replace('_', ' ')}"
             )
         if case.whole and keep.host_id not in case.whole:
             holders = " and ".join(self._name(one) for one in sorted(case.whole, key=self._name))
-            raise _conflict(
+            raise conflict(
                 f"{keep.name} has no whole copy of {record.name} to keep; {holders} "
                 f"{'have' if case.whole - {min(case.whole)} else 'has'} one"
             )
@@ -189,7 +189,7 @@ class Settler:
         record, keep_id = case.record, case.keep.host_id
         definition = await self._drive.journal.definition(record.server_id)
         if not definition:
-            raise _conflict(
+            raise conflict(
                 f"no host has {record.name}, and etcd keeps no definition of it; define it by hand "
                 f"on {case.keep.name}"
             )
@@ -261,11 +261,7 @@ def _of(migration: Migration, record: ServerRecord) -> bool:
 
 
 def _moves(record: ServerRecord) -> GodwitError:
-    return _conflict(
+    return conflict(
         f"{record.name} migrates now (migration {record.owner.migration_id}); its end will say "
         "whether there is anything to settle"
     )
-
-
-def _conflict(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.CONFLICT, sentence)

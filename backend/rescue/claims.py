@@ -14,7 +14,7 @@ from backend.migrations.journal import Journal, migration_key, put_migration, pu
 from backend.rescue.sight import unreadable_life
 from backend.rescue.sorting import unwanted
 from wire import keys
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import conflict
 from wire.etcd import Condition
 from wire.fleet import Owner, OwnerPhase
 from wire.migration import Migration
@@ -42,22 +42,22 @@ class Claims:
         name, host = migration.server_name, incident.host_name
         item, record = await self._journal.server(migration.server_id)
         if item is None or record is None:
-            raise _conflict(f"{name} has no record any more")
+            raise conflict(f"{name} has no record any more")
         if record.owner.host_id != incident.host_id:
-            raise _conflict(f"{name} does not belong to {host} any more")
+            raise conflict(f"{name} does not belong to {host} any more")
         if record.owner.phase is not OwnerPhase.SETTLED:
-            raise _conflict(f"{name} is held by migration {record.owner.migration_id}")
+            raise conflict(f"{name} is held by migration {record.owner.migration_id}")
         unfit = record.bound_by or ("" if migration.requested_by else unwanted(record))
         if unfit:
-            raise _conflict(f"{name} is not started elsewhere any more: {unfit}")
+            raise conflict(f"{name} is not started elsewhere any more: {unfit}")
         life, life_revision = await self._journal.life(incident.host_id)
         if life == UNREADABLE_HEALTH:
-            raise _conflict(unreadable_life(incident))
+            raise conflict(unreadable_life(incident))
         if life != incident.life:
-            raise _conflict(f"{host} has been back since it was lost")
+            raise conflict(f"{host} has been back since it was lost")
         alive = await self._etcd.get(keys.HEALTH + migration.target_host_id)
         if alive is None:
-            raise _conflict(f"{migration.target_host_name} has just lost its health key")
+            raise conflict(f"{migration.target_host_name} has just lost its health key")
         owner = self._next(record.owner, migration)
         migration = msgspec.structs.replace(migration, generation=owner.generation)
         claimed = msgspec.structs.replace(
@@ -75,7 +75,7 @@ class Claims:
         )
         if not done:
             await self._etcd.check_leading()
-            raise _conflict(f"{name} was not claimed: it changed in etcd, or {host} is back")
+            raise conflict(f"{name} was not claimed: it changed in etcd, or {host} is back")
         self._journal.tell(migration, claimed, owner, revision=done)
         return migration
 
@@ -124,7 +124,3 @@ class Claims:
             target_host_id=migration.target_host_id,
             migration_id=migration.migration_id,
         )
-
-
-def _conflict(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.CONFLICT, sentence)

@@ -9,14 +9,15 @@ from backend.leader import Leadership
 from backend.migrations.acting import check_acting
 from backend.migrations.choice import pick
 from backend.migrations.drive import Drive
-from backend.migrations.notes import now_ms
+from backend.migrations.notes import noted, now_ms
 from backend.rescue.definition import read_definition
-from backend.rescue.incidents import ARMED, Incidents, noted
+from backend.rescue.incidents import ARMED, Incidents
 from backend.rescue.rescuer import Rescuer
 from backend.rescue.sorting import obstacle
 from backend.rescue.starting import Starting
-from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, HostFacts, OwnerPhase, ServerRecord
+from wire.candidates import Candidate
+from wire.errors import ErrorCode, GodwitError, bad_request, conflict
+from wire.fleet import HostFacts, OwnerPhase, ServerRecord
 from wire.migration import Migration, MigrationOptions
 from wire.rescue import DeclareOff, Incident, RescueGuard, RescueOptions
 
@@ -177,21 +178,16 @@ class RescueDesk:
         xml = await self._drive.journal.definition(record.server_id)
         because = obstacle(record, read_definition(record.name, xml), host.name)
         if because:
-            raise _conflict(f"{record.name} cannot be started on another host: {because}")
+            raise conflict(f"{record.name} cannot be started on another host: {because}")
         if record.owner.phase is OwnerPhase.MIGRATING:
-            raise _conflict(
+            raise conflict(
                 f"{record.name} is held by migration {record.owner.migration_id}, which ends first"
             )
 
 
 def _check_name(typed: str, host: HostFacts) -> None:
     if typed != host.name:
-        raise GodwitError(
-            ErrorCode.BAD_REQUEST,
+        raise bad_request(
             f"{typed!r} was given as the host that is switched off, and the host is called "
             f"{host.name!r}",
         )
-
-
-def _conflict(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.CONFLICT, sentence)

@@ -6,12 +6,10 @@ from collections.abc import Callable
 import msgspec
 
 from backend.fleet.known import Fleet
-from backend.leader_writes import LeaderWrites, NotLeadingAnyMore, unchanged
-from backend.migrations.notes import now_ms
+from backend.leader_writes import LeaderWrites
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.etcd import Condition, KeyValue, Write
-from wire.migration import Note
+from wire.etcd import Condition, Write
 from wire.rescue import Incident, RescueGuard
 
 KEPT = 1_000
@@ -20,7 +18,6 @@ ARMED = "rescues are armed"
 """The note of incidents that were open when a person armed: these hosts disarm nothing again."""
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
-_TRIES = 5
 
 
 class Incidents:
@@ -42,7 +39,7 @@ class Incidents:
         losses = 0
         while True:
             incident = msgspec.structs.replace(incident, incident_id=_id(incident, losses))
-            item, known = await self.read(incident.incident_id)
+            item, known = await self._etcd.read(_key(incident), Incident)
             if item is not None and known is not None:
                 if known.open:
                     self._tell(known, item.mod_revision)
@@ -57,41 +54,27 @@ class Incidents:
                 return incident
             await self._etcd.check_leading()
 
-    async def read(self, incident_id: str) -> tuple[KeyValue | None, Incident | None]:
-        """Read an incident, linearizably."""
-        item = await self._etcd.get(keys.INCIDENTS + incident_id)
-        return item, msgspec.json.decode(item.value, type=Incident) if item else None
-
     async def change(self, incident_id: str, change: Callable[[Incident], Incident]) -> Incident:
         """Change an incident; nothing is read or written if it stays as it is.
 
         Raises:
-            GodwitError: NOT_FOUND besides.
+            GodwitError: NOT_FOUND besides, and CONFLICT when it changes all the time, or cannot be
+                read.
         """
         shown = self._fleet.incidents.get(incident_id)
         if shown is not None and change(shown) == shown:
             return shown
-        for _ in range(_TRIES):
-            item, known = await self.read(incident_id)
-            if item is None or known is None:
-                raise GodwitError(ErrorCode.NOT_FOUND, f"no incident has the id {incident_id!r}")
-            wanted = change(known)
-            if wanted == known:
-                return known
-            done = await self._etcd.transact([unchanged(item)], [_put(wanted)])
-            if done:
-                self._tell(wanted, done)
-                return wanted
-            await self._etcd.check_leading()
-        raise GodwitError(ErrorCode.CONFLICT, f"the incident {incident_id} keeps changing in etcd")
+        missing = GodwitError(ErrorCode.NOT_FOUND, f"no incident has the id {incident_id!r}")
+        told = await self._etcd.change(
+            keys.INCIDENTS + incident_id, Incident, change, absent=missing
+        )
+        self._tell(told.record, told.revision)
+        return told.record
 
     async def put_guard(self, guard: RescueGuard) -> RescueGuard:
         """Arm or disarm rescues that nobody asks for."""
         write = Write(key=keys.RESCUE_GUARD, value=msgspec.json.encode(guard))
-        done = await self._etcd.transact([], [write])
-        if not done:
-            raise NotLeadingAnyMore
-        self._fleet.written[keys.RESCUE_GUARD] = done
+        self._fleet.written[keys.RESCUE_GUARD] = await self._etcd.write([write])
         self._fleet.put_guard(guard)
         return guard
 
@@ -100,8 +83,7 @@ class Incidents:
         old = too_old(tuple(self._fleet.incidents.values()))[:_TRIM_BATCH]
         if not old:
             return
-        if not await self._etcd.transact([], [Write(key=_key(one), value=None) for one in old]):
-            raise NotLeadingAnyMore
+        await self._etcd.write([Write(key=_key(one), value=None) for one in old])
         for one in old:
             self._fleet.written.pop(_key(one), None)
             self._fleet.put_incident(one.incident_id, None)
@@ -115,14 +97,6 @@ def too_old(incidents: tuple[Incident, ...]) -> list[Incident]:
     """List the ended incidents beyond those that stay, oldest first."""
     ended = sorted((one for one in incidents if not one.open), key=lambda one: one.lost_at_ms)
     return ended[: max(0, len(incidents) - KEPT)]
-
-
-def noted(incident: Incident, text: str, *, by: str = "") -> Incident:
-    """Add a note, unless it would repeat the last one word for word."""
-    if incident.notes and (incident.notes[-1].text, incident.notes[-1].by) == (text, by):
-        return incident
-    note = Note(at_ms=now_ms(), text=text, by=by)
-    return msgspec.structs.replace(incident, notes=(*incident.notes, note))
 
 
 def _id(incident: Incident, losses: int) -> str:

@@ -13,8 +13,8 @@ from backend.migrations.drive import Drive
 from backend.rescue.definition import Definition, read_definition
 from backend.scheduler.candidates import candidates
 from backend.scheduler.move import HostState, Move
+from wire.candidates import Candidate
 from wire.fleet import (
-    Candidate,
     HostFacts,
     HostPolicy,
     HostStatus,

@@ -6,7 +6,7 @@ Everything here is arithmetic on CLOCK_BOOTTIME of this machine; nothing is aske
 import msgspec
 
 from backend.health.sightings import UNKNOWN_TTL_S
-from wire.fleet import Fence, HealthValue
+from wire.life import Fence, HealthValue
 
 GUARD_S = 1.0
 """Passes between the sight of the key's absence and the first claim: clocks drift."""

@@ -7,11 +7,11 @@ import msgspec
 
 from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.migrations.drive import Drive
-from backend.migrations.notes import now_ms
+from backend.migrations.notes import noted, now_ms
 from backend.rescue.account import Given, account
 from backend.rescue.automatic import held_reason
 from backend.rescue.claims import Claims
-from backend.rescue.incidents import Incidents, noted
+from backend.rescue.incidents import Incidents
 from backend.rescue.proof import Proof, prove
 from backend.rescue.sight import Sight
 from backend.rescue.sorting import obstacle, unwanted

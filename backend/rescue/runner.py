@@ -22,8 +22,9 @@ from backend.migrations.notes import now_ms
 from backend.rescue.claims import Claims
 from backend.rescue.placing import next_target
 from wire.agent import ServerCommand
+from wire.candidates import Candidate
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, Owner, OwnerPhase
+from wire.fleet import Owner, OwnerPhase
 from wire.migration import Migration, MigrationState
 from wire.storage import DefineCommand, PrepareCommand
 

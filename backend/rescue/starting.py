@@ -16,8 +16,9 @@ from backend.rescue.account import turn
 from backend.rescue.claims import Claims
 from backend.rescue.definition import Definition, read_definition
 from backend.rescue.placing import best, judged, summary, takers
+from wire.candidates import Candidate
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, HostStatus, OwnerPhase, ServerRecord
+from wire.fleet import HostStatus, OwnerPhase, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration, MigrationOptions, MigrationState
 from wire.rescue import Incident, RescueState

@@ -19,7 +19,7 @@ from backend.scheduler.weighers import (
     Spreading,
     risk_weight,
 )
-from wire.fleet import Candidate, FilterVerdict
+from wire.candidates import Candidate, FilterVerdict
 
 LIVE_FILTERS: tuple[Filter, ...] = (
     Status(),

@@ -1,7 +1,7 @@
 """What an operator risks who lifts a check, or why nothing."""
 
 from backend.scheduler.move import HostState, Move
-from wire.fleet import FilterVerdict
+from wire.candidates import FilterVerdict
 
 _LABELS = {"cpu_model": "CPU model", "microcode": "microcode"}
 

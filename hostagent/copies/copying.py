@@ -9,8 +9,8 @@ import msgspec
 
 from hostagent.copies import nbd
 from hostagent.copies.daemon import Daemon, DaemonProcess, QemuRefused, start_daemon
-from hostagent.copies.digest import BLOCK_BYTES, block_lines, file_digest
-from hostagent.copies.plan import CELL_BYTES, Cell, Progress, cells, sectors, with_done
+from hostagent.copies.partial import finish, flush_and_read, make_partial
+from hostagent.copies.plan import Cell, Progress, cells, with_done
 from hostagent.copies.ranges import SourceBroke, copy_range
 from wire.storage import PullCommand, PullFile
 
@@ -171,14 +171,14 @@ class FilesCopy:
             known = Progress(file_bytes=file.file_bytes, modified_ns=file.modified_ns)
             self.progress[file.source_path] = known
             await self._keep()
-        await asyncio.to_thread(_make_partial, partial, file.file_bytes, anew=not goes_on)
+        await asyncio.to_thread(make_partial, partial, file.file_bytes, anew=not goes_on)
         if not file.file_bytes:
             self._plans[file.source_path] = ()
             return
         await self._add_source(name, nbd.extents_name(file.export_name))
         listed = folder / name
         size = await self._export_bytes(name)
-        await asyncio.to_thread(_make_partial, str(listed), size, anew=True)
+        await asyncio.to_thread(make_partial, str(listed), size, anew=True)
         await copy_range(
             socket_path=str(folder / "nbd"), name=name, path=str(listed), offset=0, size=size
         )
@@ -235,7 +235,7 @@ class FilesCopy:
     async def _settle(self, file: PullFile, cell: Cell) -> None:
         """Bring a cell to the disk, read it back, and note it as done."""
         partial = self._partial_paths[file.source_path]
-        lines = await asyncio.to_thread(_flush_and_read, partial, cell)
+        lines = await asyncio.to_thread(flush_and_read, partial, cell)
         self._lines.setdefault(file.source_path, {}).update(lines)
         progress = self.progress[file.source_path]
         plan = self._plans[file.source_path]
@@ -280,39 +280,6 @@ class FilesCopy:
             partial = self._partial_paths[file.source_path]
             lines = self._lines.get(file.source_path, {})
             found[file.source_path] = await asyncio.to_thread(
-                _finish, partial, file.file_bytes, lines, stopped
+                finish, partial, file.file_bytes, lines, stopped
             )
         return found
-
-
-def _make_partial(path: str, file_bytes: int, *, anew: bool) -> None:
-    where = Path(path)
-    where.parent.mkdir(parents=True, exist_ok=True)
-    if anew:
-        where.unlink(missing_ok=True)
-    where.touch(mode=0o600)
-    os.truncate(path, sectors(file_bytes))
-
-
-def _flush_and_read(path: str, cell: Cell) -> dict[int, str]:
-    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fdatasync(handle)
-        size = os.fstat(handle).st_size
-        count = CELL_BYTES // BLOCK_BYTES
-        return block_lines(handle, cell.offset // BLOCK_BYTES, count, size)
-    finally:
-        os.close(handle)
-
-
-def _finish(path: str, file_bytes: int, lines: dict[int, str], stopped: Callable[[], bool]) -> str:
-    rounded = sectors(file_bytes)
-    if rounded != file_bytes:
-        lines = {number: line for number, line in lines.items() if number < rounded // BLOCK_BYTES}
-    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.ftruncate(handle, file_bytes)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    return file_digest(path, known=lines, stopped=stopped)

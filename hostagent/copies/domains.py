@@ -7,7 +7,7 @@ import libvirt
 
 from hostagent.copies import definition as domain_xml
 from hostagent.guest import find_domain
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import conflict
 
 _RECORDS = (
     libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -53,9 +53,7 @@ def undefine_stopped(handle: libvirt.virConnect, server_id: str) -> None:
     domain.undefineFlags(_RECORDS)
     if find_domain(handle, server_id) is not None:
         handle.defineXML(saved)
-        raise GodwitError(
-            ErrorCode.CONFLICT, f"the server {server_id} was just started: its files stay"
-        )
+        raise conflict(f"the server {server_id} was just started: its files stay")
 
 
 def destroy(handle: libvirt.virConnect, server_id: str) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import secrets
 import threading
 from pathlib import Path
@@ -15,17 +14,11 @@ from hostagent.copies import nbd
 from hostagent.copies.daemon import DaemonProcess, start_daemon
 from hostagent.copies.digest import Stopped, file_digest
 from hostagent.copies.records import Records
-from wire.errors import ErrorCode, GodwitError
+from hostagent.copies.states import FileState, differences, states_of
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.storage import Export, ExportCommand
 
 _log = logging.getLogger(__name__)
-
-
-class FileState(msgspec.Struct, frozen=True, kw_only=True):
-    """What tells a file that was changed from one that was not."""
-
-    file_bytes: int
-    modified_ns: int
 
 
 class ExportRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +71,9 @@ class Exports:
             if known is not None:
                 await self._end(command.migration_id)
             try:
-                states = await asyncio.to_thread(_states, command.paths)
+                states = await asyncio.to_thread(states_of, command.paths)
             except OSError as error:
-                raise GodwitError(
-                    ErrorCode.CONFLICT, f"{error.filename} cannot be read: {error.strerror}"
-                ) from None
+                raise conflict(f"{error.filename} cannot be read: {error.strerror}") from None
             record = ExportRecord(
                 command=command,
                 server_name=server_name,
@@ -203,18 +194,12 @@ class Exports:
         """Compare the files with what they were when they were opened, closed by now or not."""
         record = self.find(migration_id)
         try:
-            states = await asyncio.to_thread(_states, tuple(record.states))
+            states = await asyncio.to_thread(states_of, tuple(record.states))
         except OSError as error:
             self.mark_changed(migration_id, f"{error.filename}: {error.strerror}")
             return
-        for path, state in record.states.items():
-            if states[path] != state:
-                self.mark_changed(
-                    migration_id,
-                    f"{path} was changed while it was copied: {states[path].file_bytes} bytes of "
-                    f"{states[path].modified_ns} ns, and it was opened with {state.file_bytes} "
-                    f"bytes of {state.modified_ns} ns",
-                )
+        for sentence in differences(record.states, states):
+            self.mark_changed(migration_id, sentence)
 
     async def require_unchanged(self, migration_id: str) -> None:
         """Refuse if the files of an export are newer than any copy; without one nothing is known.
@@ -227,7 +212,7 @@ class Exports:
         await self.check(migration_id)
         changed = self._open[migration_id].export.changed
         if changed:
-            raise GodwitError(ErrorCode.CONFLICT, changed)
+            raise conflict(changed)
 
     async def close(self, migration_id: str) -> Export:
         """End the daemon; the record stays until :meth:`forget`."""
@@ -294,11 +279,3 @@ class Exports:
                 loop.call_soon_threadsafe(keep, path, digest)
 
         in_thread(work, name=f"digests {migration_id}")
-
-
-def _states(paths: tuple[str, ...]) -> dict[str, FileState]:
-    found = {}
-    for path in paths:
-        status = os.stat(path)  # noqa: PTH116 - the path is libvirt's, as it is
-        found[path] = FileState(file_bytes=status.st_size, modified_ns=status.st_mtime_ns)
-    return found

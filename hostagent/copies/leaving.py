@@ -10,7 +10,7 @@ from hostagent.copies import definition as domain_xml
 from hostagent.copies.domains import saved_definition
 from hostagent.copies.storage import neighbours, used_paths
 from hostagent.pools import holding_pool, read_pools
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import bad_request, conflict
 from wire.fleet import StoragePool
 
 
@@ -59,13 +59,11 @@ def deletable(paths: Iterable[str], around: Surroundings, *, noted_nvram: str) -
             continue
         if pool is None or ".." in Path(path).parts:
             names = ", ".join(one.path for one in around.pools)
-            raise GodwitError(
-                ErrorCode.BAD_REQUEST,
+            raise bad_request(
                 f"{path} is not deleted: it lies in no pool of this host ({names})",
             )
         if pool.shared:
-            raise GodwitError(
-                ErrorCode.BAD_REQUEST,
+            raise bad_request(
                 f"{path} is not deleted: the pool {pool.name!r} is shared with other hosts",
             )
     used = used_paths(around.used_by_others)
@@ -82,6 +80,4 @@ def delete(paths: Iterable[str]) -> None:
         try:
             Path(path).unlink(missing_ok=True)
         except OSError as error:
-            raise GodwitError(
-                ErrorCode.CONFLICT, f"{path} cannot be deleted: {error.strerror}"
-            ) from None
+            raise conflict(f"{path} cannot be deleted: {error.strerror}") from None

@@ -11,7 +11,7 @@ from hostagent.config import AgentConfig
 from hostagent.copies.pull import Pull, PullRecord
 from hostagent.copies.records import Records
 from wire.agent import Job, JobCommand, JobDetail, JobState, ParametersCommand
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.storage import PullCommand
 
 _log = logging.getLogger(__name__)
@@ -118,12 +118,9 @@ class Pulls:
         """
         pull = self._find(migration_id, server_id=command.server_id)
         if pull.ended:
-            raise GodwitError(
-                ErrorCode.CONFLICT, f"the copy of {migration_id} has ended: there is no cap on it"
-            )
+            raise conflict(f"the copy of {migration_id} has ended: there is no cap on it")
         if command.parameters.downtime_limit_ms is not None:
-            raise GodwitError(
-                ErrorCode.BAD_REQUEST,
+            raise bad_request(
                 f"{migration_id} moves a stopped server, which has no downtime to limit to "
                 f"{command.parameters.downtime_limit_ms} ms",
             )
@@ -154,8 +151,7 @@ class Pulls:
                 ErrorCode.NOT_FOUND, f"this host knows no migration with the id {migration_id!r}"
             )
         if server_id and pull.job.server_id != server_id:
-            raise GodwitError(
-                ErrorCode.BAD_REQUEST,
+            raise bad_request(
                 f"the migration {migration_id} moves the server {pull.job.server_id}, "
                 f"not {server_id!r}",
             )

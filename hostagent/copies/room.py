@@ -9,7 +9,7 @@ from hostagent.copies.incoming import IncomingRecord, Refused
 from hostagent.copies.pulls import Pulls
 from hostagent.copies.records import Records
 from hostagent.journal import check_migration_id
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, bad_request
 
 
 class Room:
@@ -92,8 +92,7 @@ class Room:
 
 def other_server(record: IncomingRecord, server_id: str) -> GodwitError:
     """The error of a command that names another server than the migration brings."""
-    return GodwitError(
-        ErrorCode.BAD_REQUEST,
+    return bad_request(
         f"the migration {record.command.migration_id} brings the server "
         f"{record.command.server_id}, not {server_id!r}",
     )

@@ -15,7 +15,7 @@ from hostagent.driver import NoSuchServer
 from hostagent.journal import check_migration_id
 from hostagent.pools import holding_pool
 from wire.agent import GuestTruth, MigrateCommand
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.fleet import PowerState
 from wire.storage import Export, ExportCommand, FileRole, ReleaseCommand, ServerStorage
 
@@ -77,8 +77,7 @@ class Source:
         await self._require_off(storage.name, command.server_id)
         foreign = set(command.paths) - {one.path for one in storage.files}
         if foreign:
-            raise GodwitError(
-                ErrorCode.BAD_REQUEST,
+            raise bad_request(
                 f"{min(foreign)} is no file of {storage.name!r}: only a server's own files are "
                 "opened for other hosts",
             )
@@ -86,8 +85,7 @@ class Source:
             await asyncio.to_thread(self._note, command.migration_id, storage, command.paths)
             return await self.exports.start(command, storage.name)
         except OSError as error:
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"the files of {storage.name!r} cannot be opened: {error.filename}: "
                 f"{error.strerror}",
             ) from None
@@ -194,7 +192,5 @@ class Source:
     async def _require_off(self, name: str, server_id: str) -> GuestTruth:
         truth = await self._here.driver.truth(server_id)
         if truth.state not in {PowerState.SHUT_OFF, PowerState.ABSENT} or truth.job_active:
-            raise GodwitError(
-                ErrorCode.CONFLICT, f"{name!r} is {truth.state} on this host: shut it down first"
-            )
+            raise conflict(f"{name!r} is {truth.state} on this host: shut it down first")
         return truth

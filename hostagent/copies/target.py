@@ -20,7 +20,7 @@ from hostagent.copies.incoming import (
 from hostagent.copies.room import Room
 from hostagent.journal import check_migration_id
 from wire.agent import GuestTruth, Job
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import bad_request
 from wire.fleet import PowerState
 from wire.storage import (
     DefineCommand,
@@ -124,8 +124,7 @@ class Target:
         for file in command.files:
             there = partial.get(file.source_path)
             if there is None or there.file.path != file.path:
-                raise GodwitError(
-                    ErrorCode.BAD_REQUEST,
+                raise bad_request(
                     f"nothing was prepared here for {file.source_path} at {file.path}",
                 )
             if not there.partial_path:
@@ -146,8 +145,7 @@ class Target:
         """
         _, defined_id = domain_xml.name_and_id(command.definition)
         if defined_id != command.server_id:
-            raise GodwitError(
-                ErrorCode.BAD_REQUEST,
+            raise bad_request(
                 f"the definition is that of {defined_id}, and not of {command.server_id}",
             )
         async with self._room.busy[command.server_id]:

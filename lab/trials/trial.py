@@ -13,7 +13,7 @@ from lab.trials import faults
 from lab.trials.faults import Fault
 from lab.trials.witness import Sight, Witness, contradictions, lies
 from wire.errors import GodwitError
-from wire.fleet import Fence
+from wire.life import Fence
 from wire.rescue import Incident, IncidentState, RescueState
 
 WHOLE_AGAIN_S = 120.0

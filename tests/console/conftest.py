@@ -21,6 +21,7 @@ from tui.client import Connected, Disconnected, Event
 from tui.desk import Desk
 from tui.formats.options import option_words
 from tui.plot import GraphStyle
+from wire.candidates import Candidate, FilterVerdict
 from wire.console import BackendStatus, FleetSnapshot, Role
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import (
@@ -32,10 +33,7 @@ from wire.evacuation import (
     ReturnRequest,
 )
 from wire.fleet import (
-    Candidate,
     Disk,
-    FilterVerdict,
-    HealthValue,
     HostFacts,
     HostMeters,
     HostStatus,
@@ -44,6 +42,7 @@ from wire.fleet import (
     ServerView,
     StoragePool,
 )
+from wire.life import HealthValue
 from wire.migration import (
     Migration,
     MigrationDetail,

@@ -6,14 +6,8 @@ from typing import Any
 import msgspec
 
 from wire.console import FleetSnapshot
-from wire.fleet import (
-    Fence,
-    HealthValue,
-    HostPolicy,
-    HostStatus,
-    HostView,
-    RescuePriority,
-)
+from wire.fleet import HostPolicy, HostStatus, HostView, RescuePriority
+from wire.life import Fence, HealthValue
 from wire.migration import Note
 from wire.rescue import (
     EtcdMember,

@@ -28,7 +28,8 @@ from tui.views.topline import Session, top_line
 from tui.widgets.lines import Lines
 from wire.console import BackendStatus, Role
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Fence, HostPolicy, HostStatus, RescuePriority
+from wire.fleet import HostPolicy, HostStatus, RescuePriority
+from wire.life import Fence
 from wire.rescue import (
     EtcdMember,
     HostPolicyChange,

@@ -14,7 +14,8 @@ from tui.views import options, plan
 from tui.views.candidates import targets, verdict, verdict_lines
 from tui.views.glyphs import UNICODE
 from tui.widgets.lines import Lines
-from wire.fleet import Candidate, Disk, FilterVerdict, HostStatus, ServerStatus
+from wire.candidates import Candidate, FilterVerdict
+from wire.fleet import Disk, HostStatus, ServerStatus
 from wire.migration import MigrationOptions
 
 MIB = 1 << 20

@@ -9,7 +9,7 @@ from tui.commands.output import print_json, print_table
 from tui.commands.session import look
 from tui.exits import Exit, VerbError
 from tui.formats.table import Column
-from wire.fleet import Candidate, FilterVerdict
+from wire.candidates import Candidate, FilterVerdict
 from wire.migration import MigrationKind, MigrationOptions
 
 COLUMNS = (

@@ -21,7 +21,8 @@ from tui.formats.health import (
 from tui.formats.table import Column
 from tui.formats.units import bytes_text, moment_text
 from tui.text import escape_text
-from wire.fleet import Fence, HostView
+from wire.fleet import HostView
+from wire.life import Fence
 from wire.rescue import EtcdMember, HealthReport, HostHealth, HostPolicyChange
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """A host's health, fence and policy in words, for the command line and the console alike."""
 
 from tui.formats.units import duration_text
-from wire.fleet import Fence, HealthValue, HostPolicy, HostStatus, HostView
+from wire.fleet import HostPolicy, HostStatus, HostView
+from wire.life import Fence, HealthValue
 from wire.rescue import HostHealth
 
 ARMING = frozenset({"not asked for", "godwit-fence is not armed yet"})

@@ -19,7 +19,8 @@ from tui.views import candidates, plan
 from tui.widgets.lines import Lines
 from tui.widgets.page import Page
 from tui.widgets.table import Table
-from wire.fleet import Candidate, ServerView
+from wire.candidates import Candidate
+from wire.fleet import ServerView
 from wire.migration import MigrationKind, MigrationOptions
 
 _NARROW = 20

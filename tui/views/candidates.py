@@ -8,7 +8,7 @@ from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, cut, pad, wrap
 from tui.views.glyphs import Glyphs
 from tui.views.hosts import cpu_name
-from wire.fleet import Candidate, FilterVerdict
+from wire.candidates import Candidate, FilterVerdict
 
 BEST = "best"
 """Id of the row that leaves the choice to the scheduler."""

@@ -19,7 +19,7 @@ from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, clip, labelled, line, wrap
 from tui.views.glyphs import Glyphs, bar, health_span
 from tui.views.spoken import in_keys
-from wire.fleet import Fence
+from wire.life import Fence
 from wire.rescue import EtcdMember, HealthReport, HostHealth, Incident, RescueGuard
 
 _BAR_WIDTH = 10

@@ -5,7 +5,8 @@ from tui.paint import Span, Tone
 from tui.views.candidates import Target
 from tui.views.plan import Facts, images, place
 from tui.views.spoken import in_keys
-from wire.fleet import Fence, HostView, ServerView
+from wire.fleet import HostView, ServerView
+from wire.life import Fence
 from wire.migration import MigrationOptions
 from wire.rescue import Incident, IncidentState
 

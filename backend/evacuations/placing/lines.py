@@ -15,7 +15,7 @@ from backend.rescue.placing import facts_of
 from backend.rescue.sorting import obstacle, unwanted
 from backend.scheduler.move import Move
 from backend.scheduler.state import MOVES_COLD, MOVES_LIVE, cannot_move
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import bad_request
 from wire.evacuation import EvacuationKind, MoveOptions, PlannedMove, Way
 from wire.fleet import HostFacts, OwnerPhase, PowerState, ServerRecord, ServerStatus
 from wire.migration import MigrationKind, MigrationOptions
@@ -109,12 +109,12 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
     now = standing(fleet, record)
     way = Way.LIVE if now.status in MOVES_LIVE else Way.COLD
     if wish.way is Way.RESCUE:
-        raise _bad(
+        raise bad_request(
             f"way of {record.name} is rescue, and {line.source.name} is not dead: it can be live, "
             "cold or stays"
         )
     if wish.way not in {None, Way.STAYS, way} and now.status in MOVES_LIVE | MOVES_COLD:
-        raise _bad(cannot_move(record.name, now.status, str(wish.way)))
+        raise bad_request(cannot_move(record.name, now.status, str(wish.way)))
     options = merged(_KINDS[way], for_all, wish.options)
     line = msgspec.structs.replace(line, options=options)
     if wish.way is Way.STAYS:
@@ -141,7 +141,7 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
 def _of_dead(line: Line, definition: Definition | None, for_all: MoveOptions) -> Line:
     record, wish = line.record, line.wish
     if wish.way in {Way.LIVE, Way.COLD}:
-        raise _bad(
+        raise bad_request(
             f"way of {record.name} is {wish.way}, and {line.source.name} is dead: it can be rescue "
             "or stays"
         )
@@ -168,7 +168,3 @@ def _of_dead(line: Line, definition: Definition | None, for_all: MoveOptions) ->
 
 def _staying(line: Line, why: str) -> Line:
     return msgspec.structs.replace(line, why=why)
-
-
-def _bad(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

@@ -13,7 +13,7 @@ from backend.scheduler.candidates import WEIGHERS, candidate
 from backend.scheduler.move import HostState, Move, Skips
 from backend.scheduler.storage import pool_needs
 from backend.scheduler.weighers import MoreFreeMemory
-from wire.fleet import Candidate
+from wire.candidates import Candidate
 
 _OF_THE_SERVER = [one for one in WEIGHERS if isinstance(one, MoreFreeMemory)]
 _OF_THE_HOST = [one for one in WEIGHERS if one not in _OF_THE_SERVER]

@@ -6,7 +6,7 @@ import msgspec
 
 from backend.fleet.known import Fleet
 from backend.fleet.names import find_host, find_server
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import bad_request
 from wire.evacuation import EvacuationKind, MoveOptions, PlanEdit, Way
 from wire.fleet import HostFacts, ServerRecord
 
@@ -85,11 +85,11 @@ def _server(fleet: Fleet, scope: Scope, name_or_id: str) -> ServerRecord:
     owner = fleet.facts.get(record.owner.host_id)
     where = owner.name if owner else record.owner.host_id
     if scope.kind is EvacuationKind.RETURN:
-        raise _bad(
+        raise bad_request(
             f"{record.name} is on {where} and did not leave {_names(scope.hosts)} in an "
             "evacuation, so it is not in this plan"
         )
-    raise _bad(f"{record.name} is on {where}, and the plan is for {_names(scope.hosts)}")
+    raise bad_request(f"{record.name} is on {where}, and the plan is for {_names(scope.hosts)}")
 
 
 def _target(fleet: Fleet, scope: Scope, record: ServerRecord, name_or_id: str | None) -> str | None:
@@ -99,15 +99,17 @@ def _target(fleet: Fleet, scope: Scope, record: ServerRecord, name_or_id: str | 
     ids = {one.host_id for one in scope.hosts}
     if scope.kind is EvacuationKind.RETURN:
         if target.host_id not in ids:
-            raise _bad(
+            raise bad_request(
                 f"{record.name} cannot go to {target.name}: a return goes to "
                 f"{_names(scope.hosts)} alone"
             )
         return ""
     if target.host_id == record.owner.host_id:
-        raise _bad(f"{record.name} is on {target.name} already; name another host as its target")
+        raise bad_request(
+            f"{record.name} is on {target.name} already; name another host as its target"
+        )
     if target.host_id in ids:
-        raise _bad(
+        raise bad_request(
             f"{record.name} cannot go to {target.name}, which is emptied together with "
             f"{_names(one for one in scope.hosts if one.host_id != target.host_id)}"
         )
@@ -116,7 +118,3 @@ def _target(fleet: Fleet, scope: Scope, record: ServerRecord, name_or_id: str | 
 
 def _names(hosts: Iterable[HostFacts] | Collection[HostFacts]) -> str:
     return ", ".join(one.name for one in hosts)
-
-
-def _bad(sentence: str) -> GodwitError:
-    return GodwitError(ErrorCode.BAD_REQUEST, sentence)

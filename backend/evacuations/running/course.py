@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import msgspec
 
 from backend.evacuations.moves import moves_of
-from backend.evacuations.records import noted
 from backend.evacuations.running.back import how_it_came_back, is_back, last_move
 from backend.evacuations.running.dead import left_to_its_host, why_it_never_leaves
 from backend.evacuations.running.failing import after_failure
 from backend.fleet.known import Fleet
+from backend.migrations.notes import noted
 from wire.evacuation import (
     EvacuatedServer,
     Evacuation,

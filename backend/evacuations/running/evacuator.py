@@ -11,9 +11,8 @@ from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
 from backend.evacuations.running.back import marked
 from backend.evacuations.running.catching_up import find_moves, read_anew
-from backend.evacuations.running.converging import hopeless, since_changed
 from backend.evacuations.running.course import given_back, observed
-from backend.evacuations.running.failing import GAVE_UP
+from backend.evacuations.running.failing import GAVE_UP, hopeless, since_changed
 from backend.evacuations.running.replanner import Replanner
 from backend.evacuations.running.replanning import unplaced
 from backend.evacuations.running.setting_out import Outcome, SettingOut
@@ -21,7 +20,7 @@ from backend.evacuations.timing.sharing import Sharing
 from backend.migrations.acts import Acts
 from backend.migrations.drive import Drive
 from backend.migrations.notes import now_ms
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import ErrorCode, GodwitError, conflict
 from wire.evacuation import (
     Evacuation,
     EvacuationKind,
@@ -117,8 +116,7 @@ class Evacuator:
         except TimeoutError:
             if self._fleet.etcd_error:
                 raise GodwitError(ErrorCode.ETCD_UNREACHABLE, self._fleet.etcd_error) from None
-            raise GodwitError(
-                ErrorCode.CONFLICT,
+            raise conflict(
                 f"nothing was changed: for {_TURN_S:g} s evacuations have been waiting for hosts "
                 "that answer late; ask again",
             ) from None

@@ -1,4 +1,6 @@
-"""What follows when a move of an evacuation ends and the server is still where it was."""
+"""When a move is given up, and what follows when one ends with the server where it was."""
+
+from collections.abc import Sequence
 
 import msgspec
 
@@ -6,7 +8,7 @@ from backend.fleet.known import Fleet
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationState, MoveState, Way
 from wire.fleet import OwnerPhase, PowerState
 from wire.forecast import Basis, Ease, Forecast
-from wire.migration import Migration, MigrationState
+from wire.migration import Migration, MigrationState, Pass
 
 TRIES = 2
 """A second target may do what the first could not; a third would only take time."""
@@ -15,6 +17,46 @@ GAVE_UP = "evacuation (did not converge)"
 
 A mere word might be the name of a person's token.
 """
+_HELD_BACK_PERCENT = 99
+"""QEMU throttles no further than this."""
+_PASSES = 4
+_SHRINKS = 0.8
+"""So much of what remained may be left after these passes, if it converges."""
+
+
+def hopeless(passes: Sequence[Pass]) -> str:
+    """Say why a move will not end by itself; empty while it may.
+
+    Auto-converge holds a guest back more and more as long as it dirties memory too fast. Once it
+    cannot be held back further, and what remains does not shrink, nothing changes any more.
+    """
+    late = passes[-_PASSES - 1 :]
+    if len(late) <= _PASSES or any(one.throttle_percent < _HELD_BACK_PERCENT for one in late):
+        return ""
+    before, now = late[0].remaining_at_start_bytes, late[-1].remaining_at_start_bytes
+    if now < before * _SHRINKS:
+        return ""
+    mib = 1 << 20
+    return (
+        f"it does not converge: held back by {late[-1].throttle_percent} %, pass "
+        f"{late[-1].number} still began with {now // mib} MiB"
+    )
+
+
+def since_changed(migration: Migration, passes: Sequence[Pass], at_ms: int) -> Sequence[Pass]:
+    """The passes that began after the last change of parameters: those before prove nothing.
+
+    Args:
+        migration: its notes tell when that was.
+        passes: of its job.
+        at_ms: now, by the clock that wrote the notes.
+    """
+    changed = [one.at_ms for one in migration.notes if " changed from " in one.text]
+    if not changed or not passes:
+        return passes
+    now_in_job_ms = passes[-1].started_ms + passes[-1].duration_ms
+    since_ms = now_in_job_ms - max(0, at_ms - changed[-1])
+    return [one for one in passes if one.started_ms >= since_ms]
 
 
 def after_failure(

@@ -8,10 +8,11 @@ import msgspec
 
 from backend.evacuations.planning import planner
 from backend.evacuations.planning.planner import Sources
-from backend.evacuations.records import Evacuations, noted
+from backend.evacuations.records import Evacuations
 from backend.evacuations.running.course import newcomers
 from backend.evacuations.running.prospects import Prospects, are_better, prospects
 from backend.evacuations.running.replanning import replanned, to_place, unfit
+from backend.migrations.notes import noted
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import EvacuatedServer, Evacuation
 

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from backend.evacuations.moves import moves_of
-from backend.evacuations.running.replanning import held
+from backend.evacuations.running.waiting import held
 from backend.evacuations.timing.links import links_of, stream_of
 from backend.evacuations.timing.outlook import Outlook
 from backend.evacuations.timing.pacing import Moving, Waiting, pace

@@ -7,9 +7,10 @@ import httpx
 import msgspec
 import pytest
 
+from wire.candidates import Candidate
 from wire.console import CONSOLE_EVENTS
 from wire.errors import ErrorCode
-from wire.fleet import Candidate, HostStatus, HostView, ServerStatus
+from wire.fleet import HostStatus, HostView, ServerStatus
 from wire.migration import Migration, MigrationState
 from wire.stream import StreamEvent, StreamUp, follow
 

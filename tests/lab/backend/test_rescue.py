@@ -3,7 +3,8 @@
 import pytest
 
 from wire.errors import ErrorCode
-from wire.fleet import Fence, HostStatus, ServerStatus
+from wire.fleet import HostStatus, ServerStatus
+from wire.life import Fence
 from wire.migration import MigrationState
 from wire.rescue import IncidentState, RescueState
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lab.certificates import issue, new_authority, write_key_pair, write_secret
-from wire.fleet import Candidate
+from wire.candidates import Candidate
 
 pytestmark = pytest.mark.lab
 

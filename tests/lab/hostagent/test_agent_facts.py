@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from wire.agent import CpuComparison, CpuQuestion
-from wire.fleet import HealthValue, HostFacts, HostMeters, PowerState, ServerFacts
+from wire.fleet import HostFacts, HostMeters, PowerState, ServerFacts
 from wire.keys import DEFINITIONS, FACTS, HEALTH
+from wire.life import HealthValue
 
 pytestmark = pytest.mark.lab
 

@@ -18,8 +18,9 @@ from lab.programs import AGENT_CONFIG
 from lab.state import CONTROLLER
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import EtcdUnreachable
-from wire.fleet import Fence, HealthValue, HostPolicy, HostShutdown, OwnerPhase
+from wire.fleet import HostPolicy, OwnerPhase
 from wire.keys import HEALTH, LIVES, POLICIES, SERVERS, SHUTDOWNS
+from wire.life import Fence, HealthValue, HostShutdown
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
 

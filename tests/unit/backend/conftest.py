@@ -29,7 +29,6 @@ from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
 from wire.fleet import (
     Disk,
-    HealthValue,
     HostFacts,
     HostMeters,
     Owner,
@@ -39,6 +38,7 @@ from wire.fleet import (
     ServerRecord,
     StoragePool,
 )
+from wire.life import HealthValue
 from wire.migration import Migration, MigrationState, PostcopyState, Statistics
 from wire.storage import (
     DefineCommand,

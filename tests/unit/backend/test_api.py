@@ -16,7 +16,6 @@ from wire import keys
 from wire.console import BackendStatus, FleetSnapshot, Role
 from wire.errors import ErrorBody, ErrorCode
 from wire.fleet import (
-    HealthValue,
     HostPolicy,
     HostStatus,
     HostView,
@@ -25,6 +24,7 @@ from wire.fleet import (
     ServerRecord,
     ServerView,
 )
+from wire.life import HealthValue
 from wire.migration import Migration, MigrationDetail, MigrationState
 from wire.rescue import HealthReport, RescueGuard
 from wire.tls import client_context

@@ -6,7 +6,8 @@ import pytest
 from backend.fleet.dead import is_dead
 from backend.fleet.server_view import standing
 from backend.fleet.stalled import stalled_reason
-from wire.fleet import HealthValue, RescuePriority, ServerStatus
+from wire.fleet import RescuePriority, ServerStatus
+from wire.life import HealthValue
 from wire.migration import Migration, MigrationState
 from wire.rescue import Incident, IncidentServer, RescueState
 

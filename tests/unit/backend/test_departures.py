@@ -18,16 +18,9 @@ from wire.evacuation import (
     PlannedMove,
     Way,
 )
-from wire.fleet import (
-    Disk,
-    HostPolicy,
-    HostShutdown,
-    OwnerPhase,
-    PowerState,
-    RescuePriority,
-    ServerPolicy,
-)
+from wire.fleet import Disk, HostPolicy, OwnerPhase, PowerState, RescuePriority, ServerPolicy
 from wire.forecast import Basis, Ease, Forecast
+from wire.life import HostShutdown
 from wire.migration import Migration, MigrationState
 
 GIB = 1 << 30

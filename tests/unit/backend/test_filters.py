@@ -6,15 +6,8 @@ import pytest
 from backend.scheduler.candidates import COLD_FILTERS, LIVE_FILTERS, candidates, filters_of
 from backend.scheduler.move import HostState, Move, Skips
 from wire.agent import CpuComparison
-from wire.fleet import (
-    Candidate,
-    Disk,
-    HostMeters,
-    HostPolicy,
-    HostStatus,
-    ServerStatus,
-    StoragePool,
-)
+from wire.candidates import Candidate
+from wire.fleet import Disk, HostMeters, HostPolicy, HostStatus, ServerStatus, StoragePool
 
 GIB = 1 << 30
 LOCAL_DISK = Disk(

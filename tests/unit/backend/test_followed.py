@@ -12,7 +12,8 @@ from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.follow.store import Follower
 from wire import keys
 from wire.etcd import Etcd
-from wire.fleet import Fence, HealthValue, HostShutdown, HostStatus, RescuePriority, ServerPolicy
+from wire.fleet import HostStatus, RescuePriority, ServerPolicy
+from wire.life import Fence, HealthValue, HostShutdown
 from wire.rescue import Incident, IncidentState, RescueGuard
 
 LIFE = HealthValue(boot_id="b", epoch=7, fence=Fence.WATCHDOG, ttl_s=10)

@@ -9,7 +9,8 @@ from backend.leader_writes import LeaderWrites
 from backend.migrations.forgetting import Forgetter
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HealthValue, OwnerPhase, PowerState, ServerPolicy
+from wire.fleet import OwnerPhase, PowerState, ServerPolicy
+from wire.life import HealthValue
 from wire.migration import MigrationState
 from wire.rescue import Incident
 

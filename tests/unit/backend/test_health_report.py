@@ -9,7 +9,8 @@ from backend.health import report as report_module
 from backend.health.report import Reporter
 from wire import keys
 from wire.etcd import Etcd
-from wire.fleet import Fence, HealthValue, HostPolicy
+from wire.fleet import HostPolicy
+from wire.life import Fence, HealthValue
 from wire.rescue import Incident
 
 LIFE = HealthValue(boot_id="b", epoch=4, fence=Fence.WATCHDOG, ttl_s=100)

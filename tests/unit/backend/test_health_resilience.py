@@ -18,8 +18,9 @@ from backend.migrations.jobs import Jobs
 from backend.publish import Publisher
 from wire import keys
 from wire.etcd import ChangeStream, Etcd, Lease, Write
-from wire.fleet import HealthValue, HostFacts, HostStatus, HostView
+from wire.fleet import HostFacts, HostStatus, HostView
 from wire.lease import HeldKey
+from wire.life import HealthValue
 
 TTL_S = 5
 HOSTS = 2

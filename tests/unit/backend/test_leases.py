@@ -12,8 +12,8 @@ from backend.follow.store import Follower
 from backend.health.leases import Leases
 from wire import keys
 from wire.etcd import Etcd, Lease
-from wire.fleet import HealthValue
 from wire.lease import boot_clock_s
+from wire.life import HealthValue
 
 TTL_S = 5
 

@@ -6,15 +6,8 @@ import pytest
 from backend.events import Broadcaster, Listener
 from backend.migrations.jobs import Jobs
 from backend.publish import Publisher
-from wire.fleet import (
-    Fence,
-    HealthValue,
-    HostPolicy,
-    HostShutdown,
-    HostView,
-    RescuePriority,
-    ServerPolicy,
-)
+from wire.fleet import HostPolicy, HostView, RescuePriority, ServerPolicy
+from wire.life import Fence, HealthValue, HostShutdown
 from wire.rescue import Incident, IncidentState, RescueGuard
 
 LIFE = HealthValue(boot_id="b", epoch=3)

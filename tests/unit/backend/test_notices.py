@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backend.health.notices import NoticeEvent, of_guard, of_incident, summary
-from wire.fleet import Fence, HealthValue
+from wire.life import Fence, HealthValue
 from wire.rescue import (
     Incident,
     IncidentServer,

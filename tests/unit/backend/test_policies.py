@@ -92,6 +92,30 @@ async def test_changes_by_two_at_once_are_both_kept(etcd, policies):
     assert stored(etcd).auto_migrate_on_host_shutdown
 
 
+async def test_one_that_others_change_all_the_time_is_left_to_them(etcd, policies):
+    read, theirs = policies._etcd.get, []
+
+    async def overtaken(key: str):
+        item = await read(key)
+        theirs.append(HostPolicy(maintenance=len(theirs) % 2 == 0))
+        await asyncio.to_thread(etcd.put, key, msgspec.json.encode(theirs[-1]))
+        return item
+
+    policies._etcd.get = overtaken
+    with pytest.raises(GodwitError, match=r"host-1 keeps changing in etcd; try again") as caught:
+        await set_host(policies, auto_migrate_on_host_down=True)
+    assert caught.value.code is ErrorCode.CONFLICT
+    assert stored(etcd) == theirs[-1]
+
+
+async def test_one_that_cannot_be_read_is_told_and_stays(etcd, policies):
+    etcd.put(keys.POLICIES + "host-1", "{")
+    with pytest.raises(GodwitError, match=r"etcd holds under \S+host-1 cannot be read") as told:
+        await set_host(policies, auto_migrate_on_host_down=True)
+    assert told.value.code is ErrorCode.CONFLICT
+    assert etcd.get(keys.POLICIES + "host-1").text == "{"
+
+
 async def test_who_changed_what_is_in_the_log(policies, caplog):
     with caplog.at_level(logging.INFO):
         await set_host(policies, auto_migrate_on_host_down=True)

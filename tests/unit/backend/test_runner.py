@@ -29,8 +29,9 @@ from wire.agent import (
     ServerCommand,
 )
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Disk, HealthValue, OwnerPhase, PowerState, ServerRecord, StoragePool
+from wire.fleet import Disk, OwnerPhase, PowerState, ServerRecord, StoragePool
 from wire.forecast import Basis
+from wire.life import HealthValue
 from wire.migration import (
     Kept,
     Migration,

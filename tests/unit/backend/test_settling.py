@@ -6,7 +6,8 @@ import pytest
 from backend.migrations.settling import Settler
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HealthValue, OwnerPhase, PowerState, ServerRecord
+from wire.fleet import OwnerPhase, PowerState, ServerRecord
+from wire.life import HealthValue
 from wire.migration import MigrationState, PostcopyState
 from wire.rescue import Incident
 

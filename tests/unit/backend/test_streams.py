@@ -9,8 +9,9 @@ from backend.follow.streams import Streams
 from backend.migrations.jobs import Jobs
 from wire.agent import AgentSnapshot, Job, JobDetail, JobSample, JobState, ServerGone
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HealthValue, HostMeters, HostStatus, PowerState
+from wire.fleet import HostMeters, HostStatus, PowerState
 from wire.forecast import Dirtying, DirtySample
+from wire.life import HealthValue
 from wire.migration import Migration, MigrationState, Sample
 from wire.stream import StreamEvent
 

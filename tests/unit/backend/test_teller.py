@@ -16,7 +16,7 @@ from backend.health.teller import Teller
 from backend.migrations.notes import now_ms
 from wire.config import ConfigError
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import HealthValue
+from wire.life import HealthValue
 from wire.rescue import Incident, IncidentState, RescueGuard
 
 SECRET = "s3cret"

@@ -6,8 +6,8 @@ import pytest
 
 from hostagent.fence.word import STATUS, Status, read_word, write
 from hostagent.fencing import Fencing
-from wire.fleet import Fence
 from wire.lease import boot_clock_s
+from wire.life import Fence
 
 
 def said(folder: Path, *, ago_s: float, armed: bool = True, timeout_s: int = 1) -> None:

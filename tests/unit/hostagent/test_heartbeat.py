@@ -14,9 +14,10 @@ from hostagent.fencing import Fencing
 from hostagent.heartbeat import Heartbeat
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd, EtcdUnreachable
-from wire.fleet import Fence, HealthValue, HostPolicy
+from wire.fleet import HostPolicy
 from wire.keys import HEALTH, LIVES, POLICIES
 from wire.lease import boot_clock_s
+from wire.life import Fence, HealthValue
 
 HOST = "host-1"
 

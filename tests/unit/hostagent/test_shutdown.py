@@ -8,8 +8,9 @@ import msgspec
 from hostagent import shutdown
 from hostagent.fence.word import WORD, Word, boot_id, write
 from hostagent.shutdown import mark, shut_down_host, take_back
-from wire.fleet import HostPolicy, HostShutdown, Owner, ServerRecord
+from wire.fleet import HostPolicy, Owner, ServerRecord
 from wire.keys import POLICIES, SERVERS, SHUTDOWNS
+from wire.life import HostShutdown
 
 KEY = SHUTDOWNS + "host-1"
 

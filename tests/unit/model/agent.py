@@ -11,7 +11,7 @@ from tests.unit.model.process import Steps, Unreachable
 from tests.unit.model.store import NAME as ETCD
 from tests.unit.model.store import Item, LeaseGone
 from wire import keys
-from wire.fleet import Fence, HealthValue
+from wire.life import Fence, HealthValue
 
 if TYPE_CHECKING:
     from tests.unit.model.world import World

@@ -10,7 +10,7 @@ from tests.unit.model.process import TICKS_PER_S, Process, Steps, Unreachable
 from tests.unit.model.store import NAME as ETCD
 from tests.unit.model.store import Item, LeaseGone
 from wire import keys
-from wire.fleet import HealthValue
+from wire.life import HealthValue
 
 if TYPE_CHECKING:
     from tests.unit.model.world import World

@@ -3,7 +3,7 @@
 from tests.unit.model.process import Process
 from tests.unit.model.world import World
 from wire import keys
-from wire.fleet import Fence
+from wire.life import Fence
 
 HOSTS = ("kvm-0", "kvm-1", "kvm-2")
 PARTS = ("agent", "libvirtd", "fence")

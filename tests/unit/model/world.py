@@ -7,7 +7,7 @@ from tests.unit.model.migrating import migration
 from tests.unit.model.process import Network, Steps, Violation
 from tests.unit.model.store import Store
 from wire import keys
-from wire.fleet import Fence
+from wire.life import Fence
 
 SERVERS = {"web": "kvm-0", "db": "kvm-1", "disk": "kvm-2"}
 """Server to its first owner. ``disk`` has a disk that only its host reaches."""

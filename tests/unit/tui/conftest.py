@@ -21,14 +21,13 @@ from lab.certificates import KeyPair, issue, new_authority, write_key_pair, writ
 from tests.unit.tui.evacuation_routes import evacuation_routes
 from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
 from wire.broadcasting import Outgoing
+from wire.candidates import Candidate, FilterVerdict
 from wire.config import TlsFiles
 from wire.console import BackendStatus, FleetSnapshot, Role, ServerRemoved, SettleRequest
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, Plan
 from wire.fleet import (
-    Candidate,
     Disk,
-    FilterVerdict,
     HostFacts,
     HostMeters,
     HostStatus,

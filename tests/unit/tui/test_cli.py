@@ -9,9 +9,10 @@ import pytest
 
 from tui import transport
 from tui.cli import godwit, run
+from wire.candidates import Candidate
 from wire.config import TlsFiles
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, HostStatus, HostView, ServerView
+from wire.fleet import HostStatus, HostView, ServerView
 from wire.migration import Migration, MigrationDetail, MigrationState, Pass, Sample, Statistics
 
 pytestmark = pytest.mark.usefixtures("environment")

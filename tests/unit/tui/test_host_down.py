@@ -8,7 +8,8 @@ import pytest
 
 from tui.cli import run
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Fence, HealthValue, HostPolicy, HostStatus, RescuePriority
+from wire.fleet import HostPolicy, HostStatus, RescuePriority
+from wire.life import Fence, HealthValue
 from wire.migration import MigrationOptions, Note
 from wire.rescue import (
     EtcdMember,

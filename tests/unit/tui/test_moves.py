@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tui.cli import run
+from wire.candidates import Candidate, FilterVerdict
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Candidate, FilterVerdict
 from wire.forecast import Basis, Ease, Forecast
 from wire.migration import (
     Kept,

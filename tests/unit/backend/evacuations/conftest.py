@@ -39,7 +39,6 @@ from wire.evacuation import (
     ReturnRequest,
 )
 from wire.fleet import (
-    HealthValue,
     HostFacts,
     HostMeters,
     HostPolicy,
@@ -48,6 +47,7 @@ from wire.fleet import (
     ServerFacts,
     ServerRecord,
 )
+from wire.life import HealthValue
 from wire.migration import Migration, MigrationState, Statistics
 from wire.rescue import RescueOptions
 

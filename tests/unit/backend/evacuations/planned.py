@@ -22,8 +22,6 @@ from wire.evacuation import (
 )
 from wire.fleet import (
     Disk,
-    Fence,
-    HealthValue,
     HostFacts,
     HostMeters,
     HostPolicy,
@@ -35,6 +33,7 @@ from wire.fleet import (
     StoragePool,
 )
 from wire.forecast import Dirtying, DirtySample
+from wire.life import Fence, HealthValue
 from wire.migration import Migration, MigrationKind, MigrationState
 from wire.rescue import Incident
 

@@ -3,22 +3,19 @@
 import msgspec
 import pytest
 
-from backend.evacuations.records import NOTES_KEPT, noted
+from backend.evacuations.records import NOTES_KEPT
 from backend.evacuations.running import evacuator, replanner
-from backend.evacuations.running.converging import hopeless
 from backend.evacuations.running.course import observed
-from backend.evacuations.running.failing import GAVE_UP
+from backend.evacuations.running.failing import GAVE_UP, hopeless
 from backend.evacuations.running.replanning import to_place
 from backend.migrations.ending import unlocked
-from backend.migrations.notes import now_ms
+from backend.migrations.notes import noted, now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import (
-    Evacuation,
     EvacuationChange,
-    EvacuationKind,
     EvacuationState,
     MoveOptions,
     MoveState,
@@ -684,15 +681,20 @@ async def test_the_report_says_where_a_server_is_that_another_one_moved(scene):
     assert (line.state, line.plan.target_host_name, line.forecast) == (LEFT, "kvm-03", None)
 
 
-def test_notes_are_bounded_and_the_first_one_is_kept():
-    evacuation = Evacuation(
-        evacuation_id="e1", kind=EvacuationKind.EVACUATE, host_id="host-1", host_name="kvm-01"
-    )
-    for number in range(NOTES_KEPT + 5):
-        evacuation = noted(evacuation, f"note {number}")
-    texts = [one.text for one in evacuation.notes]
+async def test_notes_are_bounded_and_the_first_one_is_kept(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    first = evacuation.notes[0].text
+
+    def told(known):
+        for number in range(NOTES_KEPT + 5):
+            known = noted(known, f"note {number}")
+        return known
+
+    await scene.records.change(evacuation.evacuation_id, told)
+    texts = [one.text for one in scene.known(evacuation).notes]
     assert len(texts) == NOTES_KEPT
-    assert texts[:2] + texts[-1:] == ["note 0", "note 6", f"note {NOTES_KEPT + 4}"]
+    assert texts[:2] + texts[-1:] == [first, "note 6", f"note {NOTES_KEPT + 4}"]
 
 
 async def test_a_target_that_hangs_is_replaced_unless_a_person_chose_it(scene, monkeypatch):

@@ -33,17 +33,8 @@ from wire import keys
 from wire.agent import AgentSnapshot, GuestTruth, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Etcd
-from wire.fleet import (
-    Disk,
-    Fence,
-    HealthValue,
-    HostFacts,
-    HostMeters,
-    HostPolicy,
-    Owner,
-    PowerState,
-    ServerRecord,
-)
+from wire.fleet import Disk, HostFacts, HostMeters, HostPolicy, Owner, PowerState, ServerRecord
+from wire.life import Fence, HealthValue
 from wire.migration import Migration
 from wire.rescue import Incident, IncidentServer
 from wire.storage import DefineCommand, Incoming, PrepareCommand

@@ -9,7 +9,8 @@ from backend.rescue import incidents, starting
 from backend.rescue.definition import read_definition
 from backend.rescue.storm import CUT_OFF_S
 from wire import keys
-from wire.fleet import Fence, HostPolicy, HostShutdown, OwnerPhase, RescuePriority, ServerPolicy
+from wire.fleet import HostPolicy, OwnerPhase, RescuePriority, ServerPolicy
+from wire.life import Fence, HostShutdown
 from wire.rescue import DeclareOff, IncidentState, RescueState
 
 GIB = 1 << 30

@@ -11,7 +11,8 @@ from backend.migrations.journal import Journal
 from backend.rescue.claims import Claims
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Fence, OwnerPhase
+from wire.fleet import OwnerPhase
+from wire.life import Fence
 from wire.migration import MigrationOptions
 from wire.rescue import IncidentState, RescueState
 

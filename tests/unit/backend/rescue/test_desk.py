@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from wire.errors import ErrorCode, GodwitError
-from wire.fleet import Disk, Fence, OwnerPhase, PowerState
+from wire.fleet import Disk, OwnerPhase, PowerState
+from wire.life import Fence
 from wire.rescue import DeclareOff, IncidentState, RescueOptions, RescueState
 
 BOUND = "vda lies on this host alone (/local/db-1.img)"

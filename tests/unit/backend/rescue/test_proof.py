@@ -6,7 +6,7 @@ import pytest
 from backend.health.sightings import UNKNOWN_TTL_S
 from backend.rescue.proof import GUARD_S, Evidence, prove
 from backend.rescue.storm import cut_off, storm
-from wire.fleet import Fence, HealthValue
+from wire.life import Fence, HealthValue
 
 FENCED = HealthValue(boot_id="b", epoch=3, fence=Fence.WATCHDOG, ttl_s=10)
 UNFENCED = HealthValue(boot_id="b", epoch=3, fence_detail="no /dev/watchdog", ttl_s=10)
