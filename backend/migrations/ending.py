@@ -253,7 +253,7 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
             "check the guest's disks."
         )
     if judgement.verdict is Verdict.LOST:
-        return _advice_on_a_loss(migration, halved=bool(HALVES & {finding.source, finding.target}))
+        return _advice_on_a_loss(migration, finding)
     if judgement.leftover:
         winner, loser = (target, source) if judgement.verdict is Verdict.MOVED else (source, target)
         return f"{settle_command(migration, winner)} ends the paused copy on {loser}."
@@ -267,17 +267,19 @@ def _advice(migration: Migration, finding: Finding, state: MigrationState, error
     return advice_for(error)
 
 
-def _advice_on_a_loss(migration: Migration, *, halved: bool) -> str:
+def _advice_on_a_loss(migration: Migration, finding: Finding) -> str:
     name, source, target = (
         migration.server_name,
         migration.source_host_name,
         migration.target_host_name,
     )
-    if halved:
+    if HALVES & {finding.source, finding.target}:
+        keeper = target if finding.target is Side.SHUT_OFF else source
         # seen with libvirt 9.0: the call in which QEMU died never ends, and holds the domain's lock
         return (
-            f"{settle_command(migration)} ends the half that is left and keeps {name} stopped; if "
-            f"it cannot be started then, restart libvirtd on {source}, which may hold its lock."
+            f"{settle_command(migration, keeper)} ends the half that is left and keeps {name} "
+            f"stopped on {keeper}; if it cannot be started then, restart libvirtd on {source}, "
+            "which may hold its lock."
         )
     return (
         f"Look at libvirt's logs on {source} and {target}; {settle_command(migration)} defines "

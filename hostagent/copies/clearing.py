@@ -27,6 +27,8 @@ class Clearing:
     async def discard(self, migration_id: str, command: DiscardCommand) -> Discarded:
         """Remove, or keep aside, all that was made here.
 
+        Also the definition that libvirt made by itself: it stays when a guest dies in post-copy.
+
         Raises:
             GodwitError: ``CONFLICT`` while the server is on here or belongs to this host,
                 ``STALE_GENERATION``, ``ETCD_UNREACHABLE``, ``LIBVIRT``.
@@ -34,18 +36,34 @@ class Clearing:
         check_migration_id(migration_id)
         async with self._room.busy[command.server_id]:
             record = await self._room.read(migration_id)
-            if record is None:
-                return Discarded()
-            if record.kept:
+            if record is not None and record.kept:
                 return Discarded(kept=await asyncio.to_thread(kept_files, record.kept))
-            if record.command.server_id != command.server_id:
+            if record is not None and record.command.server_id != command.server_id:
                 raise other_server(record, command.server_id)
             owner = await self._room.here.ownership.record(command.server_id)
             await self._room.here.ownership.require_generation(
                 command.server_id, command.generation
             )
+            if record is None:
+                await self._undefine_of(owner)
+                return Discarded()
             self._require_elsewhere(owner, record)
             return await self._discard(record, keep_for=command if command.keep else None)
+
+    async def _undefine_of(self, owner: ServerRecord | None) -> None:
+        """Let go of a stopped server for which nothing was made here, if it is another host's."""
+        here = self._room.here
+        if owner is None or owner.owner.host_id == here.facts.host_id:
+            return
+        if (await here.driver.truth(owner.server_id)).state is PowerState.SHUT_OFF:
+            await self._undefine(owner.server_id)
+
+    async def _undefine(self, server_id: str) -> None:
+        here = self._room.here
+        await here.driver.call(
+            "undefine a domain", lambda handle: domains.undefine_stopped(handle, server_id)
+        )
+        here.inventory.server_changed(server_id)
 
     def _require_elsewhere(self, owner: ServerRecord | None, record: IncomingRecord) -> None:
         facts = self._room.here.facts
@@ -68,12 +86,8 @@ class Clearing:
         kept: Discarded = Discarded()
         if keep_for is not None:
             kept = await self._keep(record, keep_for)
-        if record.defined:
-            await self._room.here.driver.call(
-                "undefine a domain",
-                lambda handle: domains.undefine_stopped(handle, command.server_id),
-            )
-            self._room.here.inventory.server_changed(command.server_id)
+        if truth.state is PowerState.SHUT_OFF:
+            await self._undefine(command.server_id)
         if kept.kept:
             paths = tuple(one.path for one in kept.kept)
             await self._room.write(msgspec.structs.replace(record, kept=paths, defined=False))

@@ -45,14 +45,14 @@ def postcopy_cut(witness: Witness, *, cut_source: bool, after_s: float) -> Fault
 
     Afterwards somebody settles the server and starts it, as its record advises.
     """
-    moved: list[tuple[str, str, str]] = []
+    moved: list[tuple[str, str]] = []
 
     def begin(lab: Lab, hosts: Sequence[str]) -> None:
         (source,) = hosts
         limit_links(lab, _SLOWER_BITS_PER_S)
         name = server_on(witness, source)
         migration_id = begin_move(witness, "live-migrate", name)
-        moved.append((name, migration_id, source))
+        moved.append((name, migration_id))
         until_state(witness, migration_id, MigrationState.COPYING_MEMORY)
         with suppress(httpx.HTTPError):  # without it the guest may just move, or die with a host
             witness.post(f"/v1/migrations/{migration_id}/postcopy")
@@ -67,8 +67,8 @@ def postcopy_cut(witness: Witness, *, cut_source: bool, after_s: float) -> Fault
 
     def end(lab: Lab, hosts: Sequence[str]) -> None:
         _whole_links(lab, hosts)
-        for name, migration_id, source in moved:
-            bring_back(witness, name, migration_id, keep_host=source)
+        for name, migration_id in moved:
+            bring_back(witness, name, migration_id)
 
     return Fault(f"{_side(cut_source)} cut in post-copy", begin, end)
 

@@ -1,5 +1,6 @@
 """What an operator does after a post-copy whose half is gone: settle the server, and start it."""
 
+import re
 import signal
 import time
 from contextlib import suppress
@@ -16,15 +17,15 @@ _START_S = 20.0
 _LOOK_S = 0.5
 
 
-def bring_back(witness: Witness, name: str, migration_id: str, *, keep_host: str) -> None:
-    """Have a server run again once its migration has ended, if that has lost it.
+def bring_back(witness: Witness, name: str, migration_id: str) -> None:
+    """Have a server run again once its migration has ended, as that advises if it has lost it.
 
     Raises:
         LabError: it cannot be brought back within two minutes; the sentence tells the last reason.
     """
     deadline = time.monotonic() + _WITHIN_S
     while True:
-        reason = _step(witness, name, migration_id, keep_host)
+        reason = _step(witness, name, migration_id)
         if not reason:
             return
         if time.monotonic() > deadline:
@@ -32,7 +33,7 @@ def bring_back(witness: Witness, name: str, migration_id: str, *, keep_host: str
         time.sleep(_LOOK_S)
 
 
-def _step(witness: Witness, name: str, migration_id: str, keep_host: str) -> str:
+def _step(witness: Witness, name: str, migration_id: str) -> str:
     """Do the next thing; why it is not over yet, empty if it is."""
     try:
         known = {each.migration_id: each for each in witness.migrations()}
@@ -42,7 +43,10 @@ def _step(witness: Witness, name: str, migration_id: str, keep_host: str) -> str
         settled = any(each.text.startswith("settled") for each in migration.notes)
         # an agent that still has half of the guest takes the server for found again
         if "is lost" in migration.outcome and not settled:
-            answer = witness.post(f"/v1/servers/{name}/settle", keep_host=keep_host)
+            keep = re.search(r"--keep-host (\S+)", migration.advice)
+            if keep is None:
+                return f"no host to keep it is advised: {migration.advice}"
+            answer = witness.post(f"/v1/servers/{name}/settle", keep_host=keep[1])
             return "it was only just settled" if answer.is_success else answer.text
         if record.wanted_on or record.owner.phase is not OwnerPhase.SETTLED:
             return ""

@@ -245,6 +245,7 @@ def lies(
     that were being migrated meanwhile.
     """
     owned = {name for name in before.records if before.owner(name) == incident.host_name} - moved
+    there = {name for name in after.records if after.owner(name) == incident.host_name}
     told = {each.server_name for each in incident.servers}
     found = [f"the report of {incident.host_name} leaves out {name}" for name in owned - told]
     for each in incident.servers:
@@ -257,7 +258,7 @@ def lies(
                 found.append(f"{name}, and it has not been started since")
             case RescueState.RESCUED if not each.running_at_ms or not each.target_host_name:
                 found.append(f"{name}, and not when or where")
-            case RescueState.RETURNED if after.owner(each.server_name) != incident.host_name:
+            case RescueState.RETURNED if each.server_name not in moved | there:
                 found.append(f"{name}, and it belongs to {after.owner(each.server_name)}")
             case RescueState.WAITING | RescueState.STARTING:
                 found.append(f"{name}, and the report has ended")

@@ -1,5 +1,6 @@
 """Hosts that are emptied on real hosts, while backends and targets die; and filled again."""
 
+import time
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from lab import hypervisor
 from lab.state import LinkLimit
 from tests.fleet import Fleet
 from wire.evacuation import (
+    EvacuatedServer,
     Evacuation,
     EvacuationKind,
+    EvacuationState,
     MoveState,
     PlanEdit,
     PlanRequest,
@@ -21,6 +24,8 @@ from wire.rescue import DeclareOff
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 SOURCE = "kvm-01"
+RATE_BITS_PER_S = 400_000_000
+EVENING_S = 10.0
 MOVING, LEFT, STAYED = MoveState.MOVING, MoveState.LEFT, MoveState.STAYED
 
 
@@ -158,3 +163,81 @@ def test_a_dead_host_is_emptied_once_it_is_declared_to_be_off(fleet: Fleet, offi
     fleet.lab.power_on(SOURCE)
     fleet.wait_until_healthy()
     assert fleet.running_on(on) == [lines[on].plan.target_host_name]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_twelve_of_mixed_kind_leave_whatever_happens(fleet: Fleet, office: Any):
+    idle = [fleet.add_server(working_set_mb=40) for _ in range(2)]
+    warm = [fleet.add_server(working_set_mb=16, dirty_mb_per_s=4) for _ in range(2)]
+    hot = fleet.add_server(working_set_mb=32, dirty_mb_per_s=24)
+    local = [fleet.add_server(storage="local", data_mb=256) for _ in range(2)]
+    mixed = fleet.add_server(storage="mixed", data_mb=64)
+    paused = fleet.add_server()
+    fleet.lab.virsh(SOURCE, f"suspend {paused}")
+    fleet.until_status(paused, "suspend")
+    off, off_local = (
+        fleet.add_server(stopped=True),
+        fleet.add_server(storage="local", data_mb=64, stopped=True),
+    )
+    tied = fleet.add_server(stopped=True, passthrough=True)
+    running = [*idle, *warm, hot, *local, mixed]
+    fleet.lab.limit_link(SOURCE, LinkLimit(rate_bits_per_s=RATE_BITS_PER_S))
+
+    (evacuation,) = office.begin(SOURCE)
+    assert len(evacuation.servers) == 12
+    office.until(evacuation, lambda now: some(now, MOVING), "one moves")
+    fleet.kill_program("controller", "backend")
+
+    office.until(evacuation, lambda now: some(now, LEFT), "one has left")
+    office.act(evacuation, "pause")
+    evening = office.until(
+        evacuation, lambda now: None if some(now, MOVING) else now, "none moves any more"
+    )
+    assert evening.state is EvacuationState.PAUSED
+    assert some(evening, MoveState.WAITING), "something is left for the next day"
+    time.sleep(EVENING_S)
+    assert [one.state for one in office.now(evacuation).servers] == [
+        one.state for one in evening.servers
+    ]
+    office.act(evacuation, "resume")
+
+    cut = office.until(evacuation, lambda now: one_that_copies(office, now), "one copies")
+    fleet.lab.partition(cut.plan.target_host_name)
+    had_left = len(some(office.now(evacuation), LEFT))
+    office.until(
+        evacuation,
+        lambda now: len(some(now, LEFT)) > had_left,
+        "another leaves although a target is cut off",
+        within_s=120,
+    )
+    fleet.lab.heal(cut.plan.target_host_name)
+
+    report = office.end(evacuation, within_s=300)
+    lines = office.lines(report)
+    gone = [*running, paused, off, off_local]
+    assert office.states(report) == dict.fromkeys(gone, LEFT) | {tied: STAYED}
+    assert "cannot move" in lines[tied].reason
+    assert_true(office, report)
+    for name in running:
+        assert_whole(fleet, name, lines[name].plan.target_host_name)
+    assert fleet.lab.virsh(lines[paused].plan.target_host_name, f"domstate {paused}").strip() == (
+        "paused"
+    )
+    for name in (paused, off, off_local):
+        assert defined_on(fleet, name) == [lines[name].plan.target_host_name]
+    assert defined_on(fleet, tied) == [SOURCE]
+
+
+def some(evacuation: Evacuation, state: MoveState) -> list[EvacuatedServer]:
+    """Its servers in a state."""
+    return [one for one in evacuation.servers if one.state is state]
+
+
+def one_that_copies(office: Any, evacuation: Evacuation) -> EvacuatedServer | None:
+    """One of which something crosses the link at this moment, while others wait."""
+    for line in some(evacuation, MOVING):
+        state = office.detail(line.migration_id).migration.state if line.migration_id else ""
+        if state.startswith("copying") and some(evacuation, MoveState.WAITING):
+            return line
+    return None

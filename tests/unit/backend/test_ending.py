@@ -237,4 +237,11 @@ def test_a_guest_lost_in_post_copy_says_how_it_was_lost_and_what_may_hold_it():
         "db-1 is lost: it ran in post-copy with half of its memory on each of kvm-01 and kvm-02, "
         "and one half is gone"
     )
+    assert "godwit server-settle --keep-host kvm-01 db-1" in final.advice
     assert "restart libvirtd on kvm-01" in final.advice
+
+
+def test_a_guest_whose_half_died_with_its_target_is_to_be_kept_where_it_is_whole():
+    final = ended(RUNNING, finding(Side.POSTCOPY_FAILED, Side.SHUT_OFF, patient=False), None, ())
+    assert "is lost" in final.outcome
+    assert "godwit server-settle --keep-host kvm-02 db-1" in final.advice

@@ -7,6 +7,7 @@ import pytest
 from wire.agent import GuestTruth, JobState, ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
+from wire.storage import DiscardCommand, Discarded
 
 pytestmark = pytest.mark.lab
 
@@ -71,4 +72,17 @@ def test_progress_never_runs_back(lab, cold_move):
     assert (job.state, job.error) == (JobState.ENDED, "")
     assert job.statistics.disk_transferred_bytes == 80 * MIB
     move.discard()
+    move.give_up()
+
+
+def test_a_definition_that_libvirt_left_goes_too_and_the_owners_stays(lab, cold_move):
+    move = cold_move(16)
+    definition = lab.virsh("kvm-01", f"dumpxml {move.name}")
+    (lab.folders.etc("kvm-02") / "godwit" / "left.xml").write_text(definition, encoding="utf-8")
+    lab.virsh("kvm-02", "define /etc/godwit/left.xml")
+    move.discard()
+    assert move.name not in lab.virsh("kvm-02", "list --all --name").split()
+    command = DiscardCommand(server_id=move.server_id, generation=move.generation)
+    move.source.post(f"/v1/incoming/{move.id}/discard", command, Discarded)
+    assert move.name in lab.virsh("kvm-01", "list --all --name").split()
     move.give_up()
