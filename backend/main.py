@@ -24,6 +24,7 @@ from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.follow.store import Follower
 from backend.follow.streams import Streams
+from backend.freezing import freeze_first_state
 from backend.health.channels import channels
 from backend.health.departures import Departures
 from backend.health.leases import Leases
@@ -155,6 +156,7 @@ async def run(config: BackendConfig) -> None:
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
                 group.create_task(leadership.run(lead, on_leadership)),
+                group.create_task(freeze_first_state(fleet)),
             ]
             await serve(
                 make_app(context, tokens),

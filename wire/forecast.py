@@ -54,9 +54,10 @@ class Ease(StrEnum):
     EASY = "easy"
     """It converges on a share of the link."""
     HEAVY = "heavy"
-    """It converges only on the whole link: it is moved alone."""
+    """It converges only on the whole link, or only once QEMU slows it down: it is moved alone."""
     STUCK = "stuck"
-    """It does not come down to its pause even alone: a lever is needed, or a longer pause."""
+    """It does not come down to its pause even alone, or only slowed down by more than it bears: a
+    lever is needed, or a longer pause."""
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):

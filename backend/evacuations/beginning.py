@@ -4,9 +4,9 @@ import secrets
 from collections.abc import Iterable, Sequence
 
 from backend.evacuations.planning.planner import as_server
-from backend.evacuations.timing.deadline import moment
 from backend.fleet.known import Fleet
 from backend.migrations.notes import now_ms
+from backend.moments import moment
 from wire.errors import bad_request, conflict
 from wire.evacuation import (
     Evacuation,

@@ -26,6 +26,7 @@ from backend.migrations.acts import Acts
 from backend.migrations.notes import noted
 from wire.errors import GodwitError, conflict
 from wire.evacuation import (
+    EvacuatedServer,
     Evacuation,
     EvacuationChange,
     EvacuationKind,
@@ -102,6 +103,7 @@ class Steering:
                 return await self._cancel_all(known, requested_by)
             known = await self._evacuator.note_moves(evacuation_id)
             meant = to_cancel(known, servers)
+            self._check_not_cancelled(meant)
             refusal: GodwitError | None = None
             for one in tuple(meant):
                 if one.state is MoveState.MOVING:
@@ -237,6 +239,16 @@ class Steering:
             changed = await self._records.change(evacuation_id, change)
         self._means.look_soon()
         return changed
+
+    def _check_not_cancelled(self, meant: Sequence[EvacuatedServer]) -> None:
+        """Refuse what somebody has cancelled a moment ago: it is on its way to that."""
+        for one in meant:
+            moves = self._fleet.migrations.get(one.migration_id)
+            if one.state is MoveState.MOVING and moves is not None and moves.cancel_requested_by:
+                raise conflict(
+                    f"{one.plan.server_name} is being cancelled already, as "
+                    f"{moves.cancel_requested_by} asked for"
+                )
 
     def _check_retry(self, known: Evacuation) -> None:
         """An ended evacuation runs again only where nothing holds the host or is placed on it."""

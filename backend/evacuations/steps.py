@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from backend.evacuations.beginning import check_deadline
-from backend.evacuations.timing.deadline import moment
 from backend.migrations.checks import check_cap_change
 from backend.migrations.notes import noted, now_ms
+from backend.moments import moment
 from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.evacuation import (
     EvacuatedServer,

@@ -7,11 +7,13 @@ what is written twice within a pass has to be sent only once.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
 _FIRST, _LAST, _STEPS = 0.2, 12.0, 28
 """Rates D/W that are tried, as parts of what the longest and the shortest window can tell."""
+_KEPT = 1 << 14
 _SLOW_COST = 0.2
 """Where windows leave it open, memory that is hot explains more than memory that is never hot."""
 
@@ -58,6 +60,12 @@ def fit(points: Sequence[Point], most_bytes: float) -> Curve:
         points: in any order; none for a guest of which nothing is known, which is taken as idle.
         most_bytes: all that the guest can dirty.
     """
+    return _best(tuple(points), most_bytes)
+
+
+@lru_cache(maxsize=_KEPT)
+def _best(points: tuple[Point, ...], most_bytes: float) -> Curve:
+    """The same; a guest's points are asked about again with each plan, link and lever."""
     told = [point for point in points if point.seconds > 0]
     shortest = min((point.seconds for point in told), default=0.0)
     longest = max((point.seconds for point in told), default=0.0)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tests.console.emptying import MOVES, NOON_MS, SCENES, course, host_id, server_id
+from tests.console.emptying import MOVES, NOON_MS, SCENES, course, forecast, host_id, server_id
 from tui import evacuation_acts as acts
 from tui.paint import plain
 from tui.plot import GraphStyle
@@ -17,6 +17,7 @@ from tui.screens.plan_edit import PlanLiveDialog
 from tui.views.convergence import convergence, dirty_ratio
 from tui.views.evacuation import progress
 from tui.views.evacuation_totals import total_lines
+from tui.views.forecast import forecast_fields
 from tui.views.glyphs import UNICODE
 from tui.widgets.lines import Lines
 from wire.console import MigrationSample, Role
@@ -29,6 +30,7 @@ from wire.evacuation import (
     PlanEdit,
     Way,
 )
+from wire.forecast import Ease
 
 MIB = 1 << 20
 ID = "e7a10b52"
@@ -248,6 +250,30 @@ async def test_the_end_is_a_report(pilot):
     footer = text_of(pilot, "#footer")
     assert "P Pause" not in footer
     assert "R Retry" in footer
+
+
+@pytest.mark.parametrize(("back", "told"), [(False, "is empty"), (True, "Back on kvm-01 since: ")])
+def test_an_end_calls_no_host_empty_that_something_has_come_back_to(back, told):
+    servers = tuple(
+        changed(each, state=MoveState.LEFT, returned=back and place == 0)
+        for place, each in enumerate(course().servers)
+    )
+    over = course(state=EvacuationState.ENDED, servers=servers, ended_at_ms=NOON_MS)
+    drawn = total_lines(over, 200, NOON_MS, UNICODE)
+    text = " ".join(plain(each) for each in drawn)
+    assert told in text
+    assert ("is empty" in text) is not back
+
+
+@pytest.mark.parametrize(
+    ("ease", "told"), [(Ease.HEAVY, "slows it down by up to 40 %"), (Ease.STUCK, "no shorter than")]
+)
+def test_a_forecast_tells_how_far_its_guest_is_slowed_down(ease, told):
+    fields = forecast_fields(forecast(ease, throttle_percent=40, floor_ms=900), UNICODE)
+    text = " ".join(span.text for _, span in fields)
+    assert told in text
+    assert ("slows it down" in text) is (ease is Ease.HEAVY)
+    assert ("no shorter than" in text) is (ease is Ease.STUCK)
 
 
 async def test_read_only_has_no_key_that_steers(open_console, client, make, settled, at_noon):

@@ -25,7 +25,7 @@ from tui.formats.report import (
     note_text,
 )
 from tui.formats.table import Column, table_lines
-from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
+from tui.formats.units import bytes_text, duration_text, moment_text, rate_text, zone_text
 from tui.text import escape_text
 from wire.evacuation import EvacuatedServer, Evacuation, MoveState, Way
 from wire.forecast import Forecast
@@ -65,6 +65,7 @@ def report_markdown(evacuation: Evacuation) -> str:
     columns = (*_COLUMNS, Column("Why"))
     rows = [(*_row(evacuation, each), _reason(each)) for each in evacuation.servers]
     lines = [f"# {marked(_title(evacuation))}", "", *markdown_fields(_fields(evacuation))]
+    lines += markdown_fields([("times", zone_text(evacuation.created_at_ms))])
     lines += markdown_table(columns, rows)
     lines += markdown_items("What happened", _notes(evacuation))
     return "\n".join(lines)

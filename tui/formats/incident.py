@@ -18,7 +18,7 @@ from tui.formats.report import (
     note_text,
 )
 from tui.formats.table import Column, table_lines
-from tui.formats.units import duration_text, moment_text
+from tui.formats.units import duration_text, moment_text, zone_text
 from tui.text import escape_text
 from wire.migration import Note
 from wire.rescue import Incident, IncidentServer, IncidentState, RescueState
@@ -134,6 +134,7 @@ def report_text(incident: Incident, width: int | None) -> list[str]:
 def report_markdown(incident: Incident) -> str:
     """The same for a ticket."""
     lines = [f"# {marked(_title(incident))}", "", *markdown_fields(_fields(incident))]
+    lines += markdown_fields([("times", zone_text(incident.lost_at_ms))])
     lines += markdown_table(_SERVERS, _rows(incident))
     lines += markdown_items("What happened", _notes(incident))
     return "\n".join(lines)

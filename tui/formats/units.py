@@ -50,6 +50,12 @@ def moment_text(unix_ms: int, *, brief: bool = False) -> str:
     return moment.strftime("%m-%d %H:%M" if brief else "%Y-%m-%d %H:%M:%S")
 
 
+def zone_text(unix_ms: int) -> str:
+    """``UTC+01:00``: the local zone at a moment, for who reads elsewhere what was written here."""
+    offset = datetime.fromtimestamp(unix_ms / 1000).astimezone().strftime("%z")
+    return f"UTC{offset[:3]}:{offset[3:]}"
+
+
 def mebibytes(size_bytes: int) -> str:
     """A bare number of MiB, as climc writes memory and disk sizes."""
     return str(round(size_bytes / MEBIBYTE))

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from backend.evacuations.timing.deadline import lasting
 from backend.evacuations.timing.reckoning import Sheet
 from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
 from backend.forecast.rates import UNSHOWN_TIMES
+from backend.moments import lasting
 from wire.evacuation import Evacuation, EvacuationKind, PlannedMove, Way
 from wire.fleet import HostFacts, HostPolicy, HostStatus
 from wire.forecast import Basis, Ease, LinkRate

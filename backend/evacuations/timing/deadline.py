@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -10,6 +9,7 @@ from backend.evacuations.timing.ordering import Stage, stage_of
 from backend.evacuations.timing.reckoning import Reckoner, Sheet, Sum
 from backend.forecast.levers import LONGEST_PAUSE_MS
 from backend.forecast.rates import UNSHOWN_TIMES
+from backend.moments import lasting
 from wire.evacuation import Evacuation, PlannedMove, Way
 from wire.forecast import Ease
 from wire.migration import DOWNTIME_BOUND_MS, MigrationOptions
@@ -18,8 +18,6 @@ _MIB = 1 << 20
 _NAMED = 3
 _MORE = 1.1
 """A pause at its floor would be met by luck: so much more is asked for."""
-_LONG_S = 120
-_HOUR_S = 3600
 _HOLDS_MS = 10_000
 
 _Change = Callable[[Sheet], Sheet]
@@ -96,22 +94,6 @@ class Verdicts:
     def forget(self, evacuation_id: str) -> None:
         """Let go of one that has ended."""
         self._last.pop(evacuation_id, None)
-
-
-def moment(at_ms: int) -> str:
-    """A time of day for a sentence: ``2026-11-26 04:30 UTC``."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def lasting(seconds: float) -> str:
-    """A duration for a sentence: ``95 s``, ``12 min``, ``2 h 5 min``."""
-    whole = math.ceil(max(0.0, seconds))
-    if whole < _LONG_S:
-        return f"{whole} s"
-    minutes = math.ceil(whole / 60)
-    if whole < _HOUR_S:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _way_out(reckoner: Reckoner, sheet: Sheet, total: Sum, left_s: float) -> str:

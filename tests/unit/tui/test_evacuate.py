@@ -607,6 +607,7 @@ def test_the_report_as_json_and_as_markdown(running, capsys):
     assert told.startswith("# Evacuation of kvm-01: running, 1 left")
     assert "| web-1 | live | kvm-01 | kvm-02 | left | 9.4 s | 9.0 s | 43 ms | 40 ms |" in told
     assert "| it has a passed-through device |" in told
+    assert "- **times**: UTC" in told
     assert run(["evacuation-show", "--markdown", "--json", "e-1"]) == 2
 
 

@@ -373,6 +373,7 @@ def test_the_report_as_json_and_as_markdown(incident, capsys):
     told = capsys.readouterr().out
     assert told.startswith("# Incident of kvm-01: rescuing")
     assert r"| disk\|1 | skipped |" in told
+    assert "- **times**: UTC" in told
     assert run(["incident-show", "--markdown", "--json", "i-1"]) == 2
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui.formats.moments import MomentError, deadline_ms
+from tui.formats.units import moment_text, zone_text
 
 
 def at(text: str) -> int:
@@ -82,3 +83,15 @@ def test_whatever_is_typed_is_later_or_refused(text, now_ms):
 def test_a_time_of_day_is_within_the_next_day(hour, minute, now_ms):
     moment_ms = deadline_ms(f"{hour:02d}:{minute:02d}", "--empty-by", now_ms)
     assert 0 < moment_ms - now_ms <= 25 * 3_600_000
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("told", "shown", "zone"),
+    [
+        ("2026-11-26T03:30", "2026-11-26 04:30:00", "UTC+01:00"),
+        ("2026-07-26T03:30", "2026-07-26 05:30:00", "UTC+02:00"),
+    ],
+)
+def test_moments_are_drawn_in_the_local_zone_which_a_ticket_names(told, shown, zone):
+    assert (moment_text(at(told)), zone_text(at(told))) == (shown, zone)

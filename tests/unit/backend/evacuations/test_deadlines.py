@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from backend.evacuations.timing.deadline import Verdict, Verdicts, lasting
+from backend.evacuations.timing.deadline import Verdict, Verdicts
 from backend.evacuations.timing.reckoning import Reckoner
 from backend.migrations.notes import now_ms
+from backend.moments import lasting
 from tests.unit.backend.evacuations.planned import MIB, Planned
 from wire.evacuation import MoveOptions, PlanEdit, Way
 from wire.fleet import PowerState
