@@ -77,7 +77,7 @@ def pictured(snapshot, settled, tmp_path):
     """
     stored = snapshot.use_extension(SVGImageExtension)
 
-    async def compare(console, keys, *sizes) -> None:
+    async def compare(console, keys, *sizes: tuple[int, int]) -> None:
         differing = []
         async with console.run_test(size=sizes[0]) as pilot:
             await settled(pilot)
