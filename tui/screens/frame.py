@@ -9,11 +9,12 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tui.actions import Place, bindings, is_dangerous
+from tui.actions import bindings, is_dangerous
 from tui.desk import Desk
 from tui.destinations import completion
 from tui.navigator import Navigator
 from tui.paint import Line
+from tui.places import Place
 from tui.store import Changes
 from tui.views.keys import footer
 from tui.views.topline import top_line

@@ -8,11 +8,11 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.acts import MAKERS, idle_acts
 from tui.desk import Desk
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, line, spread
+from tui.places import Place
 from tui.screens.frame import Frame, keys
 from tui.store import Changes
 from tui.views import settling
