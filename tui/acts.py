@@ -262,7 +262,7 @@ MAKERS: dict[str, Callable[[Store, Migration], Wanted]] = {
     "recover": recover,
     "remove_kept": remove_kept,
 }
-"""The acts by the name of their action in ``tui.actions``."""
+"""The acts by the name of their action in ``tui.keyboard``."""
 
 
 def idle_acts(store: Store, migration: Migration | None) -> set[str]:

@@ -172,4 +172,4 @@ MAKERS: dict[str, Callable[[Store, Evacuation, EvacuatedServer | None, int], Wan
     "stay": lambda store, evacuation, server, _: stay(store, evacuation, server),
     "first": lambda _, evacuation, server, __: first(evacuation, server),
 }
-"""The acts by the name of their action in ``tui.actions``; the last number is Unix time in ms."""
+"""The acts by the name of their action in ``tui.keyboard``; the last number is Unix time in ms."""

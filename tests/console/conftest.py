@@ -5,9 +5,12 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 
 # Snapshots must not depend on where they are made; both are read when textual is imported.
@@ -566,6 +569,23 @@ class StubClient:
             if each.migration_id == migration_id:
                 return each
         raise GodwitError(ErrorCode.NOT_FOUND, f"no migration is called {migration_id!r}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_styles() -> Iterator[None]:
+    """Parse each style sheet once for all consoles of this process: all have the same."""
+    kept: dict[object, list[RuleSet]] = {}
+    parse = Stylesheet._parse_rules
+
+    def parse_once(sheet: Stylesheet, *args: Any, **kwargs: Any) -> list[RuleSet]:
+        asked = (args, *sorted(kwargs.items()), *sorted(sheet._variables.items()))
+        if asked not in kept:
+            kept[asked] = parse(sheet, *args, **kwargs)
+        return kept[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        yield
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@ from collections import Counter
 
 import pytest
 
-from tui.actions import ACTIONS, Place, actions_at, bindings, footer_actions, is_dangerous
+from tui.actions import ACTIONS, actions_at, bindings, footer_actions, is_dangerous
 from tui.acts import MAKERS
 from tui.evacuation_acts import MAKERS as STEERING
 from tui.paint import length, plain
+from tui.places import Place
 from tui.views.keys import footer, help_lines
 
 VIEWS = (

@@ -131,6 +131,16 @@ async def test_the_top_line_goes_on_behind_a_dialog(pilot, client, settled):
     assert "lost 0 s ago" in plain(pilot.app.frame.top_line.lines[0])
 
 
+@pytest.mark.parametrize("keys", [[], ["b"]], ids=["one", "two"])
+async def test_what_changes_is_drawn_behind_every_dialog(pilot, client, settled, keys):
+    await pilot.press(*keys)
+    await settled(pilot)
+    client.stream.put_nowait(Disconnected(reason="no answer"))
+    await pilot.pause(0.05)
+    await settled(pilot)
+    assert "lost 0 s ago" in pilot.app.screen._compositor.render_strips()[0].text
+
+
 @pytest.mark.parametrize("key", ["r", ""])
 async def test_the_targets_are_asked_for_again(pilot, client, settled, key):
     client.candidate_list = client.candidate_list[:1]

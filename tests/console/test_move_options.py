@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from tui.actions import Place, options_at
+from tui.actions import options_at
 from tui.paint import plain
+from tui.places import Place
 from tui.screens.dialog import Question
 from tui.screens.entry import Entry
 from tui.screens.migration import MigrationScreen

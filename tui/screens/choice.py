@@ -7,12 +7,12 @@ from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.acts import Act, Choice, ChoiceAct
 from tui.desk import Desk
 from tui.listing import Column, Listing
 from tui.motion import Motion
 from tui.paint import Span, Tone, wrap
+from tui.places import Place
 from tui.screens.dialog import Dialog
 from tui.screens.frame import keys
 from tui.widgets.lines import Lines

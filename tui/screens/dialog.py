@@ -10,10 +10,11 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
-from tui.actions import Place, is_dangerous
+from tui.actions import is_dangerous
 from tui.desk import Desk
 from tui.motion import Motion
 from tui.paint import Span, Tone, labelled, wrap
+from tui.places import Place
 from tui.screens.frame import keys
 from tui.views.keys import footer
 from tui.widgets.lines import Lines

@@ -7,9 +7,9 @@ from textual import events
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.paint import Line, Span, Tone, labelled, line, wrap
+from tui.places import Place
 from tui.screens.dialog import Dialog
 from tui.screens.frame import keys
 from tui.widgets.lines import Lines

@@ -7,11 +7,11 @@ from textual.binding import BindingType
 
 from tui import evacuation_acts as acts
 from tui import evacuation_changes as changing
-from tui.actions import Place
 from tui.acts import Wanted
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.paint import Line, Span, Tone, line
+from tui.places import Place
 from tui.screens.frame import keys
 from tui.screens.paned import PanedList
 from tui.screens.plan_edit import edit_dialog

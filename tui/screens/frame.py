@@ -9,11 +9,12 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tui.actions import Place, bindings, is_dangerous
+from tui.actions import bindings, is_dangerous
 from tui.desk import Desk
 from tui.destinations import completion
 from tui.navigator import Navigator
 from tui.paint import Line
+from tui.places import Place
 from tui.store import Changes
 from tui.views.keys import footer
 from tui.views.topline import top_line
@@ -93,7 +94,7 @@ class Frame(Screen[None], inherit_bindings=False):
         self.foot_line.show([keys])
 
     def _compositor_refresh(self) -> None:
-        """Hand what changed behind a dialog to the dialog, which draws for both.
+        """Hand what changed behind dialogs to the topmost, which draws for all.
 
         Textual 8.2.8 would mark this whole screen as changed then, 19 KB/s where 5 will do.
         """
@@ -105,6 +106,9 @@ class Frame(Screen[None], inherit_bindings=False):
         self._compositor._dirty_regions.clear()  # noqa: SLF001
         self._dirty_widgets.clear()
         if regions:
+            stack = self.app.screen_stack
+            for between in stack[stack.index(self) + 1 : -1]:
+                between._set_dirty(*regions)  # noqa: SLF001 - it keeps what it drew of this view
             top.refresh(*regions)
 
     def hush(self) -> None:

@@ -9,12 +9,12 @@ from textual import on
 from textual.binding import BindingType
 from textual.message import Message
 
-from tui.actions import Place
 from tui.calls import Refusal, ask
 from tui.desk import Desk
 from tui.formats.health import health_word
 from tui.listing import Listing
 from tui.paint import Line
+from tui.places import Place
 from tui.screens.about_hosts import AboutHosts
 from tui.screens.frame import keys
 from tui.screens.paned import PanedList

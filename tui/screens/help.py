@@ -6,10 +6,10 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, line
+from tui.places import Place
 from tui.screens.frame import Frame, keys
 from tui.store import Changes
 from tui.views.keys import help_lines

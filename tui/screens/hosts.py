@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.draft import Draft
 from tui.listing import Listing
 from tui.maintenance_acts import maintenance, why_no_return
 from tui.paint import Line
+from tui.places import Place
 from tui.screens.about_hosts import AboutHosts
 from tui.screens.frame import keys
 from tui.screens.listing import ListView

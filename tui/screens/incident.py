@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.paint import Line, Span, Tone, line, spread
+from tui.places import Place
 from tui.rescue_acts import priority
 from tui.screens.about_hosts import AboutHosts
 from tui.screens.frame import keys

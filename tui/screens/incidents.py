@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.paint import Line
+from tui.places import Place
 from tui.screens.about_hosts import AboutHosts
 from tui.screens.frame import keys
 from tui.screens.listing import ListView

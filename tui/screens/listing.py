@@ -7,11 +7,11 @@ from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing, RowT
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, length, line, spread, wrap
+from tui.places import Place
 from tui.screens.frame import Frame
 from tui.store import Changes
 from tui.widgets.page import Page

@@ -5,13 +5,14 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.geometry import Size
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.acts import MAKERS, idle_acts
 from tui.desk import Desk
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, line, spread
+from tui.places import Place
 from tui.screens.frame import Frame, keys
 from tui.store import Changes
 from tui.views import settling
@@ -56,6 +57,7 @@ class MigrationScreen(Frame):
         self.report = Page(id="report")
         self.report.more = "j"
         self._fetched_at = -1
+        self._drawn_in = self._room
 
     def body(self) -> Iterator[Widget]:
         """Curves and report."""
@@ -96,7 +98,7 @@ class MigrationScreen(Frame):
         return self.desk.store.servers.get(migration.server_id)
 
     def take(self, changes: Changes) -> None:
-        """Draw anew if this migration changed.
+        """Draw anew if this migration changed, or the room: behind a dialog that comes late.
 
         The curve so far is fetched at first, and again after each snapshot: a stream that could
         not be resumed has left a gap.
@@ -104,7 +106,8 @@ class MigrationScreen(Frame):
         if self._fetched_at != self.desk.store.snapshots:
             self._fetched_at = self.desk.store.snapshots
             self.navigator.fetch_curve(self.migration_id)
-        if changes.everything or self.migration_id in changes.migrations:
+        changed = changes.everything or self.migration_id in changes.migrations
+        if changed or self._drawn_in != self._room:
             self._draw()
 
     def action_move(self, motion: Motion) -> None:
@@ -155,6 +158,10 @@ class MigrationScreen(Frame):
         self.app.copy_to_clipboard(self.migration_id)
         self.tell(f"copied {self.migration_id}")
 
+    @property
+    def _room(self) -> tuple[Size, Size]:
+        return self.curves.size, self.report.size
+
     def _draw(self) -> None:
         migration = self.migration
         if migration is None:
@@ -169,6 +176,7 @@ class MigrationScreen(Frame):
         if self.classes != layout:
             self.call_after_refresh(self._draw)
             return
+        self._drawn_in = self._room
         width, height = self.curves.size
         if history.elapsed_ms:
             drawn = curve_lines(history, width, height, self.desk.graph, self.desk.glyphs)

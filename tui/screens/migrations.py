@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui.actions import Place
 from tui.acts import abort
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.paint import Line
+from tui.places import Place
 from tui.screens.frame import keys
 from tui.screens.listing import ListView
 from tui.store import Changes

@@ -8,10 +8,10 @@ from textual import on
 from textual.binding import BindingType
 from textual.message import Message
 
-from tui.actions import Place
 from tui.calls import Refusal, ask
 from tui.desk import Desk
 from tui.paint import Tone
+from tui.places import Place
 from tui.screens.dialog import Question
 from tui.screens.frame import keys
 from tui.screens.targets import TargetDialog

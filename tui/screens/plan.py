@@ -8,7 +8,6 @@ from textual import on
 from textual.binding import BindingType
 from textual.message import Message
 
-from tui.actions import Place
 from tui.calls import Refusal, ask
 from tui.desk import Desk
 from tui.draft import Draft
@@ -16,6 +15,7 @@ from tui.evacuation_changes import way_of
 from tui.evacuation_start import start
 from tui.listing import Listing
 from tui.paint import Line, Span, Tone, spread, wrap
+from tui.places import Place
 from tui.screens.entry import Entry
 from tui.screens.frame import keys
 from tui.screens.paned import PanedList

@@ -5,11 +5,11 @@ from typing import ClassVar
 import msgspec
 from textual.binding import BindingType
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.draft import deviating
 from tui.listing import Column
 from tui.paint import Line, Span, Tone, line
+from tui.places import Place
 from tui.screens.frame import keys
 from tui.screens.targets import TargetDialog
 from tui.views import candidates

@@ -6,10 +6,10 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.draft import deviating, with_options
 from tui.paint import Tone, wrap
+from tui.places import Place
 from tui.screens.frame import keys
 from tui.screens.options import OptionDialog
 from tui.widgets.lines import Lines

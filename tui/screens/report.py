@@ -6,11 +6,11 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.formats import evacuation_report, incident
 from tui.motion import Motion
 from tui.paint import Line, Span, Tone, line
+from tui.places import Place
 from tui.screens.frame import Frame, keys
 from tui.store import Changes
 from tui.widgets.page import Page

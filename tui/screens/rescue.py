@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.paint import Span, Tone
+from tui.places import Place
 from tui.screens.entry import Entry
 from tui.screens.frame import keys
 from tui.screens.move import MoveDialog

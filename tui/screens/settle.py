@@ -7,10 +7,10 @@ from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from tui.actions import Place
 from tui.desk import Desk
 from tui.listing import Listing
 from tui.motion import Motion
+from tui.places import Place
 from tui.screens.dialog import Dialog
 from tui.screens.frame import keys
 from tui.views import settling

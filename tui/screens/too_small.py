@@ -7,8 +7,8 @@ from textual.binding import BindingType
 from textual.geometry import Size
 from textual.screen import ModalScreen
 
-from tui.actions import Place
 from tui.paint import Span, Tone, line, wrap
+from tui.places import Place
 from tui.screens.frame import keys
 from tui.widgets.lines import Lines
 

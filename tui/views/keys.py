@@ -4,8 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from tui.actions import Action, Place, actions_at, footer_actions
+from tui.actions import actions_at, footer_actions
+from tui.keyboard.action import Action
 from tui.paint import Line, Span, Tone, clip, line, pad, width_of, wrap
+from tui.places import Place
 
 _KEYS_WIDTH = 15
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tui.actions import Place, options_at
+from tui.actions import options_at
 from tui.formats.numbers import NumberError, bandwidth_bytes_per_s, downtime_ms
 from tui.formats.units import mebibytes, rate_text
 from tui.paint import Line, Span, Tone, length
+from tui.places import Place
 from wire.migration import MigrationOptions
 
 _CELL = 24

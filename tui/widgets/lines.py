@@ -1,41 +1,28 @@
 """A pane of lines that repaints only the cells that changed."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.paint import IN_ASCII, Line, Span, Tone, changed_columns, width_of
 from tui.text import escape_text
+from tui.tones import style_of
 
 
 class Lines(Widget):
     """Shows lines from its top; what does not fit is cut off at the right and below."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in Tone}
-    DEFAULT_CSS = """
-    Lines { width: 1fr; height: 1fr; }
-    Lines > .tone--strong { text-style: bold; }
-    Lines > .tone--dim { color: $text-dim; }
-    Lines > .tone--good { color: $success; }
-    Lines > .tone--busy { color: $accent; }
-    Lines > .tone--warn { color: $warning; }
-    Lines > .tone--bad { color: $error; }
-    Lines > .tone--title { color: $primary; text-style: bold; }
-    Lines > .tone--key { color: $primary; text-style: bold; }
-    Lines > .tone--badge { color: $warning; text-style: bold reverse; }
-    Lines > .tone--tab { color: $primary; text-style: bold reverse; }
-    Lines > .tone--cursor { color: $cursor; text-style: reverse; }
-    Lines > .tone--curve { color: $curve; }
-    Lines > .tone--rival { color: $rival; }
-    """
+    DEFAULT_CSS = "Lines { width: 1fr; height: 1fr; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
         self._lines: tuple[Line, ...] = ()
+        self._styles: dict[Tone, Style] = {}
+        self._theme = ""
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -60,17 +47,28 @@ class Lines(Widget):
     def render_line(self, y: int) -> Strip:
         """Draw one line; every segment has a style, as NO_COLOR needs."""
         width = self.size.width
-        base = self.rich_style
+        base = self._style_of(Tone.PLAIN)
         if y >= len(self._lines):
             return Strip.blank(width, base)
         parts = [span for span in self._lines[y] if span.text]
         if self.app.has_class("-ascii"):
             parts = [Span(text.translate(IN_ASCII), tone) for text, tone in parts]
-        segments = [
-            Segment(text, self.get_component_rich_style(f"tone--{tone}")) for text, tone in parts
-        ]
+        segments = [Segment(text, self._style_of(tone)) for text, tone in parts]
         strip = Strip(segments, sum(width_of(text) for text, _ in parts))
         return strip.adjust_cell_length(width, base)
+
+    def notify_style_update(self) -> None:
+        """Forget how tones looked; another theme paints every line anew."""
+        super().notify_style_update()
+        self._styles.clear()
+        if self._theme and self._theme != self.app.theme:
+            self.refresh()
+
+    def _style_of(self, tone: Tone) -> Style:
+        if tone not in self._styles:
+            self._theme = self.app.theme
+            self._styles[tone] = self.rich_style + style_of(tone, self.app.theme_variables)
+        return self._styles[tone]
 
 
 def _safe(parts: Line) -> Line:

@@ -1,0 +1,1 @@
+"""What each key does, a table for each subject."""

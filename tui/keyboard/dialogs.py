@@ -1,0 +1,113 @@
+"""Keys of dialogs: targets and options of a move, choices, questions, what is typed."""
+
+from tui.keyboard.action import Action
+from tui.places import DIALOGS, LIVE_OPTIONS, MOVES, Place
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        "choose",
+        "enter",
+        (Place.CHOICE,),
+        "Set",
+        "Do what stands below for this row.",
+        footer=1,
+    ),
+    Action(
+        "choose",
+        "enter",
+        DIALOGS,
+        "Choose",
+        "Choose this host as the target; a question follows.",
+        footer=1,
+    ),
+    Action(
+        "choose",
+        "enter",
+        (Place.SETTLE,),
+        "Keep here",
+        "Keep the copy on this host; the server's name must be typed then.",
+        footer=1,
+    ),
+    Action(
+        "option('skip_cpu_check')",
+        "c",
+        LIVE_OPTIONS,
+        "skip CPU check",
+        "Let through hosts of another CPU model, microcode or fewer CPU features.",
+    ),
+    Action(
+        "option('skip_kernel_check')",
+        "n",
+        LIVE_OPTIONS,
+        "skip kernel check",
+        "Let through hosts of another kernel.",
+    ),
+    Action(
+        "option('enable_tls')",
+        "t",
+        LIVE_OPTIONS,
+        "encrypt (TLS)",
+        "Encrypt memory and disks on their way, each side proving its certificate.",
+    ),
+    Action(
+        "option('quickly_finish')",
+        "f",
+        LIVE_OPTIONS,
+        "quickly finish",
+        "After a few passes raise the downtime limit to what the pass at hand needs.",
+    ),
+    Action(
+        "option('downtime_limit_ms')",
+        "l",
+        LIVE_OPTIONS,
+        "downtime",
+        "Type the pause to aim at.",
+    ),
+    Action(
+        "option('downtime_bound_ms')",
+        "u",
+        LIVE_OPTIONS,
+        "bound",
+        "Type the highest limit that quickly finish may set.",
+    ),
+    Action(
+        "option('keep_dest_guest_on_failed')",
+        "d",
+        (Place.LIVE,),
+        "keep for debug",
+        "Keep what a failed migration left on the target.",
+    ),
+    Action(
+        "option('auto_start')",
+        "s",
+        (Place.COLD, Place.RESCUE),
+        "start on arrival",
+        "Start the server once it has arrived; without this it is only defined there.",
+    ),
+    Action(
+        "option('max_bandwidth_bytes_per_s')",
+        "b",
+        MOVES,
+        "cap",
+        "Type the most that is sent, memory and disks together; nothing for no cap.",
+    ),
+    Action(
+        "ask_again",
+        "r",
+        DIALOGS,
+        "Ask again",
+        "Ask the backend again which hosts fit.",
+        footer=2,
+    ),
+    Action("yes", "y", (Place.QUESTION,), "Yes", "Do it.", footer=1),
+    Action(
+        "no",
+        "n,escape,enter,q",
+        (Place.QUESTION,),
+        "No",
+        "Do nothing: so do enter and esc.",
+        footer=2,
+    ),
+    Action("accept", "enter", (Place.ENTRY,), "Do it", "Do what stands below.", footer=1),
+    Action("drop", "escape", (Place.ENTRY,), "Nothing", "Change nothing.", shown="esc", footer=2),
+)
