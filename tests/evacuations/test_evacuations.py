@@ -151,6 +151,9 @@ def test_a_dead_host_is_emptied_once_it_is_declared_to_be_off(fleet: Fleet, offi
     assert SOURCE in office.refusal("/v1/evacuations", request)
     declared = office.post(f"/v1/hosts/{SOURCE}/declare-off", DeclareOff(host_name=SOURCE))
     assert declared.is_success, declared.text
+    fleet.eventually(
+        lambda: fleet.ask("host-show", SOURCE)["dead"], within_s=30, what=f"{SOURCE} is dead"
+    )
     (evacuation,) = office.begin(SOURCE)
     assert evacuation.kind is EvacuationKind.RESCUE
     report = office.end(evacuation)

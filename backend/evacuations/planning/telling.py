@@ -126,7 +126,11 @@ def _of_state(fleet: Fleet, host: HostFacts) -> list[str]:
     missing = incident.held_reason if incident is not None else ""
     because = missing or f"{reason}, and no proof is there yet"
     declare = f"godwit host-declare-off {host.name}"
-    advice = "" if declare in because else f"; if it is switched off, say so with {declare}"
+    advice = f"; if it is switched off, say so with {declare}"
+    if incident is not None and incident.declared_off_by:
+        advice = f"; {incident.declared_off_by} has declared that it is off: ask again in a moment"
+    elif declare in because:
+        advice = ""
     told = f"{host.name} is down and not proven to be dead, so that its guests may still run"
     return [f"{told}: {because}{advice}"]
 

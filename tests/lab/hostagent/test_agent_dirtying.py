@@ -25,7 +25,9 @@ def test_a_hot_guest_is_measured_as_hot_and_an_idle_one_as_idle(
     spec, hot = new_server(memory_mb=256, workload=hot_workload)
     for server_id in (idle, hot):
         until(lambda: measured(agent, server_id), "it is measured", within_s=120)  # noqa: B023
-    assert {idle, hot} <= {one.server_id for one in listener.of(Dirtying)}
+    until(
+        lambda: {idle, hot} <= {one.server_id for one in listener.of(Dirtying)}, "both are told of"
+    )
 
     # of 256 MiB QEMU looks at 128 pages: one is 2 MiB, and 20 MiB are 10 of them, give or take 3
     assert all(each.dirtied_bytes <= 6 * MIB for each in measured(agent, idle).samples)

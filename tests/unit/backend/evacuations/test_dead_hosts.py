@@ -42,9 +42,16 @@ async def test_an_unproven_death_refuses_with_what_is_missing():
     (refusal,) = made.refusals
     assert because in refusal
     assert refusal.count("host-declare-off") == 1
-    made = await lost(proven=False).plan()
+    town = lost(proven=False)
+    made = await town.plan()
     (refusal,) = made.refusals
     assert "godwit host-declare-off kvm-01" in refusal
+    incident = town.fleet.incidents["incident-1"]
+    declared = msgspec.structs.replace(incident, declared_off_by="carol")
+    town.fleet.put_incident("incident-1", declared)
+    (refusal,) = (await town.plan()).refusals
+    assert refusal.endswith("; carol has declared that it is off: ask again in a moment")
+    assert "godwit host-declare-off" not in refusal
 
 
 async def test_local_disks_and_what_is_bound_to_the_host_stay():
