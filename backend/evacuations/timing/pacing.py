@@ -137,7 +137,7 @@ def streams(link: Link, now: int) -> int:
     fitting = filling(whole, stream)
     if not rate.measured_at_ms:
         filled = link.sending_bytes_per_s < FILLED * now * stream
-        fitting = min(fitting, max(1, now if filled else now + 1))
+        fitting = min(fitting, filling(link.sending_bytes_per_s, stream) if filled else now + 1)
     if link.cap_bytes_per_s is not None:
         fitting = min(fitting, link.cap_bytes_per_s // link.least_share_bytes_per_s)
     return max(1, fitting)

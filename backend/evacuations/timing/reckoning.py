@@ -128,10 +128,12 @@ class Reckoner:
             high_s = finish_s + math.hypot(*late)
         else:
             high_s = max(finish_s * UNSHOWN_TIMES, finish_s + math.fsum(late))
-        earlier_s = math.hypot(*early) if shown else math.fsum(early)
+        total_ms = sum(forecast.total_ms for _, forecast in forecasts)
+        low_ms = sum(min(forecast.low_ms, forecast.total_ms) for _, forecast in forecasts)
+        soonest_s = finish_s * low_ms / total_ms if total_ms else finish_s
         return Sum(
             finish_s=finish_s,
-            low_s=max(0.0, finish_s - earlier_s),
+            low_s=max(soonest_s, finish_s - math.hypot(*early)) if shown else soonest_s,
             high_s=high_s,
             sent_bytes=sum(forecast.sent_bytes for _, forecast in forecasts),
             shown=shown,

@@ -89,8 +89,9 @@ def test_a_rate_that_only_the_card_tells_is_believed_step_by_step():
     card = rate(1250, 47, measured=False)
     assert streams(Link(rate=card), 0) == 1
     assert streams(Link(rate=card, sending_bytes_per_s=46 * MB), 1) == 2
-    # two that together get no more than one did have filled the link
-    assert streams(Link(rate=card, sending_bytes_per_s=47 * MB), 2) == 2
+    # two that together get no more than one did have filled the link, and so would one
+    assert streams(Link(rate=card, sending_bytes_per_s=47 * MB), 2) == 1
+    assert streams(Link(rate=card, sending_bytes_per_s=94 * MB), 4) == 2
     assert streams(Link(rate=card, sending_bytes_per_s=93 * MB), 2) == 3
     # one that has not reached its rate yet tells nothing
     assert streams(Link(rate=card, sending_bytes_per_s=0), 1) == 1
@@ -230,13 +231,14 @@ def test_links_are_kept_for_a_heavy_one_that_waits_for_something_else():
     assert begun([waiting("h", HEAVY), waiting("s", target="y")], under_way) == []
 
 
-def test_one_that_is_nearly_through_uses_the_link_while_a_card_is_tried():
+def test_a_card_is_not_believed_more_with_each_one_that_is_nearly_through():
+    """Else each that is nearly through lets one more begin than it makes room for."""
     card = Link(rate=rate(1250, 47, measured=False), sending_bytes_per_s=48 * MB)
     known = Links(out={"a": card})
     under_way = [moving("now"), moving("soon", LEAD_S / 2)]
     wanted = [waiting("s", target="y"), waiting("t", target="z")]
-    # two have filled it: one takes the place of the one that is nearly through, and that is all
-    assert begun(wanted, under_way, known) == ["s"]
+    assert begun(wanted, under_way, known) == []
+    assert begun(wanted, [moving("soon", LEAD_S / 2)], known) == ["s", "t"]
 
 
 def test_a_stuck_one_waits_for_its_lever_and_holds_up_nobody():
