@@ -194,20 +194,17 @@ class _Course:
         self._out: dict[str, list[Moving]] = defaultdict(list)
         """By source: what still sends by the time that a move which begins now does."""
         self._into: dict[str, list[Moving]] = defaultdict(list)
-        self._sending_out = Counter[str]()
-        """What uses a link at this moment, those that are nearly through among it."""
-        self._sending_into = Counter[str]()
         sending = [one for one in active if one.sends and one.left_s != 0]
-        for one in sending:
-            self._sending_out[one.source_host_id] += 1
-            self._sending_into[one.target_host_id] += 1
+        self._sending_out = Counter(one.source_host_id for one in sending)
+        """What uses a link at this moment, those that are nearly through among it."""
+        self._sending_into = Counter(one.target_host_id for one in sending)
         for host_id, count in self._sending_out.items():
-            there = [one for one in sending if one.source_host_id == host_id]
             fill = streams(links.out.get(host_id, Link()), count)
+            there = [one for one in sending if one.source_host_id == host_id]
             self._out[host_id] = still_sending(there, fill, lead_s)
         for host_id, count in self._sending_into.items():
-            there = [one for one in sending if one.target_host_id == host_id]
             fill = streams(links.into.get(host_id, Link()), count)
+            there = [one for one in sending if one.target_host_id == host_id]
             self._into[host_id] = still_sending(there, fill, lead_s)
         self._kept_out: set[str] = set()
         """Sources whose links drain for a heavy one that comes first."""

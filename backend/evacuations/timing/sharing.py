@@ -68,12 +68,11 @@ class Sharing:
             cap = one.max_bandwidth_bytes_per_s
             if cap == wanted:
                 continue
-            if wanted is None:
-                below[one.migration_id] = MigrationParameters(no_bandwidth_limit=True)
-            elif cap is None or cap > wanted:
-                above[one.migration_id] = MigrationParameters(max_bandwidth_bytes_per_s=wanted)
-            else:
-                below[one.migration_id] = MigrationParameters(max_bandwidth_bytes_per_s=wanted)
+            parameters = MigrationParameters(
+                max_bandwidth_bytes_per_s=wanted, no_bandwidth_limit=wanted is None
+            )
+            lowered = wanted is not None and (cap is None or cap > wanted)
+            (above if lowered else below)[one.migration_id] = parameters
         first = above if set(above) - self._refused else above | below
         for migration_id, parameters in first.items():
             self._tell(migration_id, parameters)
