@@ -84,6 +84,8 @@ def _missing(state: LabState, folders: LabFolders, client: httpx.Client) -> str:
         return f"the backend does not answer at {client.base_url} ({error}); see {log}"
     if not status.etcd_ok:
         return f"etcd does not answer ({status.etcd_error}); see {folders.log(CONTROLLER)}/etcd.log"
+    if not status.leading:  # the lease of the one before it, ended with its machine, still runs
+        return f"the backend does not lead yet; see {log}"
     return _missing_host(state, folders, hosts) or _missing_server(state, servers, log)
 
 
