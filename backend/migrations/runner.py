@@ -179,7 +179,7 @@ class Runner:
             migration = ending.arrived(migration)
             migration, finding = await self._moved(migration, finding, own)
         final = ending.ended(migration, finding, job, samples)
-        if judgement.verdict is Verdict.STAYED and finding.source in _KEEPS:
+        if judgement.verdict is Verdict.STAYED and _needs_nothing_there(migration, finding.source):
             final = await self._cleared(final)
         await self._finish(final, own)
 
@@ -222,6 +222,15 @@ class Runner:
 
     async def _reread(self) -> Migration:
         return await self._drive.reread(self._id)
+
+
+def _needs_nothing_there(migration: Migration, source: Side) -> bool:
+    """Whether nothing of a server that stayed is needed on the target.
+
+    Once a guest ran there, its copied disks hold the newest writes; of one on shared disks libvirt
+    leaves a definition that nobody wants.
+    """
+    return source in _KEEPS or (source is Side.SHUT_OFF and not migration.source_paths)
 
 
 def _with_news(migration: Migration, job: Job) -> Migration:

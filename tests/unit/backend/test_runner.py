@@ -760,6 +760,20 @@ async def test_a_paused_copy_on_the_target_ends_while_the_guest_runs_on_its_sour
     assert (final.outcome, final.error) == ("web-1 runs on kvm-01", "lost the link")
 
 
+@pytest.mark.parametrize(
+    ("source_paths", "calls"), [((), ["discard"]), (("/l/web-1.img",), [])], ids=str
+)
+async def test_a_guest_that_died_on_both_hosts_leaves_a_definition_unless_its_disks_moved(
+    scene, source_paths, calls
+):
+    scene.put_begun(MigrationState.SWITCHING_OVER, source_paths=source_paths)
+    scene.source.known_job = job(JobState.ENDED, "lost the link")
+    scene.source.truths = scene.target.truths = [PowerState.SHUT_OFF]
+    final = await scene.run()
+    assert (final.state, final.outcome) == (MigrationState.FAILED, "web-1 is stopped on kvm-01")
+    assert scene.target.calls == calls
+
+
 async def test_a_target_that_cannot_be_cleared_is_told_of_and_ends_nothing(scene):
     scene.put_begun(MigrationState.COPYING_MEMORY)
     scene.source.known_job = job(JobState.ENDED, "lost the link")
