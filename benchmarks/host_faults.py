@@ -2,16 +2,18 @@
 
     .venv/bin/python benchmarks/host_faults.py [--faults 210] [--labs 3] [--seed 1] [--write]
 
-Each lab has four hosts, leases of 5 s, a stopped server with a local disk, and eight guests that
-write to their shared disks every 50 ms, watched from outside all the time; the first lab has three
-members of etcd, the others one. After each fault all is switched on and connected again;
-then every guest must run exactly once, none may be lost, its record, both libvirts, the API and the
-host's report must agree, and no disk may ever have been written by two boots at once. Prints each
-fault as it ends, and counts per kind; --write puts them into results/. Ends with 1 if anything was
-wrong. `--minutes` ends it early.
+Each lab has four hosts, leases of 5 s, a stopped server with a local disk, and nine guests that
+write to their shared disks every 50 ms, watched from outside all the time; one of them has a local
+disk as well. The first lab has three members of etcd, the others one. After each fault all is
+switched on and connected again; then every guest must run exactly once and the stopped one nowhere,
+none may be lost, records, both libvirts, the API and the host's report must agree, and no disk may
+ever have been written by two boots at once. Hosts die on either side of a live migration in each of
+its states in turn. Prints each fault as it ends, and counts per kind and state; --write puts them
+into results/. Ends with 1 if anything was wrong. `--minutes` ends it early.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -20,7 +22,7 @@ import random
 import sys
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,9 +36,13 @@ from lab.trials.faults import Fault
 from lab.trials.moving import migration_cut, postcopy_cut, rescue_target_cut
 from lab.trials.trial import Finding, Trial, until_rescued
 from lab.trials.witness import Witness
+from wire.migration import MigrationState
 
 RESULT = Path(__file__).parent / "results" / "host_faults.md"
 HOSTS, GUESTS, TTL_S = 4, 8, 5
+MIXED = "mixed-1"
+"""A guest that has a local disk beside its shared one: no other host can start it."""
+STATES = [one for one in MigrationState if not one.ended]
 LATE_S = 60.0
 """A host that comes back later than all of its servers run elsewhere."""
 RESCUE_LIMIT_S = 60.0
@@ -81,17 +87,20 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 def attempts(witness: Witness, chance: random.Random) -> Iterator[Attempt]:
     """Every kind in turn, in an order of chance, for ever; most last from 0.05 to 4 leases."""
     members = [each.name for each in witness.lab.state.etcd_members]
+    moments = list(itertools.product((True, False), STATES))
+    chance.shuffle(moments)
+    moving = itertools.cycle(moments)
     while True:
         round_ = [Attempt(fault=fault, hold_s=_some_time(chance)) for fault in (*DEADLY, *OTHERS)]
         round_ += [Attempt(fault=fault, hold_s=0) for fault in DEADLY]
         round_.append(Attempt(fault=faults.POWER_CUT, hold_s=LATE_S))
         round_.append(Attempt(fault=rescue_target_cut(witness), hold_s=_some_time(chance)))
+        round_ += [_moving(witness, chance, *moment) for moment in itertools.islice(moving, 5)]
         for cut_source in (True, False):
             after_s = chance.uniform(0, 4)
-            moving = migration_cut(witness, cut_source=cut_source, after_s=after_s)
             half = postcopy_cut(witness, cut_source=cut_source, after_s=after_s / 4)
             cold = cold_move_cut(witness, cut_source=cut_source, after_s=after_s)
-            round_ += [Attempt(fault=one, hold_s=_some_time(chance)) for one in (moving, half)]
+            round_.append(Attempt(fault=half, hold_s=_some_time(chance)))
             round_.append(Attempt(fault=cold, hold_s=_some_time(chance), of_server=NAME))
         if len(members) > 1:
             lost = faults.cut_beside_a_lost_member(chance.choice(members))
@@ -99,6 +108,19 @@ def attempts(witness: Witness, chance: random.Random) -> Iterator[Attempt]:
             round_.append(Attempt(fault=lost, hold_s=4 * TTL_S))
         chance.shuffle(round_)
         yield from round_
+
+
+def _moving(
+    witness: Witness,
+    chance: random.Random,
+    cut_source: bool,  # noqa: FBT001 - one half of a moment
+    state: MigrationState,
+) -> Attempt:
+    """A live migration whose source or target dies in a state; disks are copied of one guest."""
+    name = MIXED if state is MigrationState.COPYING_DISKS else ""
+    after_s = chance.choice((0.0, chance.uniform(0, 1)))
+    fault = migration_cut(witness, cut_source=cut_source, state=state, after_s=after_s, name=name)
+    return Attempt(fault=fault, hold_s=_some_time(chance), of_server=name)
 
 
 def _some_time(chance: random.Random) -> float:
@@ -124,9 +146,21 @@ def try_faults(
         workload = Workload(working_set_mb=8, dirty_mb_per_s=0.5)
         spec = ServerSpec(name=name, host=host, memory_mb=32, workload=workload, trace_ms=50)
         lab.add_server(spec)
+    lab.add_server(
+        ServerSpec(
+            name=MIXED,
+            host=lab.state.hosts[-1].name,
+            memory_mb=32,
+            workload=Workload(working_set_mb=8),
+            storage="mixed",
+            data_mb=16,
+            trace_ms=50,
+        )
+    )
+    names.append(MIXED)
     lab.wait_until_ready()
     with Witness.of(lab) as witness, witness.watch(names).watching() as watch:
-        trial = Trial(witness, watch, names)
+        trial = Trial(witness, watch, names, stopped=[NAME])
         for host in lab.state.hosts:
             trial.set_policy(host.name, auto_migrate_on_host_down=True)
         trial.wait_until_fenced()
@@ -188,12 +222,17 @@ def line(finding: dict) -> str:
     if not finding["fault"]:
         return f"lab {finding['lab']}: {'; '.join(finding['wrong'])}"
     text = (
-        f"{finding['began']} lab {finding['lab']} {finding['fault']} "
+        f"{finding['began']} lab {finding['lab']} {named(finding)} "
         f"({', '.join(finding['hosts'])}, {finding['held_s']:.1f} s): "
         f"{len(finding['rescued'])} rescued, {len(finding['restarted'])} booted again, "
         f"whole {finding['whole_after_s']:.1f} s later"
     )
     return text + "".join(f"\n    WRONG: {each}" for each in finding["wrong"])
+
+
+def named(finding: dict) -> str:
+    """The fault, and the state of the move that it has hit."""
+    return f"{finding['fault']}, {finding['hit']}" if finding["hit"] else finding["fault"]
 
 
 def report(findings: list[dict], arguments: argparse.Namespace, took_s: float) -> str:
@@ -212,7 +251,7 @@ def report(findings: list[dict], arguments: argparse.Namespace, took_s: float) -
         f"`{command}`",
         "",
         f"{len(findings)} faults on {arguments.labs} labs side by side, {took_s / 60:.0f} minutes;",
-        f"each lab {HOSTS} hosts and {GUESTS} guests, leases of {TTL_S} s;",
+        f"each lab {HOSTS} hosts, {GUESTS + 1} guests and a stopped server, leases of {TTL_S} s;",
         f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}.",
         "",
         f"**{len(findings) - len(wrong)} of {len(findings)} left every guest running exactly once,",
@@ -231,9 +270,12 @@ def report(findings: list[dict], arguments: argparse.Namespace, took_s: float) -
             f"| {sum(len(f['restarted']) for f in some)} "
             f"| {after[len(after) // 2]:.1f}, {after[-1]:.1f} |"
         )
+    hits = Counter(named(finding) for finding in findings if finding["hit"])
+    lines += ["", "States in which moves were hit, as last told before:", ""]
+    lines += [f"- {name}: {count}" for name, count in sorted(hits.items())]
     if wrong:
         lines += ["", "What was wrong:", ""]
-        lines += [f"- {finding['fault']}: {each}" for finding in wrong for each in finding["wrong"]]
+        lines += [f"- {named(finding)}: {each}" for finding in wrong for each in finding["wrong"]]
     return "\n".join(lines) + "\n"
 
 

@@ -125,11 +125,10 @@ class DiskWatch:
             self._boots.get(name, {}).values(), key=lambda boot: (boot.first_s, boot.boots)
         )
 
-    def splits(self) -> list[str]:
-        """Guests that have noticed themselves, by their disk's record, that another copy wrote."""
-        return [
-            name for name, image in self._images.items() if read_disk_record(image).disk_splits > 0
-        ]
+    def splits(self) -> dict[str, int]:
+        """Guests that noticed by their disk's record that another copy wrote, and how often."""
+        counts = {name: read_disk_record(one).disk_splits for name, one in self._images.items()}
+        return {name: count for name, count in counts.items() if count}
 
     def overlaps(self) -> dict[str, list[Overlap]]:
         """For each guest whose older boot wrote after a newer one had begun to: which and how long.

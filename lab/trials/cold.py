@@ -10,7 +10,7 @@ from lab.errors import LabError
 from lab.fleet import Lab
 from lab.server import ServerSpec
 from lab.trials.faults import Fault, switch_on
-from lab.trials.moving import begin_move, limit_links, migration_of, target_of, until_state
+from lab.trials.moving import begin_move, cut_now, limit_links, migration_of, until_state
 from lab.trials.witness import Witness
 from wire.errors import GodwitError
 from wire.fleet import OwnerPhase, ServerStatus
@@ -45,13 +45,13 @@ def cold_move_cut(witness: Witness, *, cut_source: bool, after_s: float) -> Faul
     """
     asked: list[str] = []
 
-    def begin(lab: Lab, hosts: Sequence[str]) -> None:
+    def begin(lab: Lab, hosts: Sequence[str]) -> str:
         (source,) = hosts
         limit_links(lab, _SLOW_BITS_PER_S)
         asked.append(begin_move(witness, "migrate", NAME))
         until_state(witness, asked[-1], MigrationState.COPYING_DISKS)
         time.sleep(after_s)
-        lab.power_cut(source if cut_source else target_of(witness, asked[-1]))
+        return cut_now(witness, asked[-1], source if cut_source else "")
 
     def end(lab: Lab, _hosts: Sequence[str]) -> None:
         switch_on(lab)

@@ -19,7 +19,8 @@ class Fault(NamedTuple):
     """One kind of fault. Both functions are given the hosts that were chosen for it."""
 
     name: str
-    begin: Callable[[Lab, Sequence[str]], None]
+    begin: Callable[[Lab, Sequence[str]], str | None]
+    """What it says is what the fault has hit: the state of a move, for example."""
     end: Callable[[Lab, Sequence[str]], None]
     host_count: int = 1
 

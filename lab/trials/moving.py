@@ -21,21 +21,30 @@ _SLOW_BITS_PER_S = 50_000_000
 _SLOWER_BITS_PER_S = 16_000_000
 """So that the little that such a guest has left in post-copy lasts as long."""
 _BEGINS_WITHIN_S = 40.0
-_LOOK_S = 0.05
+_LOOK_S = 0.02
 
 
-def migration_cut(witness: Witness, *, cut_source: bool, after_s: float) -> Fault:
-    """The power of a live migration's source or target is cut some time after it was asked for.
+def migration_cut(
+    witness: Witness,
+    *,
+    cut_source: bool,
+    state: MigrationState,
+    after_s: float = 0.0,
+    name: str = "",
+) -> Fault:
+    """The power of a live migration's source or target is cut some time after it came to a state.
 
-    The host that is chosen for it is the source, and has to run a server.
+    The host that is chosen for it is the source, and has to run a server: ``name``, or any.
     """
 
-    def begin(lab: Lab, hosts: Sequence[str]) -> None:
+    def begin(lab: Lab, hosts: Sequence[str]) -> str:
         (source,) = hosts
         limit_links(lab, _SLOW_BITS_PER_S)
-        migration_id = begin_move(witness, "live-migrate", server_on(witness, source))
+        moved = name or server_on(witness, source)
+        migration_id = begin_move(witness, "live-migrate", moved)
+        until_state(witness, migration_id, state)
         time.sleep(after_s)
-        lab.power_cut(source if cut_source else target_of(witness, migration_id))
+        return cut_now(witness, migration_id, source if cut_source else "")
 
     return Fault(f"{_side(cut_source)} cut in a migration", begin, _whole_links)
 
@@ -47,7 +56,7 @@ def postcopy_cut(witness: Witness, *, cut_source: bool, after_s: float) -> Fault
     """
     moved: list[tuple[str, str]] = []
 
-    def begin(lab: Lab, hosts: Sequence[str]) -> None:
+    def begin(lab: Lab, hosts: Sequence[str]) -> str:
         (source,) = hosts
         limit_links(lab, _SLOWER_BITS_PER_S)
         name = server_on(witness, source)
@@ -63,7 +72,7 @@ def postcopy_cut(witness: Witness, *, cut_source: bool, after_s: float) -> Fault
                 break
             time.sleep(_LOOK_S)
         time.sleep(after_s)
-        lab.power_cut(source if cut_source else target_of(witness, migration_id))
+        return cut_now(witness, migration_id, source if cut_source else "")
 
     def end(lab: Lab, hosts: Sequence[str]) -> None:
         _whole_links(lab, hosts)
@@ -97,6 +106,18 @@ def rescue_target_cut(witness: Witness) -> Fault:
 
 
 # ---------------------------------------------------------------------- moves
+
+
+def cut_now(witness: Witness, migration_id: str, source: str) -> str:
+    """Cut the power of a migration's source, or of its target if none is named.
+
+    Returns:
+        The migration's state as it was told last before.
+    """
+    host = source or target_of(witness, migration_id)
+    state = migration_of(witness, migration_id).state
+    witness.lab.power_cut(host)
+    return state
 
 
 def limit_links(lab: Lab, rate_bits_per_s: int) -> None:

@@ -25,6 +25,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     fault: str
     hosts: tuple[str, ...]
+    hit: str
+    """The state of the move that it was to hit, as last told before; empty if there was none."""
     held_s: float
     """How long the fault lasted."""
     whole_after_s: float
@@ -40,10 +42,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Trial:
     """Tries faults on a lab whose guests leave traces."""
 
-    def __init__(self, witness: Witness, watch: DiskWatch, servers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        witness: Witness,
+        watch: DiskWatch,
+        servers: Sequence[str],
+        stopped: Sequence[str] = (),
+    ) -> None:
         self.witness = witness
         self.watch = watch
         self.servers = list(servers)
+        self._stopped = list(stopped)
+        """Servers that run nowhere, and are never lost."""
         self._told: set[str] = set()
         self.before = self.wait_until_whole()
 
@@ -106,7 +116,7 @@ class Trial:
             sight = self.witness.look()
         except (LabError, GodwitError, httpx.HTTPError, msgspec.DecodeError) as error:
             return None, [f"{type(error).__name__}: {error}"]
-        return sight, contradictions(sight, self.servers)
+        return sight, contradictions(sight, self.servers, self._stopped)
 
     def _silent(self) -> list[str]:
         """Guests that do not write to their disks within some seconds."""
@@ -136,9 +146,9 @@ class Trial:
         """
         before, before_ms = self.before, time.time_ns() // 1_000_000
         boots = {name: len(self.watch.boots(name)) for name in self.servers}
-        began_s = time.monotonic()
+        began_s, hit = time.monotonic(), ""
         try:
-            fault.begin(self.witness.lab, hosts)
+            hit = fault.begin(self.witness.lab, hosts) or ""
             began_s = time.monotonic()
             hold()
             unmet = []
@@ -161,12 +171,11 @@ class Trial:
         moved = self._moved_since(before_ms)
         for incident in first_of_each_host(new):
             wrong += lies(incident, before, after, self.watch, moved=moved)
-        wrong = [sentence for sentence in wrong if sentence not in self._told]
-        self._told.update(wrong)
         self.before = after
         return Finding(
             fault=fault.name,
             hosts=tuple(hosts),
+            hit=hit,
             held_s=held_s,
             whole_after_s=whole_after_s,
             wrong=tuple(wrong),
@@ -199,11 +208,16 @@ class Trial:
         }
 
     def _double_runs(self) -> list[str]:
-        """What the disks tell of two copies of one guest that ran in the same time."""
+        """What the disks tell of two copies of one guest that ran in the same time, told once."""
         overlaps = self.watch.overlaps()
         found = [f"{name}: {each}" for name, some in overlaps.items() for each in some]
-        found += [f"{name} found its disk written by another" for name in self.watch.splits()]
-        return found
+        found += [
+            f"{name} found its disk written by another, {count} times by now"
+            for name, count in self.watch.splits().items()
+        ]
+        new = [sentence for sentence in found if sentence not in self._told]
+        self._told.update(new)
+        return new
 
 
 def first_of_each_host(incidents: Sequence[Incident]) -> list[Incident]:

@@ -189,11 +189,12 @@ def _pid_namespace(process: Path) -> str:
     return str((process / "ns" / "pid").readlink())
 
 
-def contradictions(sight: Sight, wanted: list[str]) -> list[str]:
+def contradictions(sight: Sight, wanted: list[str], stopped: list[str]) -> list[str]:
     """What is not as it must be once nothing is broken any more: one sentence each.
 
     Every guest that is ``wanted`` runs exactly once, on the host that its record, the API and that
-    host's libvirt name alike, and no other host knows of it.
+    host's libvirt name alike, and no other host knows of it. One that is ``stopped`` runs nowhere,
+    and is defined on its owner alone.
     """
     found = [
         f"{name} is {view.status}: {view.status_reason}"
@@ -202,6 +203,8 @@ def contradictions(sight: Sight, wanted: list[str]) -> list[str]:
     ]
     for name in wanted:
         found += _of_server(sight, name)
+    for name in stopped:
+        found += _of_stopped(sight, name)
     found += [
         f"the report of {each.host_name} is still {each.state}, and the host is back"
         for each in sight.incidents
@@ -233,6 +236,18 @@ def _of_server(sight: Sight, name: str) -> list[str]:
         found.append(f"{name} runs, and its record says {record.owner.phase}")
     if record and not record.wanted_on:
         found.append(f"{name} runs, and its record says that it should not")
+    return found
+
+
+def _of_stopped(sight: Sight, name: str) -> list[str]:
+    view, owner, defined = sight.servers.get(name), sight.owner(name), sight.defined.get(name, [])
+    found = [f"{name} is stopped, and runs on {each}" for each in sight.processes.get(name, [])]
+    if defined != [owner]:
+        where = ", ".join(defined) or "no host"
+        found.append(f"{name} belongs to {owner or 'no host'}, and is defined on {where}")
+    if view is None or view.host_name != owner or view.status is not ServerStatus.READY:
+        told = f"{view.status} on {view.host_name} {view.status_reason}" if view else "nothing"
+        found.append(f"{name} belongs to {owner or 'no host'}, and the API says {told}".rstrip())
     return found
 
 

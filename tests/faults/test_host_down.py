@@ -21,6 +21,7 @@ from lab.trials.moving import migration_cut
 from lab.trials.trial import Finding, Trial, until_rescued
 from lab.trials.witness import Witness
 from wire.console import BackendStatus
+from wire.migration import MigrationState
 from wire.rescue import IncidentState
 
 pytestmark = [
@@ -178,10 +179,12 @@ def test_a_fault_leaves_every_guest_running_once(trial: Trial, case: Case):
 
 # either side at every moment: benchmarks/host_faults.py
 @pytest.mark.parametrize(
-    ("cut_source", "after_s"), [(True, 0.3), (False, 1.5)], ids=["source", "target"]
+    ("cut_source", "state"),
+    [(True, MigrationState.PREPARING), (False, MigrationState.COPYING_MEMORY)],
+    ids=["source", "target"],
 )
-def test_a_host_dies_in_a_migration(trial: Trial, *, cut_source: bool, after_s: float):
-    fault = migration_cut(trial.witness, cut_source=cut_source, after_s=after_s)
+def test_a_host_dies_in_a_migration(trial: Trial, *, cut_source: bool, state: MigrationState):
+    fault = migration_cut(trial.witness, cut_source=cut_source, state=state)
     found = try_fault(trial, fault, busiest(trial), 3 * TTL_S)
     assert found.wrong == ()
 
