@@ -52,9 +52,13 @@ def _path(path: Path) -> str:
 
 
 def _drives(spec: ServerSpec) -> str:
-    sharing = _SHAREABLE if spec.trace_ms else ""
     text = "".join(
-        _DISK.format(format=disk.format, path=_path(disk.path), target=target, sharing=sharing)
+        _DISK.format(
+            format=disk.format,
+            path=_path(disk.path),
+            target=target,
+            sharing=_SHAREABLE if spec.trace_ms and disk.pool == "shared" else "",
+        )
         for disk, target in zip(disks.disks_of(spec), ("hda", "hdb"), strict=False)
     )
     if spec.cdrom:
