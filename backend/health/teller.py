@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 
 QUEUE_SIZE = 1_000
 """Notices that wait for one channel; with more, the newest are told to the log only."""
-RETRY_AFTER_S = (1.0, 2.0, 4.0)
+RETRY_AFTER_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, *(60.0,) * 9)
+"""A receiver that is started anew, or ten minutes of a broken line, are waited for."""
 RECENT_MS = 30_000
 """What happened so shortly before this backend began to lead may have been told to nobody."""
 _LOOK_S = 1.0

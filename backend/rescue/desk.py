@@ -127,8 +127,13 @@ class RescueDesk:
 
     async def _put_guard(self, guard: RescueGuard) -> RescueGuard:
         async with self._rescuer.lock:
-            if guard.armed == self._fleet.guard.armed:
-                return self._fleet.guard
+            known = self._fleet.guard
+            if guard.armed == known.armed:
+                if guard.armed or not guard.reason or guard.reason in known.reason:
+                    return known
+                # whoever arms again has to know of both
+                both = f"{guard.reason}; before that: {known.reason}" if known.reason else ""
+                guard = msgspec.structs.replace(guard, reason=both or guard.reason)
             told = await self._incidents.put_guard(guard)
             text = ARMED if guard.armed else "rescues are disarmed"
             if guard.reason:

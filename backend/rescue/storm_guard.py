@@ -19,6 +19,8 @@ class StormGuard:
         self._fleet = fleet
         self._incidents = incidents
         self._cut_off = CutOff()
+        self._lost_s: dict[str, float] = {}
+        """incident_id → when its host was lost, by the clock that nobody sets."""
 
     @property
     def cut_off(self) -> str:
@@ -36,14 +38,15 @@ class StormGuard:
         self._cut_off.look(reached=reached, present=len(fleet.health), now_s=now_s)
         if not fleet.guard.armed:
             return
-        since_ms = now_ms() - int(TOGETHER_S * 1000)
         counted = [one for one in fleet.incidents.values() if one.open and not _armed_again(one)]
         recent = [
             one
             for one in counted
             if not one.shut_down
-            and (one.state is IncidentState.PROVING or one.lost_at_ms > since_ms)
+            and (one.state is IncidentState.PROVING or self._age_s(one, now_s) < TOGETHER_S)
         ]
+        for over in self._lost_s.keys() - {one.incident_id for one in counted}:
+            del self._lost_s[over]
         reason = storm(
             lost={one.host_name for one in recent},
             late={self._name(one) for one in fleet.late},
@@ -62,6 +65,11 @@ class StormGuard:
             await self._incidents.change(
                 one.incident_id, lambda known: noted(known, f"rescues are disarmed: {reason}")
             )
+
+    def _age_s(self, incident: Incident, now_s: float) -> float:
+        """How long ago a host was lost; the wall clock tells what was before the first look."""
+        before_s = max(0.0, (now_ms() - incident.lost_at_ms) / 1000)
+        return now_s - self._lost_s.setdefault(incident.incident_id, now_s - before_s)
 
     def _name(self, host_id: str) -> str:
         facts = self._fleet.facts.get(host_id)

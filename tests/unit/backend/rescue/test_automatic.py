@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backend.migrations.notes import now_ms
 from backend.rescue import incidents, starting
 from backend.rescue.definition import read_definition
 from backend.rescue.storm import CUT_OFF_S
@@ -183,6 +184,19 @@ async def test_half_of_the_hosts_gone_together_disarms(scene):
     for host in ("kvm-01", "kvm-02"):
         assert scene.incident(host).notes[-1].text.startswith(("rescues are disarmed", "counts as"))
     assert scene.record("web-1").owner.generation == 1
+
+
+async def test_a_clock_that_jumps_between_two_losses_hides_no_storm(scene, monkeypatch):
+    scene.add("web-1")
+    scene.cut("kvm-01")
+    await scene.pass_(12.0)
+    await scene.run_rescues()
+    assert scene.incident().state is not IncidentState.PROVING
+    hour_ms = 3_600_000
+    monkeypatch.setattr("backend.rescue.storm_guard.now_ms", lambda: now_ms() + hour_ms)
+    scene.cut("kvm-02")
+    await scene.pass_(1.0)
+    assert scene.fleet.guard.reason == "2 of 3 hosts were lost together: kvm-01, kvm-02"
 
 
 async def test_hosts_that_are_shut_down_in_order_are_no_storm(scene):

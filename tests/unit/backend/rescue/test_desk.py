@@ -51,6 +51,15 @@ async def test_a_server_is_started_if_that_is_asked_for(scene):
     assert not scene.record("web-1").suspended
 
 
+async def test_who_disarms_what_is_disarmed_adds_the_reason(scene):
+    await scene.desk.disarm("2 of 4 hosts were lost together", requested_by="")
+    for _ in range(2):
+        await scene.desk.disarm("work until 04:00", requested_by="ann")
+    guard = scene.fleet.guard
+    assert guard.reason == "work until 04:00; before that: 2 of 4 hosts were lost together"
+    assert (guard.armed, guard.by) == (False, "ann")
+
+
 async def test_disarmed_does_not_stop_a_rescue_by_hand(scene):
     await dead(scene)
     await scene.desk.disarm("", requested_by="ann")
