@@ -39,14 +39,16 @@ class StormGuard:
         if not fleet.guard.armed:
             return
         counted = [one for one in fleet.incidents.values() if one.open and not _armed_again(one)]
+        self._lost_s = {one.incident_id: self._lost_at_s(one, now_s) for one in counted}
         recent = [
             one
             for one in counted
             if not one.shut_down
-            and (one.state is IncidentState.PROVING or self._age_s(one, now_s) < TOGETHER_S)
+            and (
+                one.state is IncidentState.PROVING
+                or self._lost_s[one.incident_id] > now_s - TOGETHER_S
+            )
         ]
-        for over in self._lost_s.keys() - {one.incident_id for one in counted}:
-            del self._lost_s[over]
         reason = storm(
             lost={one.host_name for one in recent},
             late={self._name(one) for one in fleet.late},
@@ -66,10 +68,10 @@ class StormGuard:
                 one.incident_id, lambda known: noted(known, f"rescues are disarmed: {reason}")
             )
 
-    def _age_s(self, incident: Incident, now_s: float) -> float:
-        """How long ago a host was lost; the wall clock tells what was before the first look."""
+    def _lost_at_s(self, incident: Incident, now_s: float) -> float:
+        """When a host was lost; the wall clock tells only what was before the first look."""
         before_s = max(0.0, (now_ms() - incident.lost_at_ms) / 1000)
-        return now_s - self._lost_s.setdefault(incident.incident_id, now_s - before_s)
+        return self._lost_s.get(incident.incident_id, now_s - before_s)
 
     def _name(self, host_id: str) -> str:
         facts = self._fleet.facts.get(host_id)
