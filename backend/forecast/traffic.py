@@ -25,6 +25,8 @@ _TELLING_BYTES = 16 << 20
 _TELLING_SHARE = 0.2
 """A pass that lasted so long, and sent so much and such a share of what it walked through, shows
 what the link carried. Zero pages are walked through without sending anything."""
+_HELD_SHARE = 0.1
+"""What moves under a cap sent beside others hides nothing of the link as long as it is less."""
 _DENSE = 0.5
 """So much of what is done with has to have been sent in a moment that shows the link."""
 
@@ -44,6 +46,8 @@ class _Share:
     def __init__(self) -> None:
         self.sent = 0.0
         self.covered_ms = 0.0
+        self.limited = False
+        """A cap held it back."""
 
 
 class _Move:
@@ -62,8 +66,6 @@ class _Link:
 
     def __init__(self) -> None:
         self.open: dict[int, dict[str, _Share]] = {}
-        self.limited: set[int] = set()
-        """Seconds in which a cap held something back."""
         self.seconds: list[Second] = []
         """Oldest first."""
 
@@ -80,16 +82,15 @@ class _Link:
             if second >= until_s:
                 break
             shares = self.open.pop(second)
-            limited = second in self.limited
-            self.limited.discard(second)
-            covered_ms = [share.covered_ms for share in shares.values()]
-            if max(covered_ms) < _WHOLE_MS:
+            sent = sum(share.sent for share in shares.values())
+            free = [share for share in shares.values() if not share.limited]
+            limited = sum(share.sent for share in free) < (1 - _HELD_SHARE) * sent
+            covered_ms = [share.covered_ms for share in (shares.values() if limited else free)]
+            if max(covered_ms, default=0.0) < _WHOLE_MS:
                 continue
             steady = not limited and min(covered_ms) >= _WHOLE_MS
             seen = Second(
-                at_ms=second * 1000,
-                bytes_per_s=int(sum(share.sent for share in shares.values())),
-                moves=len(shares) if steady else 0,
+                at_ms=second * 1000, bytes_per_s=int(sent), moves=len(free) if steady else 0
             )
             # held back by a cap it can only show that a link carries more than was seen without
             most = max((each.bytes_per_s for each in self.seconds), default=math.inf)
@@ -209,6 +210,5 @@ def _spread(
         share = link.open.setdefault(second, {}).setdefault(migration.migration_id, _Share())
         share.sent += sent * (until - at) / (end - begin)
         share.covered_ms += until - at if busy else 0
-        if limited:
-            link.limited.add(second)
+        share.limited |= limited
         at = until

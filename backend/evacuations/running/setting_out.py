@@ -13,7 +13,7 @@ from backend.evacuations.moves import under_way
 from backend.evacuations.running.waiting import held
 from backend.evacuations.timing.links import links_of, stream_of
 from backend.evacuations.timing.outlook import Outlook
-from backend.evacuations.timing.pacing import Moving, Waiting, held_back, pace
+from backend.evacuations.timing.pacing import Links, Moving, Waiting, held_back, pace
 from backend.evacuations.timing.sharing import share, sharers
 from backend.evacuations.timing.under_way import Lead, moving, sends
 from backend.fleet.known import Fleet
@@ -63,7 +63,7 @@ class SettingOut:
         self._lead = Lead()
         self.outlook = Outlook(drive.fleet, drive.jobs)
         self.held_back: frozenset[str] = frozenset()
-        """Ids of migrations that leave their links to a heavy one, as of the last look."""
+        """Ids of migrations that leave their links to another one, as of the last look."""
         self._not_before_s: dict[str, float] = {}
         """server_id → when it is asked for again."""
         self._refusals: dict[str, str] = {}
@@ -95,10 +95,11 @@ class SettingOut:
                 turns.setdefault(server_id, turn)
         rates = Rates(fleet)
         course = self._under_way(rates)
+        links = links_of(fleet, rates, evacuations, course)
         paced = pace(
             [_waiting(fleet, one) for one in turns.values()],
             course,
-            links_of(fleet, rates, running, course),
+            links,
             lead_s=self._lead.s,
         )
         waits |= paced.waits
@@ -111,7 +112,7 @@ class SettingOut:
             *(self._begin(one, shares[one.evacuation.evacuation_id]) for one in begun),
             return_exceptions=True,
         )
-        self.held_back = _held_back(self._under_way(rates) if begun else course)
+        self.held_back = _held_back(self._under_way(rates) if begun else course, links)
         found: dict[str, dict[str, str]] = {}
         for turn, refusal in zip(begun, refusals, strict=True):
             if isinstance(refusal, BaseException):
@@ -205,12 +206,12 @@ class SettingOut:
         return found
 
 
-def _held_back(under_way: Sequence[Moving]) -> frozenset[str]:
-    """Ids of those that began before a heavy one on their links was through."""
+def _held_back(under_way: Sequence[Moving], links: Links) -> frozenset[str]:
+    """Ids of those that began before another one on their links, which needs them, was through."""
     return frozenset(
         one.migration_id
         for number, one in enumerate(under_way)
-        if held_back(under_way[:number], one.source_host_id, one.target_host_id)
+        if held_back(under_way[:number], one.source_host_id, one.target_host_id, links)
     )
 
 

@@ -18,12 +18,12 @@ _MORE = 1.5
 
 
 def links_of(
-    fleet: Fleet, rates: Rates, running: Sequence[Evacuation], under_way: Iterable[Moving]
+    fleet: Fleet, rates: Rates, open_ones: Sequence[Evacuation], under_way: Iterable[Moving]
 ) -> Links:
     """The links of all hosts that these evacuations move servers from and to."""
     traffic = fleet.traffic
-    caps = {one.host_id: one.max_bandwidth_bytes_per_s for one in running}
-    plans = [one.plan for each in running for one in each.servers]
+    caps = {one.host_id: one.max_bandwidth_bytes_per_s for one in open_ones}
+    plans = [one.plan for each in open_ones for one in each.servers]
     arriving = Counter[str]()
     for one in under_way:
         arriving[one.target_host_id] += one.sending_bytes_per_s

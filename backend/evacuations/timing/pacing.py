@@ -70,6 +70,11 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     least_share_bytes_per_s: int = 1
     """A stream cannot be capped below this."""
 
+    @property
+    def unseen(self) -> bool:
+        """Whether no move has shown yet what one stream gets on it."""
+        return self.rate is None or not self.rate.stream_bytes_per_s
+
 
 class Links(msgspec.Struct, frozen=True, kw_only=True):
     """The links of all hosts, by host id; a host that is left out has one of unknown rate."""
@@ -128,7 +133,7 @@ def streams(link: Link, now: int) -> int:
         now: how many send over it at this moment.
     """
     rate = link.rate
-    if rate is None or not rate.stream_bytes_per_s:
+    if rate is None or link.unseen:
         return 1
     stream = rate.stream_bytes_per_s
     whole = rate.bytes_per_s
@@ -171,15 +176,25 @@ def still_sending(there: Sequence[Moving], fill: int, after_s: float) -> list[Mo
     return [one for one, left_s in zip(there, lengths, strict=True) if left_s > _SOON_S]
 
 
-def held_back(moving: Iterable[Moving], source_host_id: str, target_host_id: str) -> bool:
-    """Whether a move that begins now on these links has to leave them to a heavy one.
+def held_back(
+    moving: Iterable[Moving], source_host_id: str, target_host_id: str, links: Links
+) -> bool:
+    """Whether a move that begins now has to leave its links to another one.
 
-    It is prepared meanwhile: its own turn comes once the heavy one switches over.
+    To a heavy one, or to the first on a link of which nobody knows what it carries. It is prepared
+    meanwhile: its own turn comes once that one switches over, or has shown what the link carries.
     """
+    out = links.out.get(source_host_id, Link())
+    into = links.into.get(target_host_id, Link())
     return any(
-        one.heavy and one.sends and one.left_s != 0 and not one.stalled
+        one.heavy
+        or (out.unseen and one.source_host_id == source_host_id)
+        or (into.unseen and one.target_host_id == target_host_id)
         for one in moving
-        if one.source_host_id == source_host_id or one.target_host_id == target_host_id
+        if (one.source_host_id == source_host_id or one.target_host_id == target_host_id)
+        and one.sends
+        and one.left_s != 0
+        and not one.stalled
     )
 
 
@@ -266,7 +281,8 @@ class _Course:
                 self._sending_into[one.target_host_id],
             ),
         ):
-            if len(there) >= streams(link, sending):
+            # behind the first one on a link that nobody knows another is prepared, and held back
+            if len(there) >= streams(link, sending) + link.unseen:
                 return f"the link is full: {_named(there)}"
         return ""
 

@@ -54,7 +54,7 @@ class Sharing:
         Args:
             evacuation: its cap counts.
             moves: its moves under way.
-            held_back: ids of those that leave the link to a heavy one.
+            held_back: ids of those that leave the link to another one.
         """
         sending = sharers(moves)
         free = sum(one.migration_id not in held_back for one in sending)

@@ -1,6 +1,5 @@
 """Who may begin: the rules of the pace, each alone, and all of them on fleets made up at random."""
 
-import math
 from itertools import pairwise
 
 import msgspec
@@ -80,9 +79,15 @@ def test_so_many_streams_share_a_link_as_fill_it(link, stream, count):
     assert len(begun(wanted, [], known)) == count
 
 
-def test_one_alone_begins_on_a_link_of_which_nobody_knows_anything():
+def test_behind_the_first_on_a_link_that_nobody_knows_one_is_prepared_and_held_back():
     assert streams(Link(), 0) == 1
-    assert begun([waiting("s1"), waiting("s2", target="y")], [], Links()) == ["s1"]
+    wanted = [waiting("s1"), waiting("s2", target="y"), waiting("s3", target="z")]
+    assert begun(wanted, [], Links()) == ["s1", "s2"]
+    assert held_back([moving("s1", None)], "a", "y", Links())
+    assert held_back([moving("s1", None, source="b")], "a", "x", Links())
+    assert not held_back([moving("s1", None, source="b")], "a", "y", Links())
+    assert not held_back([moving("s1", 0.0)], "a", "y", Links())
+    assert not held_back([moving("s1", None)], "a", "y", links())
 
 
 def test_a_rate_that_only_the_card_tells_is_believed_step_by_step():
@@ -150,7 +155,7 @@ def test_what_is_prepared_takes_nothing_of_the_link_before_it_sends():
     ],
 )
 def test_who_begins_before_a_heavy_one_is_through_leaves_it_the_link(heavy, held):
-    assert held_back([heavy], "a", "x") is held
+    assert held_back([heavy], "a", "x", links()) is held
 
 
 def test_small_ones_follow_one_another_as_fast_as_the_link_takes_them():
@@ -339,7 +344,9 @@ def test_no_fleet_breaks_a_rule(fleet):
             assert len(new) + len(old) == 1
         if new:
             assert not any(one.heavy for one in old)
-            assert len(new) + len(old) <= max(1, math.ceil(streams(known.out[host], len(old))))
+            assert (
+                len(new) + len(old) <= streams(known.out[host], len(old)) + known.out[host].unseen
+            )
 
 
 @given(fleets())

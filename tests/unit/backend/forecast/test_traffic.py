@@ -150,6 +150,16 @@ def test_what_moves_send_under_a_cap_is_not_the_links_rate(traffic, clock):
     assert shown(traffic.out_of("a")) is None
 
 
+@pytest.mark.parametrize(("held_mb", "moves"), [(1, 1), (10, 0)])
+def test_one_that_is_held_back_to_little_hides_nothing_of_the_link(traffic, clock, held_mb, moves):
+    cap = MigrationOptions(max_bandwidth_bytes_per_s=held_mb * MB)
+    held = migration("held", options=cap)
+    send(traffic, clock, {migration(): 40 * MB, held: held_mb * MB}, 6)
+    seconds = traffic.out_of("a")
+    assert {one.moves for one in seconds[1:-1]} == ({1} if moves else set())
+    assert bool(seconds) is bool(moves)
+
+
 def test_a_link_that_became_slower_is_known_for_it_after_a_while(traffic, clock):
     send(traffic, clock, {migration("m"): 400 * MB}, 4)
     send(traffic, clock, {migration("n"): 10 * MB}, 90)
