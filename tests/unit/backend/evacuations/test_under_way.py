@@ -99,6 +99,7 @@ def seen(
         migration,
         line(expected),
         forecast=expected,
+        shown_heavy=False,
         stream_bytes_per_s=stream_mb * MB,
         lead_s=2.0,
         at_ms=AT_MS + 500,
