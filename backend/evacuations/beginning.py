@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from backend.evacuations.planning.planner import as_server
 from backend.fleet.known import Fleet
-from backend.migrations.notes import now_ms
-from backend.moments import moment
+from backend.moments import moment, now_ms
 from wire.errors import bad_request, conflict
 from wire.evacuation import (
     Evacuation,

@@ -20,7 +20,7 @@ from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from backend.rescue.desk import RescueDesk
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationState, MoveState, Way

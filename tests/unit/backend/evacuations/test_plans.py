@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from backend.evacuations.planning.planner import as_server
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from tests.unit.backend.evacuations.planned import (
     GIB,
     MIB,

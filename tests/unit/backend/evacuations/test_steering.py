@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from backend.evacuations.running import evacuator, replanner
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
