@@ -1,14 +1,20 @@
-"""Times in sentences of the backend. Nobody knows in which time zone they are read.
+"""Times of the backend: now, and in sentences. Nobody knows in which time zone they are read.
 
 A moment is told in UTC, and says so; how long something takes, or how long ago it was, needs no
 zone. Consoles and the command line draw moments that come as numbers in the zone of who looks.
 """
 
 import math
+import time
 from datetime import UTC, datetime
 
 _LONG_S = 120
 _HOUR_S = 3600
+
+
+def now_ms() -> int:
+    """Unix time in ms."""
+    return time.time_ns() // 1_000_000
 
 
 def moment(at_ms: int) -> str:

@@ -16,7 +16,7 @@ from backend.fleet.server_view import server_view
 from backend.fleet.stalled import stalled_reason
 from backend.fleet.targets import Targets
 from backend.migrations.jobs import Jobs
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire.console import HostGone, ServerRemoved
 from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView

@@ -62,7 +62,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Which hosts to empty, and how. Body of ``plan`` and of the start alike."""
 
     hosts: tuple[str, ...]
-    """Names or ids, planned together: none of them is a target of another."""
+    """Names or ids, at most 60, planned together: none of them is a target of another."""
     options: MoveOptions = MoveOptions()
     """For every server that has none of its own; None is the command's default."""
     max_bandwidth_bytes_per_s: int | None = None

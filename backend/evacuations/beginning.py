@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from backend.evacuations.planning.planner import as_server
 from backend.fleet.known import Fleet
-from backend.migrations.notes import now_ms
-from backend.moments import moment
+from backend.moments import moment, now_ms
 from wire.errors import bad_request, conflict
 from wire.evacuation import (
     Evacuation,
@@ -18,6 +17,8 @@ from wire.evacuation import (
 from wire.fleet import HostFacts
 from wire.migration import Note
 
+HOSTS_AT_ONCE = 60
+"""More than two racks hold, and what etcd takes as one beginning: 128 operations by default."""
 _LATEST_MS = 253_370_764_800_000
 """The year 9999: Python tells no later time."""
 
@@ -65,6 +66,19 @@ def check_confirmed(hosts: Sequence[HostFacts], confirmed: Iterable[str]) -> Non
         wanted = ", ".join(repr(one) for one in names)
         raise bad_request(
             f"{given} was typed to confirm, and what would be emptied is called {wanted}"
+        )
+
+
+def check_hosts(hosts: Sequence[str]) -> None:
+    """Refuse a plan for more hosts than are emptied together.
+
+    Raises:
+        GodwitError: BAD_REQUEST.
+    """
+    if len(hosts) > HOSTS_AT_ONCE:
+        raise bad_request(
+            f"{len(hosts)} hosts were named, and at most {HOSTS_AT_ONCE} are planned together, "
+            "since none of them takes servers meanwhile: empty a part of them first"
         )
 
 

@@ -6,6 +6,7 @@ from backend.evacuations.beginning import (
     check_confirmed,
     check_deadline,
     check_free,
+    check_hosts,
     check_startable,
     evacuation_of,
     holding,
@@ -36,9 +37,11 @@ class EvacuationDesk:
         """Plan, and change nothing.
 
         Raises:
-            GodwitError: as :func:`backend.evacuations.planning.planner.plan`; BAD_REQUEST for a cap
-                or a deadline out of its bounds; CONFLICT for one who asks for too many at once.
+            GodwitError: as :func:`backend.evacuations.planning.planner.plan`; BAD_REQUEST for a
+                number of hosts, a cap or a deadline out of its bounds; CONFLICT for one who asks
+                for too many at once.
         """
+        check_hosts(request.hosts)
         check_cap(request.max_bandwidth_bytes_per_s)
         check_deadline(request.empty_by_ms)
         with self._queue.place(asked_by):
@@ -54,6 +57,7 @@ class EvacuationDesk:
                 its bounds; CONFLICT with what refuses, or with who empties a host already.
         """
         self._means.check_acting()
+        check_hosts(request.hosts)
         hosts = [find_host(self._fleet, one) for one in request.hosts]
         check_confirmed(hosts, request.confirmed)
         check_cap(request.max_bandwidth_bytes_per_s)

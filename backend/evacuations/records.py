@@ -20,7 +20,6 @@ NOTES_KEPT = 200
 """Of one evacuation: the first one and the newest ones."""
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
-_BEGUN_AT_ONCE = 60
 _BEGUN_BYTES = 1 << 20
 """etcd takes requests of 1.5 MB by default."""
 _TRIES = 5
@@ -157,7 +156,7 @@ def _batches(evacuations: Sequence[Evacuation]) -> Iterator[list[Evacuation]]:
     size_bytes = 0
     for one in evacuations:
         length = len(msgspec.json.encode(one))
-        if batch and (size_bytes + length > _BEGUN_BYTES or len(batch) == _BEGUN_AT_ONCE):
+        if batch and size_bytes + length > _BEGUN_BYTES:
             yield batch
             batch, size_bytes = [], 0
         batch.append(one)

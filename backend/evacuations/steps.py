@@ -6,8 +6,8 @@ import msgspec
 
 from backend.evacuations.beginning import check_deadline
 from backend.migrations.checks import check_cap_change
-from backend.migrations.notes import noted, now_ms
-from backend.moments import moment
+from backend.migrations.notes import noted
+from backend.moments import moment, now_ms
 from wire.errors import ErrorCode, GodwitError, bad_request, conflict
 from wire.evacuation import (
     EvacuatedServer,

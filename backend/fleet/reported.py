@@ -1,8 +1,7 @@
 """What the agents of the hosts report."""
 
-import time
-
 from backend.fleet.changes import Changes
+from backend.moments import now_ms
 from wire.agent import AgentSnapshot
 from wire.fleet import HostMeters, ServerFacts
 from wire.forecast import Dirtying
@@ -73,7 +72,7 @@ class Reported:
 
     def heard(self, host_id: str) -> None:
         """Note that an agent said something just now."""
-        self.link(host_id).seen_at_ms = time.time_ns() // 1_000_000
+        self.link(host_id).seen_at_ms = now_ms()
 
     def agent_lost(self, host_id: str, reason: str, *, silent: bool) -> None:
         """Note that an agent's stream is down; ``silent`` once its last words no longer count."""

@@ -1,10 +1,9 @@
 """Why a migration under way does not go on: a host of it does not answer, or refuses an act."""
 
-import time
-
 from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status
 from backend.fleet.known import Fleet
+from backend.moments import now_ms
 from wire.fleet import HostStatus
 from wire.migration import Migration
 
@@ -52,6 +51,6 @@ def _unproven(fleet: Fleet, host_id: str) -> str:
 def _last_heard(seen_at_ms: int) -> str:
     if not seen_at_ms:
         return "not heard since this backend started"
-    age_s = max(0, time.time_ns() // 1_000_000 - seen_at_ms) // 1000
+    age_s = max(0, now_ms() - seen_at_ms) // 1000
     age = f"{age_s} s" if age_s < _MINUTES_FROM_S else f"{age_s // 60} min"
     return f"last heard {age} ago"

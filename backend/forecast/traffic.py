@@ -2,11 +2,11 @@
 
 import bisect
 import math
-import time
 from collections.abc import Callable
 
 import msgspec
 
+from backend.moments import now_ms
 from wire.migration import Migration, Pass, Sample
 
 HOURS_MS = 6 * 3_600_000
@@ -101,7 +101,7 @@ class _Link:
 class Traffic:
     """Told each sample of each move, by whatever backend; kept in memory only."""
 
-    def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, now_ms: Callable[[], int] = now_ms) -> None:
         self._now_ms = now_ms
         self._moves: dict[str, _Move] = {}
         self._out: dict[str, _Link] = {}

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from backend.health.transitions import fence_text
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire.rescue import Incident, IncidentState, RescueGuard, RescueState
 
 

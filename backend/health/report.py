@@ -9,7 +9,7 @@ import msgspec
 
 from backend.fleet.dead import is_dead
 from backend.fleet.known import Fleet
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire import keys
 from wire.etcd import Etcd, EtcdUnreachable, KeyValue
 from wire.fleet import HostFacts, HostPolicy

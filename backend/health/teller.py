@@ -11,7 +11,7 @@ from backend.fleet.known import Fleet
 from backend.health.channels import Channel, Undelivered
 from backend.health.notices import Notice, of_guard, of_incident
 from backend.leader import Leadership
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire.errors import GodwitError
 from wire.rescue import Incident, RescueGuard
 

@@ -1,8 +1,8 @@
 """The latest changes of each host's health, as this backend saw them."""
 
-import time
 from collections import deque
 
+from backend.moments import now_ms
 from wire.life import Fence, HealthValue
 from wire.rescue import Transition
 
@@ -46,7 +46,7 @@ class Transitions:
 
     def _note(self, host_id: str, text: str) -> None:
         ring = self._rings.setdefault(host_id, deque(maxlen=KEPT))
-        ring.append(Transition(at_ms=time.time_ns() // 1_000_000, text=text))
+        ring.append(Transition(at_ms=now_ms(), text=text))
 
 
 def fence_text(life: HealthValue) -> str:

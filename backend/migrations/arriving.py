@@ -22,8 +22,9 @@ from backend.migrations.clearing import (
 from backend.migrations.drive import ASK_AGAIN_S, Drive
 from backend.migrations.ending import at_rest, settle_command, unlocked
 from backend.migrations.guests import side_on
-from backend.migrations.notes import noted, now_ms
+from backend.migrations.notes import noted
 from backend.migrations.outcome import Side
+from backend.moments import now_ms
 from wire.agent import ServerCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Owner

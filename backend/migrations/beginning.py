@@ -8,9 +8,9 @@ import msgspec
 
 from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive, NotBegun, Occupied
 from backend.migrations.guests import is_offline
-from backend.migrations.notes import now_ms
 from backend.migrations.outcome import Side, side_of
 from backend.migrations.scheduling import SETTLE_S, schedule
+from backend.moments import now_ms
 from backend.scheduler.storage import carried
 from wire.agent import GuestTruth, MigrateCommand
 from wire.errors import ErrorCode, GodwitError

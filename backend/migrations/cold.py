@@ -16,10 +16,11 @@ from backend.migrations.clearing import clear_target
 from backend.migrations.copying import FilesCopy, with_source_paths
 from backend.migrations.drive import Drive, NotBegun, Occupied
 from backend.migrations.guests import side_on
-from backend.migrations.notes import noted, now_ms
+from backend.migrations.notes import noted
 from backend.migrations.outcome import Side, side_of
 from backend.migrations.patience import Patience, insist
 from backend.migrations.scheduling import schedule
+from backend.moments import now_ms
 from wire.agent import GuestTruth, JobCommand
 from wire.errors import GodwitError
 from wire.fleet import PowerState

@@ -11,7 +11,7 @@ from backend.migrations.acting import check_acting
 from backend.migrations.checks import check_movable, check_options
 from backend.migrations.choice import all_candidates, pick
 from backend.migrations.drive import Drive
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire.migration import Migration, MigrationOptions
 
 _log = logging.getLogger(__name__)

@@ -3,8 +3,9 @@
 import msgspec
 
 from backend.migrations.advice import advice_for
-from backend.migrations.notes import noted, now_ms
+from backend.migrations.notes import noted
 from backend.migrations.outcome import HALVES, Judgement, Side, Verdict, has_no_half
+from backend.moments import now_ms
 from wire.agent import GuestTruth, Job
 from wire.fleet import Owner, OwnerPhase
 from wire.migration import Migration, MigrationState, PostcopyState, Sample, Statistics

@@ -1,21 +1,16 @@
 """The notes of a record: what was decided and what happened, oldest first."""
 
-import time
 from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
 
+from backend.moments import now_ms
 from wire.evacuation import Evacuation
 from wire.migration import Migration, Note
 from wire.rescue import Incident
 
 NotedT = TypeVar("NotedT", Migration, Evacuation, Incident)
-
-
-def now_ms() -> int:
-    """Unix time in ms."""
-    return time.time_ns() // 1_000_000
 
 
 def noted(record: NotedT, text: str, *, by: str = "") -> NotedT:

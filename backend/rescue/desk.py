@@ -9,7 +9,8 @@ from backend.leader import Leadership
 from backend.migrations.acting import check_acting
 from backend.migrations.choice import pick
 from backend.migrations.drive import Drive
-from backend.migrations.notes import noted, now_ms
+from backend.migrations.notes import noted
+from backend.moments import now_ms
 from backend.rescue.definition import read_definition
 from backend.rescue.incidents import ARMED, Incidents
 from backend.rescue.rescuer import Rescuer

@@ -7,7 +7,8 @@ import msgspec
 
 from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.migrations.drive import Drive
-from backend.migrations.notes import noted, now_ms
+from backend.migrations.notes import noted
+from backend.moments import now_ms
 from backend.rescue.account import Given, account
 from backend.rescue.automatic import held_reason
 from backend.rescue.claims import Claims

@@ -18,7 +18,7 @@ from backend.migrations.advice import advice_for
 from backend.migrations.drive import ASK_AGAIN_S, MAY_PASS, Drive
 from backend.migrations.ending import settle_command, unlocked
 from backend.migrations.guests import is_offline
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from backend.rescue.claims import Claims
 from backend.rescue.placing import next_target
 from wire.agent import ServerCommand

@@ -11,7 +11,7 @@ import msgspec
 from backend.fleet.host_view import host_status
 from backend.fleet.names import find_host
 from backend.migrations.drive import Drive
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from backend.rescue.account import turn
 from backend.rescue.claims import Claims
 from backend.rescue.definition import Definition, read_definition

@@ -3,7 +3,8 @@
 import logging
 
 from backend.fleet.known import Fleet
-from backend.migrations.notes import noted, now_ms
+from backend.migrations.notes import noted
+from backend.moments import now_ms
 from backend.rescue.incidents import ARMED, Incidents
 from backend.rescue.storm import TOGETHER_S, CutOff, storm
 from wire.lease import boot_clock_s

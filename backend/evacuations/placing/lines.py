@@ -50,7 +50,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size_bytes(self) -> int:
         """Memory that it takes on its target once it is there; 0 for one that is not on then."""
-        runs = self.way is Way.LIVE or (self.way is Way.RESCUE and self.options.auto_start)
+        started = self.way in {Way.COLD, Way.RESCUE} and self.options.auto_start
+        runs = self.way is Way.LIVE or started
         return self.record.memory_bytes if runs else 0
 
     def planned(self) -> PlannedMove:
@@ -115,7 +116,9 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
         )
     if wish.way not in {None, Way.STAYS, way} and now.status in MOVES_LIVE | MOVES_COLD:
         raise bad_request(cannot_move(record.name, now.status, str(wish.way)))
-    options = merged(_KINDS[way], for_all, wish.options)
+    # one that fell with its host, or is about to be started there, is off only until then
+    starts = way is Way.COLD and record.wanted_on and not record.suspended
+    options = merged(_KINDS[way], for_all, wish.options, auto_start=starts)
     line = msgspec.structs.replace(line, options=options)
     if wish.way is Way.STAYS:
         return _staying(line, WISHED)
@@ -131,7 +134,9 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
         report = owner_report(fleet, record)
         off = report is not None and report.state is PowerState.SHUT_OFF
         return msgspec.structs.replace(line, way=Way.COLD if off else Way.LIVE, why=why)
-    move = move_of(fleet, record, kind=_KINDS[way], skips=skips_of(options))
+    move = move_of(
+        fleet, record, kind=_KINDS[way], auto_start=options.auto_start, skips=skips_of(options)
+    )
     if move is None or now.status not in MOVES_LIVE | MOVES_COLD:
         because = f": {now.reason}" if now.reason else ""
         return _staying(line, f"its state is {now.status}{because}")

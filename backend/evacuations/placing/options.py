@@ -20,7 +20,7 @@ def merged(
         kind: of the move; all options but ``auto_start`` are a live one's.
         for_all: of every server of the evacuation.
         own: this server's.
-        auto_start: rescue: whether it runs there.
+        auto_start: cold and rescue: whether it runs there.
 
     Raises:
         GodwitError: BAD_REQUEST for a value out of its bounds.

@@ -21,7 +21,8 @@ KINDS: dict[Way, MigrationKind] = {Way.LIVE: "live", Way.COLD: "cold", Way.RESCU
 
 def runs_there(move: PlannedMove) -> bool:
     """Whether a server takes memory on its target from its arrival on."""
-    return move.way is Way.LIVE or (move.way is Way.RESCUE and move.options.auto_start)
+    started = move.way in {Way.COLD, Way.RESCUE} and move.options.auto_start
+    return move.way is Way.LIVE or started
 
 
 def taken(host: HostState, record: ServerRecord, kind: MigrationKind, *, runs: bool) -> HostState:

@@ -207,6 +207,8 @@ def _planned(
         return msgspec.structs.replace(move, way=Way.STAYS, why=placed.why, chosen_way=False)
     forecast = reckoner.forecast(line, line.options, placed.host_id, cap)
     known = [placed.why]
+    if move.way is Way.COLD and move.options.auto_start:
+        known.append("it is off and wanted on: it is started there")
     if forecast is not None and forecast.ease is Ease.HEAVY:
         known.append(f"it goes alone: it converges only on the whole link{_slowed(forecast)}")
     elif forecast is not None and forecast.ease is Ease.STUCK:

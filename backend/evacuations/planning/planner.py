@@ -19,7 +19,7 @@ from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.fleet.names import find_host
 from backend.migrations.jobs import Jobs
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from backend.rescue.definition import Definition, read_definition
 from wire.evacuation import (
     EvacuatedServer,

@@ -12,7 +12,7 @@ import msgspec
 from backend.evacuations.moves import moves_of
 from backend.evacuations.running.back import how_it_came_back, is_back, last_move
 from backend.evacuations.running.dead import left_to_its_host, why_it_never_leaves
-from backend.evacuations.running.failing import after_failure
+from backend.evacuations.running.failing import after_failure, ended
 from backend.fleet.known import Fleet
 from backend.migrations.notes import noted
 from wire.evacuation import (
@@ -53,7 +53,7 @@ def given_back(fleet: Fleet, evacuation: Evacuation, at_ms: int) -> Evacuation:
     """The evacuation of a dead host that has come back: what waits is its own again."""
     name = evacuation.host_name
     servers = tuple(
-        _ended(
+        ended(
             one,
             MoveState.STAYED,
             left_to_its_host(fleet.records.get(one.plan.server_id), name),
@@ -114,17 +114,17 @@ def _waiting(
     fleet: Fleet, evacuation: Evacuation, server: EvacuatedServer, at_ms: int
 ) -> EvacuatedServer:
     if evacuation.state is EvacuationState.CANCELLING:
-        return _ended(server, MoveState.CANCELLED, "cancelled before it began", at_ms)
+        return ended(server, MoveState.CANCELLED, "cancelled before it began", at_ms)
     why = why_it_never_leaves(fleet, evacuation, server)
-    return _ended(server, MoveState.FAILED, why, at_ms) if why else server
+    return ended(server, MoveState.FAILED, why, at_ms) if why else server
 
 
 def _back(evacuation: Evacuation, server: EvacuatedServer, how: str, at_ms: int) -> EvacuatedServer:
     """One that is back while its host is still being emptied: it has to leave again."""
     if evacuation.kind is EvacuationKind.RESCUE:
-        return _ended(server, MoveState.STAYED, how, at_ms)
+        return ended(server, MoveState.STAYED, how, at_ms)
     if evacuation.state is EvacuationState.CANCELLING:
-        return _ended(server, MoveState.CANCELLED, how, at_ms)
+        return ended(server, MoveState.CANCELLED, how, at_ms)
     plan = msgspec.structs.replace(server.plan, target_host_id="", target_host_name="")
     return msgspec.structs.replace(
         server,
@@ -183,10 +183,10 @@ def _moving(
         return _left(moved, "" if there else gone, at_ms)
     if migration is None:
         reason = f"the record of migration {server.migration_id} vanished"
-        return _ended(server, MoveState.FAILED, reason, at_ms)
+        return ended(server, MoveState.FAILED, reason, at_ms)
     if migration.state is MigrationState.SUCCEEDED:
         reason = f"{server.plan.server_name} is on {server.plan.source_host_name} again"
-        return _ended(server, MoveState.FAILED, reason, at_ms)
+        return ended(server, MoveState.FAILED, reason, at_ms)
     return after_failure(fleet, evacuation, server, migration)
 
 
@@ -248,8 +248,4 @@ def _how_it_left(fleet: Fleet, server: EvacuatedServer, record: ServerRecord) ->
 
 
 def _left(server: EvacuatedServer, reason: str, at_ms: int) -> EvacuatedServer:
-    return _ended(server, MoveState.LEFT, reason, at_ms)
-
-
-def _ended(server: EvacuatedServer, state: MoveState, reason: str, at_ms: int) -> EvacuatedServer:
-    return msgspec.structs.replace(server, state=state, reason=reason, ended_at_ms=at_ms)
+    return ended(server, MoveState.LEFT, reason, at_ms)

@@ -19,7 +19,7 @@ from backend.evacuations.running.setting_out import Outcome, SettingOut
 from backend.evacuations.timing.sharing import Sharing
 from backend.migrations.acts import Acts
 from backend.migrations.drive import Drive
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire.errors import ErrorCode, GodwitError, conflict
 from wire.evacuation import (
     Evacuation,

@@ -71,14 +71,19 @@ def after_failure(
         if migration.cancel_requested_by == GAVE_UP:
             return _waits_for_a_lever(server, migration)
         reason = f"cancelled by {migration.cancel_requested_by}"
-        return _ended(server, MoveState.CANCELLED, reason, at_ms)
+        return ended(server, MoveState.CANCELLED, reason, at_ms)
     why = migration.error or migration.outcome
     if not _may_try_again(fleet, evacuation, server):
-        return _ended(server, MoveState.FAILED, why, at_ms)
+        return ended(server, MoveState.FAILED, why, at_ms)
     plan = msgspec.structs.replace(server.plan, target_host_id="", target_host_name="")
     to = f" to {migration.target_host_name}" if migration.target_host_name else ""
     reason = f"another target is chosen, since the move{to} failed: {why}"
-    return _ended(msgspec.structs.replace(server, plan=plan), MoveState.WAITING, reason, at_ms)
+    return ended(msgspec.structs.replace(server, plan=plan), MoveState.WAITING, reason, at_ms)
+
+
+def ended(server: EvacuatedServer, state: MoveState, reason: str, at_ms: int) -> EvacuatedServer:
+    """The server once its move, or its waiting, is over."""
+    return msgspec.structs.replace(server, state=state, reason=reason, ended_at_ms=at_ms)
 
 
 def _may_try_again(fleet: Fleet, evacuation: Evacuation, server: EvacuatedServer) -> bool:
@@ -119,7 +124,3 @@ def _waits_for_a_lever(server: EvacuatedServer, migration: Migration) -> Evacuat
         server.plan, forecast=msgspec.structs.replace(forecast, ease=Ease.STUCK)
     )
     return msgspec.structs.replace(server, plan=plan, state=MoveState.WAITING)
-
-
-def _ended(server: EvacuatedServer, state: MoveState, reason: str, at_ms: int) -> EvacuatedServer:
-    return msgspec.structs.replace(server, state=state, reason=reason, ended_at_ms=at_ms)

@@ -6,7 +6,7 @@ import msgspec
 
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire.evacuation import EvacuatedServer, Evacuation, MoveState, PlannedMove, Way
 from wire.fleet import HostPolicy, HostStatus, OwnerPhase
 from wire.forecast import Ease

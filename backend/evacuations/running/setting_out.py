@@ -15,12 +15,12 @@ from backend.evacuations.timing.links import links_of, stream_of
 from backend.evacuations.timing.outlook import Outlook
 from backend.evacuations.timing.pacing import Links, Moving, Waiting, held_back, pace
 from backend.evacuations.timing.sharing import share, sharers
-from backend.evacuations.timing.under_way import Lead, moving, sends
+from backend.evacuations.timing.under_way import Lead, moving, sends, shows_heavy
 from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from backend.rescue.desk import RescueDesk
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationState, MoveState, Way
@@ -64,6 +64,8 @@ class SettingOut:
         self.outlook = Outlook(drive.fleet, drive.jobs)
         self.held_back: frozenset[str] = frozenset()
         """Ids of migrations that leave their links to another one, as of the last look."""
+        self._shown_heavy: set[str] = set()
+        """Ids of migrations that have shown that they need the whole link."""
         self._not_before_s: dict[str, float] = {}
         """server_id → when it is asked for again."""
         self._refusals: dict[str, str] = {}
@@ -188,6 +190,7 @@ class SettingOut:
         at_ms = now_ms()
         found = []
         open_ones = [one for one in self._fleet.migrations.values() if not one.state.ended]
+        self._shown_heavy &= {one.migration_id for one in open_ones}
         for one in sorted(open_ones, key=lambda one: one.created_at_ms):
             evacuation, server = lines.get((one.evacuation_id, one.server_id), (None, None))
             cap = evacuation.max_bandwidth_bytes_per_s if evacuation else None
@@ -198,12 +201,23 @@ class SettingOut:
                     one,
                     server,
                     forecast=self.outlook.of(server.plan, cap, rates) if server else None,
+                    shown_heavy=self._has_shown_heavy(one.migration_id),
                     stream_bytes_per_s=stream_of(rates, one.source_host_id),
                     lead_s=self._lead.s,
                     at_ms=at_ms,
                 )
             )
         return found
+
+    def _has_shown_heavy(self, migration_id: str) -> bool:
+        """Whether a move is heavy from now on, by what it did before its link was cleared for it.
+
+        Else those held back for it would come and go. One that is held back itself shows nothing.
+        """
+        samples = self._drive.jobs.samples(migration_id)
+        if samples and migration_id not in self.held_back and shows_heavy(samples[-1]):
+            self._shown_heavy.add(migration_id)
+        return migration_id in self._shown_heavy
 
 
 def _held_back(under_way: Sequence[Moving], links: Links) -> frozenset[str]:

@@ -58,7 +58,10 @@ class Sharing:
         """
         sending = sharers(moves)
         free = sum(one.migration_id not in held_back for one in sending)
-        whole = share(evacuation.max_bandwidth_bytes_per_s, free)
+        cap_bytes_per_s = evacuation.max_bandwidth_bytes_per_s
+        if cap_bytes_per_s is not None:  # those that are held back send a little all the same
+            cap_bytes_per_s -= (len(sending) - free) * LEAST_BANDWIDTH_BYTES_PER_S
+        whole = share(cap_bytes_per_s, free)
         above: dict[str, MigrationParameters] = {}
         below: dict[str, MigrationParameters] = {}
         for one in sending:

@@ -76,6 +76,7 @@ def moving(
     server: EvacuatedServer | None,
     *,
     forecast: Forecast | None,
+    shown_heavy: bool,
     stream_bytes_per_s: int,
     lead_s: float,
     at_ms: int,
@@ -88,6 +89,7 @@ def moving(
         migration: its record.
         server: its line in an evacuation; None for a move that a person asked for.
         forecast: what it is expected to take as its link is now; None if nobody knows.
+        shown_heavy: whether it has shown before that it needs the whole link.
         stream_bytes_per_s: what moves have shown that one gets on this link; 0 if none has.
         lead_s: from a begin to the first byte.
         at_ms: now.
@@ -97,7 +99,7 @@ def moving(
     samples = jobs.samples(migration.migration_id)
     latest = samples[-1] if samples and sent_bytes(samples[-1]) else None
     before_the_switch = migration.state.rank < MigrationState.SWITCHING_OVER.rank
-    heavy = _is_heavy(forecast, latest)
+    heavy = shown_heavy or _is_heavy(forecast, latest)
     preparing = latest is None and before_the_switch
     prepares_s = max(0.0, lead_s - (at_ms - migration.created_at_ms) / 1000) if preparing else 0.0
     left_s = _left_s(
@@ -128,6 +130,11 @@ def moving(
         sending_bytes_per_s=_rate(latest) if latest else 0,
         stalled=bool(stalled_reason(fleet, migration)),
     )
+
+
+def shows_heavy(latest: Sample) -> bool:
+    """Whether a move needs the whole link by what it shows now, whatever was expected."""
+    return _dirtying(latest) > _HEAVY * _rate(latest) > 0
 
 
 def _left_s(
@@ -200,4 +207,4 @@ def _is_heavy(forecast: Forecast | None, latest: Sample | None) -> bool:
     """Whether nothing may join a move: by its forecast, or by what it shows meanwhile."""
     if forecast is not None and forecast.ease is not Ease.EASY:
         return True
-    return latest is not None and _dirtying(latest) > _HEAVY * _rate(latest) > 0
+    return latest is not None and shows_heavy(latest)

@@ -13,7 +13,7 @@ from backend.health import channels as ways
 from backend.health import teller as telling
 from backend.health.channels import Channel, Command, Undelivered, Webhook, channels
 from backend.health.teller import Teller
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire.config import ConfigError
 from wire.errors import ErrorCode, GodwitError
 from wire.life import HealthValue

@@ -5,8 +5,7 @@ import pytest
 
 from backend.evacuations.timing.deadline import Verdict, Verdicts
 from backend.evacuations.timing.reckoning import Reckoner
-from backend.migrations.notes import now_ms
-from backend.moments import lasting
+from backend.moments import lasting, now_ms
 from tests.unit.backend.evacuations.planned import MIB, Planned
 from wire.evacuation import MoveOptions, PlanEdit, Way
 from wire.fleet import PowerState

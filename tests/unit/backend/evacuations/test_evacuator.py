@@ -9,7 +9,8 @@ from backend.evacuations.running.course import observed
 from backend.evacuations.running.failing import GAVE_UP, hopeless
 from backend.evacuations.running.replanning import to_place
 from backend.migrations.ending import unlocked
-from backend.migrations.notes import noted, now_ms
+from backend.migrations.notes import noted
+from backend.moments import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.agent import Job, JobState

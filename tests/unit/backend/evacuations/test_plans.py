@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from backend.evacuations.planning.planner import as_server
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from tests.unit.backend.evacuations.planned import (
     GIB,
     MIB,
@@ -37,6 +37,32 @@ async def test_each_server_has_a_line_with_its_way_and_target():
     }
     assert set(routes(made).values()) == {"kvm-02"}
     assert made.refusals == ()
+
+
+async def test_one_that_fell_and_is_wanted_on_is_started_on_its_target_and_needs_room_there():
+    town = Planned(hosts=2)
+    for name, gib in (("fell", 1), ("large", 40)):
+        record = town.server(name, gib=gib, state=PowerState.SHUT_OFF)
+        town.fleet.put_record(record.server_id, msgspec.structs.replace(record, wanted_on=True))
+    record = town.server("paused", state=PowerState.SHUT_OFF)
+    paused = msgspec.structs.replace(record, wanted_on=True, suspended=True)
+    town.fleet.put_record(record.server_id, paused)
+    made = await town.plan()
+    assert line(made, "fell").way is Way.COLD
+    assert line(made, "fell").options.auto_start
+    assert "it is off and wanted on: it is started there" in line(made, "fell").why
+    assert not line(made, "paused").options.auto_start
+    assert line(made, "large").way is Way.STAYS
+    assert "32768 MiB free" in line(made, "large").why
+
+
+async def test_those_that_are_started_there_do_not_get_the_same_room_twice():
+    town = Planned(hosts=2)
+    for name in ("a", "b"):
+        record = town.server(name, gib=20, state=PowerState.SHUT_OFF)
+        town.fleet.put_record(record.server_id, msgspec.structs.replace(record, wanted_on=True))
+    made = await town.plan()
+    assert sorted(one.way for one in made.moves) == [Way.COLD, Way.STAYS]
 
 
 async def test_servers_that_cannot_move_stay_with_their_reason_and_come_last():

@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from tests.unit.backend.evacuations.test_under_way import sample
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
 from wire.forecast import Basis, Ease, Forecast
+from wire.migration import MigrationOptions
 
 MIB = 1 << 20
 
@@ -57,3 +59,32 @@ async def test_the_report_sets_the_end_against_the_moves_own_forecast(scene):
     await scene.end("a", forecast=own)
     await scene.look()
     assert scene.line(evacuation, "a").forecast == own
+
+
+async def test_who_has_shown_to_need_the_whole_link_is_not_joined_again_once_it_has_it(scene):
+    """Else those held back for it would come and go with every sample."""
+    moves = {}
+    for name in ("a", "b", "c"):
+        scene.add(name)
+        moves[name] = await scene.migrations.migrate(
+            "live", f"id-{name}", MigrationOptions(prefer_host="host-2"), requested_by="alice"
+        )
+    ids = {name: one.migration_id for name, one in moves.items()}
+    scene.add("d")
+    await scene.start()
+    course = scene.evacuator._setting_out
+    shares, alone = {"bandwidth_bytes_per_s": 40 * MIB}, {"bandwidth_bytes_per_s": 90 * MIB}
+    dirties, least = {"dirty_bytes_per_s": 26 * MIB}, {"bandwidth_bytes_per_s": MIB}
+    scene.jobs.put_sample(ids["a"], sample(2, 9, 9, **shares, **dirties))
+    await scene.look()
+    assert course.held_back == {ids["b"], ids["c"]}
+    scene.jobs.put_sample(ids["a"], sample(2, 19, 9, elapsed_ms=2_000, **alone, **dirties))
+    scene.jobs.put_sample(ids["b"], sample(2, 9, 9, dirty_bytes_per_s=MIB, **least))
+    await scene.look()
+    assert course.held_back == {ids["b"], ids["c"]}
+    await scene.end("a")
+    scene.jobs.put_sample(
+        ids["b"], sample(2, 19, 9, elapsed_ms=2_000, dirty_bytes_per_s=MIB, **alone)
+    )
+    await scene.look()
+    assert course.held_back == frozenset()

@@ -136,8 +136,15 @@ async def test_one_that_is_held_back_gets_the_least_and_then_its_share(acts):
     assert acts.told[1:] == [("next", None)]
 
 
-async def test_one_that_is_held_back_takes_no_share_of_a_cap(acts):
+async def test_what_one_that_is_held_back_sends_is_left_to_it_below_the_cap(acts):
     shares = Sharing(acts)
     shares.look(evacuation(10), [move("heavy", 10), move("next", 5)], {"next"})
     await settle()
-    assert acts.told == [("next", MIB)]
+    assert dict(acts.told) == {"heavy": 9 * MIB, "next": MIB}
+
+
+async def test_a_cap_of_the_least_is_given_to_both(acts):
+    shares = Sharing(acts)
+    shares.look(evacuation(1), [move("heavy", 2), move("next", 2)], {"next"})
+    await settle()
+    assert dict(acts.told) == {"heavy": MIB, "next": MIB}

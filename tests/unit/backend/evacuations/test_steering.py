@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from backend.evacuations.running import evacuator, replanner
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
@@ -106,6 +106,10 @@ async def test_hosts_that_are_emptied_together_are_no_targets_of_one_another(sce
     ("request_", "words"),
     [
         (PlanRequest(hosts=()), "hosts is empty"),
+        (
+            PlanRequest(hosts=tuple(f"kvm-{number}" for number in range(61))),
+            "61 hosts were named, and at most 60 are planned together",
+        ),
         (PlanRequest(hosts=("kvm-01",)), "nothing was typed to confirm"),
         (
             PlanRequest(hosts=("kvm-01",), confirmed=("kvm-02",)),
@@ -139,6 +143,14 @@ async def test_a_start_that_cannot_be_meant_changes_nothing(scene, request_, wor
     asking = scene.desk.start(request_, requested_by="alice")
     assert words in await refused(asking, ErrorCode.BAD_REQUEST)
     assert nothing_begun(scene)
+
+
+async def test_no_plan_is_made_for_more_hosts_than_are_emptied_together(scene):
+    hosts = tuple(f"kvm-{number:02}" for number in range(1, 62))
+    many = scene.desk.plan(PlanRequest(hosts=hosts), asked_by="reader")
+    assert "at most 60" in await refused(many, ErrorCode.BAD_REQUEST)
+    fewer = scene.desk.plan(PlanRequest(hosts=hosts[:60]), asked_by="reader")
+    assert await refused(fewer, ErrorCode.NOT_FOUND) == "no host is called 'kvm-04'"
 
 
 async def test_a_host_that_nobody_knows_is_named(scene):

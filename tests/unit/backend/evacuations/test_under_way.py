@@ -11,7 +11,7 @@ from backend.evacuations.timing.sharing import share
 from backend.evacuations.timing.under_way import Lead, moving, sends
 from backend.forecast.rates import Rates
 from backend.forecast.traffic import Second
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from wire.agent import Job, JobState
 from wire.evacuation import (
     EvacuatedServer,
@@ -99,6 +99,7 @@ def seen(
         migration,
         line(expected),
         forecast=expected,
+        shown_heavy=False,
         stream_bytes_per_s=stream_mb * MB,
         lead_s=2.0,
         at_ms=AT_MS + 500,

@@ -7,7 +7,7 @@ from backend.evacuations.timing.deadline import Verdicts
 from backend.evacuations.view import evacuation_view
 from backend.events import Broadcaster
 from backend.fleet.cpus import Comparisons
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from backend.publish import Publisher
 from wire.evacuation import Evacuation, EvacuationState, MoveState, PlanEdit, Way
 

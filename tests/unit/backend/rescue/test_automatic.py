@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backend.migrations.notes import now_ms
+from backend.moments import now_ms
 from backend.rescue import incidents, starting
 from backend.rescue.definition import read_definition
 from backend.rescue.storm import CUT_OFF_S
