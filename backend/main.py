@@ -12,6 +12,7 @@ from backend.agents import Agents
 from backend.api.app import make_app
 from backend.api.context import Context
 from backend.config import BackendConfig
+from backend.duties import do_all
 from backend.evacuations.desk import EvacuationDesk
 from backend.evacuations.means import Means
 from backend.evacuations.planning.planner import Sources
@@ -113,12 +114,7 @@ async def run(config: BackendConfig) -> None:
     )
 
     async def lead() -> None:
-        async with asyncio.TaskGroup() as duties:
-            duties.create_task(leader.lead())
-            duties.create_task(rescuer.lead())
-            duties.create_task(departures.lead())
-            duties.create_task(evacuator.lead())
-            duties.create_task(leftovers.lead())
+        await do_all(leader.lead, rescuer.lead, departures.lead, evacuator.lead, leftovers.lead)
 
     context = Context(
         version=version("godwit"),

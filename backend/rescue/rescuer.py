@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _TRIM_EVERY = 400
 """Looks between two trims."""
+_SKIPPED_S = 10.0
+"""So long a case is left alone that cannot be looked at."""
 
 
 class Rescuer:
@@ -50,6 +52,8 @@ class Rescuer:
         self._storm_guard = StormGuard(self._fleet, incidents)
         self.lock = asyncio.Lock()
         """Held while an incident is looked at, or changed by a person."""
+        self._not_before_s: dict[str, float] = {}
+        """incident_id → when it is looked at again after a fault of this backend."""
 
     async def lead(self) -> None:
         """Look for ever."""
@@ -89,7 +93,7 @@ class Rescuer:
         await self._storm_guard.look()
         for incident in tuple(fleet.incidents.values()):
             if incident.open or any(one.state.open for one in incident.servers):
-                await self._advance(incident)
+                await self._advance_apart(incident)
         ready = [one for one in fleet.incidents.values() if one.state is IncidentState.RESCUING]
         if ready:
             await self._starting.start(ready)
@@ -162,6 +166,21 @@ class Rescuer:
 
         await self._incidents.change(incident.incident_id, end)
         _log.info("%s", text)
+
+    async def _advance_apart(self, incident: Incident) -> None:
+        """Advance one case; a fault of this backend there must not stop the others' rescues."""
+        incident_id, now_s = incident.incident_id, boot_clock_s()
+        if now_s < self._not_before_s.get(incident_id, 0.0):
+            return
+        try:
+            await self._advance(incident)
+        except GodwitError:
+            raise
+        except Exception:  # noqa: BLE001 - the others go on
+            _log.exception("the case of %s is not looked at now", incident.host_name)
+            self._not_before_s[incident_id] = now_s + _SKIPPED_S
+        else:
+            self._not_before_s.pop(incident_id, None)
 
     async def _advance(self, incident: Incident) -> None:
         """Write what has become of an incident, if anything has."""

@@ -90,9 +90,6 @@ class Evacuator:
                     if error.message != told:
                         _log.warning("evacuations not looked at: %s", error.message)
                     told = error.message
-                except Exception:  # noqa: BLE001 - one fault here must not take rescues and drives along
-                    _log.exception("evacuations not looked at")
-                    await asyncio.sleep(_SKIPPED_S)
                 looks += 1
                 await asyncio.sleep(_GATHER_S)
                 with contextlib.suppress(TimeoutError):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backend.moments import now_ms
-from backend.rescue import incidents, starting
+from backend.rescue import incidents, rescuer, starting
 from backend.rescue.definition import read_definition
 from backend.rescue.storm import CUT_OFF_S
 from wire import keys
@@ -207,6 +207,23 @@ async def test_hosts_that_are_shut_down_in_order_are_no_storm(scene):
     await scene.pass_(12.0)
     assert [one.shut_down for one in scene.fleet.incidents.values()] == [True, True]
     assert scene.fleet.guard.armed
+
+
+async def test_a_case_that_cannot_be_looked_at_stops_no_other(scene, monkeypatch):
+    scene.add("web-1")
+    account = rescuer.account
+
+    def fails(incident, given):
+        if incident.host_name == "kvm-02":
+            raise KeyError("x")
+        return account(incident, given)
+
+    monkeypatch.setattr(rescuer, "account", fails)
+    scene.cut("kvm-01", "kvm-02")
+    await scene.settle()
+    await scene.desk.arm(requested_by="ann")
+    await scene.settle()
+    assert scene.line("web-1").state is RescueState.RESCUED
 
 
 async def test_a_late_host_counts_beside_a_lost_one(scene):
