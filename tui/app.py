@@ -8,7 +8,9 @@ from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.binding import BindingType
 from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.theme import Theme
 
 from tui.acts import MAKERS, Act, ChoiceAct, TypedAct, Wanted
 from tui.calls import Refusal, ask
@@ -68,14 +70,18 @@ class Console(App[None], inherit_bindings=False):
     .-ascii .-bare #report { border: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = []
+    # known before the first parse of the style sheet, and not told of as a change after it
+    theme: Reactive[str] = Reactive(THEMES[0].name, init=False)
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self.desk = desk
         self.animation_level = "none"
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = THEMES[0].name
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """Our own, by name."""
+        return {theme.name: theme for theme in THEMES}
 
     def on_mount(self) -> None:
         """Open the hosts view and begin to listen."""
