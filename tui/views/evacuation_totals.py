@@ -26,30 +26,31 @@ _TONES = {
     MoveState.STAYED: Tone.WARN,
 }
 """What became of servers, in the order in which it is told."""
+_GONE = {
+    EvacuationKind.EVACUATE: "gone",
+    EvacuationKind.RESCUE: "rescued",
+    EvacuationKind.RETURN: "back",
+}
 _BAR = 20
 
 
 def heading(evacuation: Evacuation, width: int, now_ms: int, glyphs: Glyphs) -> Line:
-    """Kind, host, state, how many are done, and for how long it has gone on."""
+    """Kind, host, state, how many are gone, and for how long it has gone on."""
     end_ms = evacuation.ended_at_ms or now_ms
     passed_s = max(0, end_ms - evacuation.created_at_ms) // 1000
     left = line(
         Span(f" {_KINDS[evacuation.kind]} ", Tone.TAB),
         Span(f"  {evacuation.host_name}  ", Tone.TITLE),
         evacuation_span(evacuation.state, glyphs),
-        f"  {done_text(evacuation)} in {seconds_text(passed_s)}",
+        f"  {gone_text(evacuation)} in {seconds_text(passed_s)}",
     )
     return spread(left, line(Span(f"by {evacuation.requested_by or '-'}", Tone.DIM)), width)
 
 
-def done_text(evacuation: Evacuation) -> str:
-    """``7 of 12 done``: servers of which nothing more is to come; once ended, those that left."""
-    if not evacuation.open:
-        gone = sum(each.state is MoveState.LEFT for each in evacuation.servers)
-        word = state_word(evacuation.kind, MoveState.LEFT)
-        return f"{gone} of {len(evacuation.servers)} {word}"
-    done = sum(not each.state.open for each in evacuation.servers)
-    return f"{done} of {len(evacuation.servers)} done"
+def gone_text(evacuation: Evacuation) -> str:
+    """``7 of 12 gone``: neither failed nor left where they are; "7 left" might be those to come."""
+    gone = sum(each.state is MoveState.LEFT for each in evacuation.servers)
+    return f"{gone} of {len(evacuation.servers)} {_GONE[evacuation.kind]}"
 
 
 def open_count(evacuation: Evacuation) -> int:
