@@ -203,12 +203,12 @@ def _result(server: EvacuatedServer) -> Span:
     if forecast is None:
         return Span(f"took {clock_text(round(took / 1000))}")
     foreseen = duration_text(forecast.downtime_ms)
-    longer = (server.downtime_ms or 0) > forecast.downtime_ms and not paused.endswith(f" {foreseen}")
+    longer = (server.downtime_ms or 0) > forecast.downtime_ms
     if took > forecast.high_ms:
         most = clock_text(round(forecast.high_ms / 1000))
         told = f"{clock_text(round(took / 1000))} of {most} at most"
         return Span(f"{told}, {paused}" if paused else told, Tone.WARN)
-    if longer:
+    if longer and paused != f"paused {foreseen}":
         return Span(f"{paused}, not {foreseen}")
     told = "as forecast" if took >= forecast.low_ms else "sooner"
     return Span(f"{paused}, {told}" if paused else told)
