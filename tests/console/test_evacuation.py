@@ -87,8 +87,15 @@ async def test_the_whole_stands_above(pilot):
     assert "done in 3 min 15 s, at 12:03 (12:02 to 12:05)" in pane
     # by the newest sample, not by what the evacuation said last
     assert "47 MiB/s of 47.7 MiB/s measured, 99 % used" in pane
-    assert "✔ 12:30 can be kept" in pane
+    assert "✖ by 12:30: not empty in time: gpu-1 and big-1 stay" in pane
     assert "cache-1 failed twice" in pane
+
+
+def test_a_deadline_says_when_it_is_and_whether_it_can_be_kept():
+    told = "empty in time: it takes 4 min, at the latest 6 min, and 29 min are left"
+    kept = course(deadline=told, meets_deadline=True)
+    lines = [plain(each) for each in total_lines(kept, 160, NOON_MS, UNICODE)]
+    assert f"✔ by 12:30: {told}" in lines
 
 
 async def test_each_server_says_where_it_is(pilot):
@@ -154,7 +161,7 @@ async def test_a_key_asks_and_steers(pilot, client, settled, keys, act, body):
 @pytest.mark.parametrize("scene", ["paused"])
 async def test_what_is_paused_says_so_and_goes_on(pilot, client, settled):
     assert "▲ kvm-01 paused, 4 to go" in text_of(pilot, "#top")
-    assert "✖ 12:30 cannot be kept" in text_of(pilot, "#pane")
+    assert "✖ by 12:30: not empty in time" in text_of(pilot, "#pane")
     assert "P Resume moves" in text_of(pilot, "#footer")
     await press(pilot, settled, "P", "y")
     assert client.asked[-1] == ("resume", ID)

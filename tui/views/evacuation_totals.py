@@ -4,8 +4,8 @@ from collections import Counter
 from statistics import median
 
 from tui.evacuation_acts import names_text
-from tui.formats.evacuation import state_word
-from tui.formats.finishing import band_text, seconds_text, until_text
+from tui.formats.evacuation import gone_text, state_word
+from tui.formats.finishing import band_text, seconds_text, time_of_day, until_text
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
 from tui.paint import Line, Span, Tone, length, line, spread, wrap
 from tui.views.glyphs import Glyphs, bar, evacuation_span
@@ -26,11 +26,6 @@ _TONES = {
     MoveState.STAYED: Tone.WARN,
 }
 """What became of servers, in the order in which it is told."""
-_GONE = {
-    EvacuationKind.EVACUATE: "gone",
-    EvacuationKind.RESCUE: "rescued",
-    EvacuationKind.RETURN: "back",
-}
 _BAR = 20
 
 
@@ -45,12 +40,6 @@ def heading(evacuation: Evacuation, width: int, now_ms: int, glyphs: Glyphs) -> 
         f"  {gone_text(evacuation)} in {seconds_text(passed_s)}",
     )
     return spread(left, line(Span(f"by {evacuation.requested_by or '-'}", Tone.DIM)), width)
-
-
-def gone_text(evacuation: Evacuation) -> str:
-    """``7 of 12 gone``: neither failed nor left where they are; "7 left" might be those to come."""
-    gone = sum(each.state is MoveState.LEFT for each in evacuation.servers)
-    return f"{gone} of {len(evacuation.servers)} {_GONE[evacuation.kind]}"
 
 
 def open_count(evacuation: Evacuation) -> int:
@@ -97,7 +86,8 @@ def total_lines(
     if evacuation.deadline:
         met = evacuation.meets_deadline
         mark, tone = (glyphs.fits, Tone.GOOD) if met else (glyphs.bad, Tone.BAD)
-        lines += wrap(f"{mark} {evacuation.deadline}", width, tone)
+        by = time_of_day(evacuation.empty_by_ms, now_ms)
+        lines += wrap(f"{mark} by {by}: {evacuation.deadline}", width, tone)
     return lines
 
 

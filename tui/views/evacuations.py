@@ -1,10 +1,11 @@
 """The Evacuations view: hosts that are or were emptied and filled again."""
 
+from tui.formats.evacuation import gone_text
 from tui.formats.finishing import seconds_text
 from tui.formats.units import moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, line, plain
-from tui.views.evacuation_totals import counts, gone_text, total_lines
+from tui.views.evacuation_totals import counts, total_lines
 from tui.views.figures import note_lines
 from tui.views.glyphs import Glyphs, evacuation_span
 from wire.evacuation import Evacuation, EvacuationState, MoveState

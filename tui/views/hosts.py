@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from tui.formats.evacuation import gone_text
 from tui.formats.health import fence_text, host_word, policy_sentence
 from tui.formats.units import bytes_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line, pad, wrap
 from tui.text import escape_text
-from tui.views.evacuation_totals import gone_text, open_count
+from tui.views.evacuation_totals import open_count
 from tui.views.glyphs import Glyphs, bar, host_span
 from wire.compatibility import Difference, differences
 from wire.evacuation import Evacuation, EvacuationKind, EvacuationState
