@@ -1,13 +1,8 @@
 """What waiting for evacuations draws, on a real pseudo-terminal and without one."""
 
 import io
-import os
-import pty
-import select
 
 import msgspec
-import pyte
-import pytest
 
 from tui.commands.evacuation_progress import EvacuationProgress
 from wire.evacuation import (
@@ -132,23 +127,6 @@ def test_what_waits_for_a_person_is_told_although_nothing_moves():
         "kvm-01  0 of 1 gone  1 waiting  db-1 waits: the link is full",
         "kvm-01  0 of 1 gone  1 waiting  db-1 waits: it needs 1.4 s",
     ]
-
-
-@pytest.fixture
-def terminal():
-    """A stream to a pseudo-terminal of 80x24, and a function that shows its screen."""
-    ours, theirs = pty.openpty()
-    screen = pyte.Screen(80, 24)
-    feed = pyte.ByteStream(screen)
-
-    def shown() -> list[str]:
-        while select.select([ours], [], [], 0.2)[0]:
-            feed.feed(os.read(ours, 1 << 16))
-        return [line.rstrip() for line in screen.display if line.strip()]
-
-    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
-        yield stream, shown
-    os.close(ours)
 
 
 def test_on_a_terminal_the_figures_are_rewritten_once_a_second(terminal, monkeypatch):
