@@ -1,52 +1,29 @@
 """The console: one Textual app over the fleet's store."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rich.console import RenderableType
 from textual import events, on
-from textual._compositor import ChopsUpdate
-from textual.app import App
 from textual.binding import BindingType
 from textual.geometry import Size
-from textual.screen import Screen
 
-from tui.acts import MAKERS, Act, ChoiceAct, TypedAct, Wanted
+from tui.acts import Act, ChoiceAct, TypedAct, Wanted
+from tui.asking import dialog_before, move_dialog, settle_dialog
 from tui.calls import Refusal, ask
-from tui.desk import Desk
-from tui.destinations import Destination, UnknownDestinationError, destination
-from tui.draft import Draft
-from tui.maintenance_acts import maintenance
+from tui.destinations import UnknownDestinationError, destination
 from tui.messages import ActAnswered, CurveAnswered, FromStream
 from tui.plot import GraphStyle
-from tui.repaint import CellUpdate
-from tui.rescue_acts import auto_migrate, declare_off, guard, priority
-from tui.screens.choice import ChoiceDialog
 from tui.screens.dialog import Dialog, Question
-from tui.screens.entry import Entry
-from tui.screens.evacuation import EvacuationScreen
-from tui.screens.evacuations import EvacuationsScreen
 from tui.screens.frame import Frame
-from tui.screens.health import HealthScreen
-from tui.screens.help import HelpScreen
-from tui.screens.hosts import HostsScreen
-from tui.screens.incident import IncidentScreen
-from tui.screens.incidents import IncidentsScreen
-from tui.screens.listing import ListView
-from tui.screens.migration import MigrationScreen
-from tui.screens.migrations import MigrationsScreen
-from tui.screens.move import ColdDialog, LiveDialog, MoveDialog
+from tui.screens.lists import list_screens
 from tui.screens.plan import PlanScreen
-from tui.screens.report import ReportScreen
-from tui.screens.rescue import RescueDialog
-from tui.screens.servers import ServersScreen
-from tui.screens.settle import SettleDialog
 from tui.screens.targets import TargetDialog
 from tui.screens.too_small import TooSmallScreen, too_small
-from tui.themes import THEMES, next_theme
-from tui.views import plan, settling
+from tui.themes import next_theme
+from tui.typed_acts import begin_act
 from tui.views.leaving import leave_question
-from tui.views.spoken import in_keys
-from wire.evacuation import Evacuation, PlanRequest
+from tui.views.settling import settle
+from tui.ways import Ways
+from wire.evacuation import Evacuation
 from wire.fleet import HostView
 from wire.migration import Migration
 
@@ -54,38 +31,17 @@ TICK_S = 0.5
 """What the stream brings is shown twice a second: quick enough to follow, cheap over ssh."""
 
 
-class Console(App[None], inherit_bindings=False):
+class Console(Ways, inherit_bindings=False):
     """Godwit's console. Workers only post messages; the handlers here own every change."""
 
     TITLE = "godwit"
-    ENABLE_COMMAND_PALETTE = False
-    CSS = """
-    .-ascii Dialog > #box { border: ascii $primary; }
-    .-ascii #details, .-ascii #verdicts, .-ascii #options { border-top: ascii $rule; }
-    .-ascii #pane { border-bottom: ascii $rule; }
-    .-ascii .-wide #details, .-ascii .-wide #report { border-top: none; border-left: ascii $rule; }
-    .-ascii .-zoomed #details { border: none; }
-    .-ascii .-bare #report { border: none; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = []
-
-    def __init__(self, desk: Desk) -> None:
-        super().__init__()
-        self.desk = desk
-        self.animation_level = "none"
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = THEMES[0].name
 
     def on_mount(self) -> None:
         """Open the hosts view and begin to listen."""
         self.set_class(self.desk.graph is GraphStyle.ASCII, "-ascii")
-        self.install_screen(HostsScreen(self.desk), "hosts")
-        self.install_screen(ServersScreen(self.desk), "servers")
-        self.install_screen(MigrationsScreen(self.desk), "migrations")
-        self.install_screen(HealthScreen(self.desk), "health")
-        self.install_screen(IncidentsScreen(self.desk), "incidents")
-        self.install_screen(EvacuationsScreen(self.desk), "evacuations")
+        for name, screen in list_screens(self.desk).items():
+            self.install_screen(screen, name)
         self.push_screen("hosts")
         self._make_room(self.size)
         self.run_worker(self._follow(), exit_on_error=True)
@@ -100,12 +56,6 @@ class Console(App[None], inherit_bindings=False):
                 await screen.type_key(event)
                 return
         await super().on_event(event)
-
-    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        """Write only the cells that changed."""
-        if isinstance(renderable, ChopsUpdate):
-            renderable = CellUpdate.of(renderable)
-        super()._display(screen, renderable)
 
     async def _follow(self) -> None:
         async with self.desk.client:
@@ -137,80 +87,29 @@ class Console(App[None], inherit_bindings=False):
             screen.take(self.desk.store.changes())
         screen.refresh_frame()
 
-    @property
-    def frame(self) -> Frame | None:
-        """The view that is shown, dialogs left aside."""
-        frames = [screen for screen in self.screen_stack if isinstance(screen, Frame)]
-        return frames[-1] if frames else None
-
     # What screens ask for: tui.navigator
-
-    def tell(self, sentence: str) -> None:
-        """Show a sentence in the notice line."""
-        if self.frame is not None:
-            self.frame.tell(in_keys(sentence))
-
-    async def go_back(self) -> None:
-        """Go to the view before, unless this is the first."""
-        if len(self.screen_stack) > 2:
-            await self.pop_screen()
-
-    async def show_servers(self, host_id: str) -> None:
-        """Show the servers of one host."""
-        await self.push_screen(ServersScreen(self.desk, host_id=host_id))
-
-    async def show_migration(self, migration_id: str) -> None:
-        """Show one migration."""
-        await self.push_screen(MigrationScreen(self.desk, migration_id))
-
-    async def show_incident(self, incident_id: str) -> None:
-        """Show one lost host."""
-        await self.push_screen(IncidentScreen(self.desk, incident_id))
-
-    async def show_report(self, report_id: str) -> None:
-        """Show the report of an incident or an evacuation as text."""
-        await self.push_screen(ReportScreen(self.desk, report_id))
-
-    async def show_plan(self, draft: Draft) -> None:
-        """Show the plan of hosts to be emptied, or of one to be filled again."""
-        await self.push_screen(PlanScreen(self.desk, draft))
-
-    async def show_evacuation(self, evacuation_id: str) -> None:
-        """Show the course or the report of an evacuation."""
-        await self.push_screen(EvacuationScreen(self.desk, evacuation_id))
 
     async def show_targets(self, server_id: str) -> None:
         """Open the dialog before a migration; one that begins is shown at once."""
-        server = self.desk.store.servers.get(server_id)
-        if server is None:
-            return
-        host = self.desk.store.hosts.get(server.host_id)
-        kind = plan.kind_for(server, host)
-        if kind is None:
-            self.tell(plan.why_no_move(server))
-            return
-        dialog: MoveDialog
-        if kind == "rescue" and host is not None:
-            dialog = RescueDialog(self.desk, server, host)
+        dialog = move_dialog(self.desk, server_id)
+        if isinstance(dialog, str):
+            self.tell(dialog)
         else:
-            dialog = (LiveDialog if kind == "live" else ColdDialog)(self.desk, server)
-        await self.push_screen(dialog, self._started)
+            await self.push_screen(dialog, self._started)
 
     async def show_settling(self, server_id: str) -> None:
         """Ask which copy of a server stays, then for its name."""
-        server = self.desk.store.servers.get(server_id)
-        if server is None:
+        dialog = settle_dialog(self.desk, server_id)
+        if isinstance(dialog, str):
+            self.tell(dialog)
             return
-        moves = self.desk.store.migrations_of(server_id)
-        if not settling.in_doubt(server, moves[0] if moves else None):
-            self.tell(f"{server.name} is {server.status}: there is nothing to settle")
-            return
+        server = dialog.server
 
         async def chosen(host: HostView | None) -> None:
             if host is not None:
-                await self.act(settling.settle(server, host))
+                await self.act(settle(server, host))
 
-        await self.push_screen(SettleDialog(self.desk, server), chosen)
+        await self.push_screen(dialog, chosen)
 
     async def _started(self, migration: Migration | None) -> None:
         if migration is not None:
@@ -222,21 +121,12 @@ class Console(App[None], inherit_bindings=False):
         """Ask what stands before an act, and do it; or say why it makes no sense now."""
         if isinstance(wanted, str):
             self.tell(wanted)
-        elif isinstance(wanted, TypedAct):
-            entry = Entry(
-                self.desk,
-                wanted.title,
-                wanted.label,
-                read=wanted.read,
-                text=wanted.text,
-                facts=wanted.facts,
-            )
-            await self.push_screen(entry, self.do)
-        elif isinstance(wanted, ChoiceAct):
-            await self.push_screen(ChoiceDialog(self.desk, wanted), self.do)
+            return
+        dialog = dialog_before(self.desk, wanted)
+        if isinstance(wanted, TypedAct | ChoiceAct):
+            await self.push_screen(dialog, self.do)
         else:
-            question = Question(self.desk, wanted.question, facts=wanted.facts)
-            await self.push_screen(question, lambda yes: self.do(wanted if yes else None))
+            await self.push_screen(dialog, lambda yes: self.do(wanted if yes else None))
 
     def do(self, act: Act | None) -> None:
         """Do an act of which all has been asked; None does nothing."""
@@ -298,63 +188,13 @@ class Console(App[None], inherit_bindings=False):
             self.tell(str(error))
             return
         if place.act:
-            await self._begin_act(place)
+            await begin_act(self, self.desk.store, place)
         elif place.view == "quit":
             await self.action_leave()
-        elif place.view == "help":
-            await self.action_help()
-        elif place.view == "migration":
-            await self.show_migration(place.row_id)
-        elif place.view == "incident":
-            await self.show_incident(place.row_id)
-        elif place.view == "evacuation":
-            await self.show_evacuation(place.row_id)
-        elif place.view == "plan":
-            await self.show_plan(Draft(request=PlanRequest(hosts=place.host_ids)))
         else:
-            await self.action_view(place.view)
-            if place.row_id and isinstance(self.screen, ListView):
-                self.screen.find(place.row_id)
-
-    async def _begin_act(self, place: Destination) -> None:
-        """Open what the key of an act would open on this server or host."""
-        store, row_id = self.desk.store, place.row_id
-        if place.act == "migrate":
-            await self.show_targets(row_id)
-        elif place.act == "settle":
-            await self.show_settling(row_id)
-        elif place.act == "priority":
-            await self.act(priority(store.servers[row_id]))
-        elif place.act == "auto-migrate":
-            await self.act(auto_migrate(store.hosts[row_id]))
-        elif place.act == "declare-off":
-            await self.act(declare_off(store, store.hosts[row_id]))
-        elif place.act == "maintenance":
-            await self.act(maintenance(store, store.hosts[row_id]))
-        elif place.act == "guard":
-            await self.act(guard(store))
-        elif moves := store.migrations_of(row_id):
-            await self.act(MAKERS[place.act](store, moves[0]))
-        else:
-            self.tell(f"{store.servers[row_id].name} has not been migrated yet")
+            await self.go(place)
 
     # Keys that work in every view
-
-    async def action_view(self, name: str) -> None:
-        """Show one of the lists."""
-        while len(self.screen_stack) > 2:
-            await self.pop_screen()
-        if self.screen is not self.get_screen(name):
-            await self.switch_screen(name)
-            # whoever comes to a list wants it in order; while they look, rows keep their place
-            if isinstance(self.screen, ListView):
-                self.screen.arrive()
-
-    async def action_help(self) -> None:
-        """Show the keys of this view."""
-        screen = self.screen
-        if isinstance(screen, Frame | Dialog):
-            await self.push_screen(HelpScreen(self.desk, screen.place))
 
     def action_pause(self) -> None:
         """Hold the display, or let it go on."""
@@ -398,7 +238,3 @@ class Console(App[None], inherit_bindings=False):
             self.push_screen(TooSmallScreen())
         elif showing and not too_small(size):
             self.pop_screen()
-
-    def get_default_screen(self) -> Screen[None]:
-        """An empty screen below all views, never seen."""
-        return Screen(id="_default")

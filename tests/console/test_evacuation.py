@@ -81,14 +81,21 @@ async def on(pilot, settled, name: str) -> None:
 
 
 async def test_the_whole_stands_above(pilot):
-    assert "8 of 12 done in 1 min 30 s" in text_of(pilot, "#heading")
+    assert "3 of 12 gone in 1 min 30 s" in text_of(pilot, "#heading")
     pane = text_of(pilot, "#pane")
     assert "3 left, 2 moving, 2 waiting, 1 failed, 1 cancelled, 3 stayed" in pane
     assert "done in 3 min 15 s, at 12:03 (12:02 to 12:05)" in pane
     # by the newest sample, not by what the evacuation said last
     assert "47 MiB/s of 47.7 MiB/s measured, 99 % used" in pane
-    assert "✔ 12:30 can be kept" in pane
+    assert "✖ by 12:30: not empty in time: gpu-1 and big-1 stay" in pane
     assert "cache-1 failed twice" in pane
+
+
+def test_a_deadline_says_when_it_is_and_whether_it_can_be_kept():
+    told = "empty in time: it takes 4 min, at the latest 6 min, and 29 min are left"
+    kept = course(deadline=told, meets_deadline=True)
+    lines = [plain(each) for each in total_lines(kept, 160, NOON_MS, UNICODE)]
+    assert f"✔ by 12:30: {told}" in lines
 
 
 async def test_each_server_says_where_it_is(pilot):
@@ -154,7 +161,7 @@ async def test_a_key_asks_and_steers(pilot, client, settled, keys, act, body):
 @pytest.mark.parametrize("scene", ["paused"])
 async def test_what_is_paused_says_so_and_goes_on(pilot, client, settled):
     assert "▲ kvm-01 paused, 4 to go" in text_of(pilot, "#top")
-    assert "✖ 12:30 cannot be kept" in text_of(pilot, "#pane")
+    assert "✖ by 12:30: not empty in time" in text_of(pilot, "#pane")
     assert "P Resume moves" in text_of(pilot, "#footer")
     await press(pilot, settled, "P", "y")
     assert client.asked[-1] == ("resume", ID)
@@ -246,7 +253,7 @@ async def test_the_end_is_a_report(pilot):
     assert "ended after 4 min 21 s; its plan said 4 min 00 s" in pane
     assert "longest pause 1.5 s (hot-1)" in pane
     assert "still on kvm-01: cache-1, build-1, gpu-1, big-1, pet-1" in pane
-    assert "paused 188 ms, as forecast" in row(pilot, "mail-1")
+    assert "paused 188 ms, not 60 ms" in row(pilot, "mail-1")
     footer = text_of(pilot, "#footer")
     assert "P Pause" not in footer
     assert "R Retry" in footer
@@ -316,7 +323,23 @@ def test_a_move_that_is_not_heard_of_says_so(fleet):
 
 def test_what_took_longer_than_its_forecast_says_so():
     late = changed(course().servers[0], ended_at_ms=NOON_MS)
-    assert progress(late, None, ()).text == "paused 52 ms, 1:30 of 0:12 at most"
+    assert progress(late, None, ()).text == "1:30 of 0:12 at most, paused 52 ms"
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "pause_ms", "told"),
+    [
+        (9_000, 60, "paused 60 ms, as forecast"),
+        (9_000, 71, "paused 71 ms, not 60 ms"),
+        (7_000, 52, "paused 52 ms, sooner"),
+        (7_000, 71, "paused 71 ms, not 60 ms"),
+    ],
+)
+def test_only_what_came_as_forecast_is_called_so(took_ms, pause_ms, told):
+    first = course().servers[0]
+    ended = first.started_at_ms + took_ms
+    server = changed(first, ended_at_ms=ended, downtime_ms=pause_ms)
+    assert progress(server, None, ()).text == told
 
 
 def test_the_pause_is_held_against_nothing_where_no_forecast_was(fleet):

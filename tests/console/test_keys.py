@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 from textual import events
+from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 
 from tui.client import Disconnected
@@ -11,6 +12,7 @@ from tui.screens.migration import MigrationScreen
 from tui.screens.migrations import MigrationsScreen
 from tui.screens.servers import ServersScreen
 from tui.screens.too_small import TooSmallScreen
+from tui.themes import THEMES
 from tui.widgets.lines import Lines
 from tui.widgets.notice import Notice
 from tui.widgets.prompt import edited
@@ -262,6 +264,17 @@ async def test_copying_gives_the_id(pilot: Pilot, settled):
     await pilot.press("c")
     await settled(pilot)
     assert pilot.app.clipboard == pilot.app.screen.table.cursor_id
+
+
+async def test_a_start_reads_the_style_sheet_with_its_own_theme_at_once(
+    open_console, settled, monkeypatch
+):
+    again = []
+    monkeypatch.setattr(Stylesheet, "reparse", again.append)
+    async with open_console().run_test() as pilot:
+        await settled(pilot)
+        assert pilot.app.theme == THEMES[0].name
+        assert again == []
 
 
 async def test_themes_go_round(pilot: Pilot):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import IO
 
 from tui.commands.status_line import StatusLine
-from tui.formats.evacuation import state_word, what_is_done
+from tui.formats.evacuation import gone_text, state_word, what_is_done
 from tui.formats.evacuation_report import took_ms
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationState, MoveState
@@ -101,11 +101,7 @@ def _news(evacuation: Evacuation, server: EvacuatedServer) -> str:
 
 def _counts(evacuation: Evacuation) -> str:
     counts = Counter(each.state for each in evacuation.servers)
-    gone = f"{counts[MoveState.LEFT]} of {len(evacuation.servers)}"
-    parts = [
-        evacuation.host_name,
-        f"{gone} {state_word(evacuation.kind, MoveState.LEFT)}",
-    ]
+    parts = [evacuation.host_name, gone_text(evacuation)]
     others = (MoveState.MOVING, MoveState.WAITING, MoveState.FAILED)
     parts += [f"{counts[each]} {each}" for each in others if counts[each]]
     if evacuation.state is not EvacuationState.RUNNING:

@@ -39,6 +39,13 @@ def state_word(kind: EvacuationKind, state: MoveState) -> str:
     return _LEFT[kind] if state is MoveState.LEFT else str(state)
 
 
+def gone_text(evacuation: Evacuation) -> str:
+    """``7 of 12 gone``: "7 of 12 left" might be those that are still to go."""
+    gone = sum(each.state is MoveState.LEFT for each in evacuation.servers)
+    word = "gone" if evacuation.kind is EvacuationKind.EVACUATE else _LEFT[evacuation.kind]
+    return f"{gone} of {len(evacuation.servers)} {word}"
+
+
 def counts_text(evacuation: Evacuation) -> str:
     """``9 left, 1 moving, 2 stayed``."""
     counts = Counter(each.state for each in evacuation.servers)

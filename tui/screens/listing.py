@@ -56,12 +56,12 @@ class ListView(Frame, Generic[RowT]):
     """Whoever comes to the view finds the cursor on the first row: there is the news."""
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
         (0, "-narrow"),
-        (160, "-wide"),
+        (180, "-wide"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = []
     DEFAULT_CSS = """
     ListView > #details { height: 40%; min-height: 7; max-height: 16; border-top: solid $rule; }
-    ListView.-wide { layout: grid; grid-size: 2; grid-columns: 62% 1fr; grid-rows: 1 1 1fr; }
+    ListView.-wide { layout: grid; grid-size: 2; grid-columns: 1fr 76; grid-rows: 1 1 1fr; }
     ListView.-wide > #top, ListView.-wide > #heading { column-span: 2; }
     ListView.-wide > #details {
         height: 1fr; max-height: 100%; border-top: none; border-left: solid $rule; padding: 0 1;

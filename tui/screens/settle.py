@@ -33,7 +33,7 @@ class SettleDialog(Dialog[HostView]):
 
     def __init__(self, desk: Desk, server: ServerView) -> None:
         super().__init__(desk)
-        self._server = server
+        self.server = server
         self._doubt = Lines(id="doubt")
         moves = desk.store.migrations_of(server.server_id)
         self._last = moves[0] if moves else None
@@ -52,7 +52,7 @@ class SettleDialog(Dialog[HostView]):
 
     def on_resize(self) -> None:
         """Lay out for the width."""
-        lines = settling.doubt(self._server, self._last, self.room)
+        lines = settling.doubt(self.server, self._last, self.room)
         self._doubt.styles.height = len(lines)
         self._doubt.show(lines)
 

@@ -195,18 +195,23 @@ def progress(
 
 
 def _result(server: EvacuatedServer) -> Span:
-    """The real pause, and whether it took as long as the forecast's band allows."""
+    """The real time and pause against the forecast's band and pause, what is worse in front."""
     took, forecast = took_ms(server), forecast_of(server)
     paused = "" if server.downtime_ms is None else f"paused {duration_text(server.downtime_ms)}"
     if not took:
         return Span(paused)
     if forecast is None:
         return Span(f"took {clock_text(round(took / 1000))}")
-    late = took > forecast.high_ms
-    most = clock_text(round(forecast.high_ms / 1000))
-    against = f"{clock_text(round(took / 1000))} of {most} at most" if late else "as forecast"
-    told = ", ".join(each for each in (paused, against) if each)
-    return Span(told, Tone.WARN if late else Tone.PLAIN)
+    foreseen = duration_text(forecast.downtime_ms)
+    longer = (server.downtime_ms or 0) > forecast.downtime_ms
+    if took > forecast.high_ms:
+        most = clock_text(round(forecast.high_ms / 1000))
+        told = f"{clock_text(round(took / 1000))} of {most} at most"
+        return Span(f"{told}, {paused}" if paused else told, Tone.WARN)
+    if longer and paused != f"paused {foreseen}":
+        return Span(f"{paused}, not {foreseen}")
+    told = "as forecast" if took >= forecast.low_ms else "sooner"
+    return Span(f"{paused}, {told}" if paused else told)
 
 
 def _phase(migration: Migration, last: Sample | None) -> str:

@@ -4,8 +4,8 @@ from collections import Counter
 from statistics import median
 
 from tui.evacuation_acts import names_text
-from tui.formats.evacuation import state_word
-from tui.formats.finishing import band_text, seconds_text, until_text
+from tui.formats.evacuation import gone_text, state_word
+from tui.formats.finishing import band_text, seconds_text, time_of_day, until_text
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
 from tui.paint import Line, Span, Tone, length, line, spread, wrap
 from tui.views.glyphs import Glyphs, bar, evacuation_span
@@ -30,26 +30,16 @@ _BAR = 20
 
 
 def heading(evacuation: Evacuation, width: int, now_ms: int, glyphs: Glyphs) -> Line:
-    """Kind, host, state, how many are done, and for how long it has gone on."""
+    """Kind, host, state, how many are gone, and for how long it has gone on."""
     end_ms = evacuation.ended_at_ms or now_ms
     passed_s = max(0, end_ms - evacuation.created_at_ms) // 1000
     left = line(
         Span(f" {_KINDS[evacuation.kind]} ", Tone.TAB),
         Span(f"  {evacuation.host_name}  ", Tone.TITLE),
         evacuation_span(evacuation.state, glyphs),
-        f"  {done_text(evacuation)} in {seconds_text(passed_s)}",
+        f"  {gone_text(evacuation)} in {seconds_text(passed_s)}",
     )
     return spread(left, line(Span(f"by {evacuation.requested_by or '-'}", Tone.DIM)), width)
-
-
-def done_text(evacuation: Evacuation) -> str:
-    """``7 of 12 done``: servers of which nothing more is to come; once ended, those that left."""
-    if not evacuation.open:
-        gone = sum(each.state is MoveState.LEFT for each in evacuation.servers)
-        word = state_word(evacuation.kind, MoveState.LEFT)
-        return f"{gone} of {len(evacuation.servers)} {word}"
-    done = sum(not each.state.open for each in evacuation.servers)
-    return f"{done} of {len(evacuation.servers)} done"
 
 
 def open_count(evacuation: Evacuation) -> int:
@@ -96,7 +86,8 @@ def total_lines(
     if evacuation.deadline:
         met = evacuation.meets_deadline
         mark, tone = (glyphs.fits, Tone.GOOD) if met else (glyphs.bad, Tone.BAD)
-        lines += wrap(f"{mark} {evacuation.deadline}", width, tone)
+        by = time_of_day(evacuation.empty_by_ms, now_ms)
+        lines += wrap(f"{mark} by {by}: {evacuation.deadline}", width, tone)
     return lines
 
 

@@ -1,10 +1,11 @@
 """The Evacuations view: hosts that are or were emptied and filled again."""
 
+from tui.formats.evacuation import gone_text
 from tui.formats.finishing import seconds_text
 from tui.formats.units import moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, line, plain
-from tui.views.evacuation_totals import counts, done_text, total_lines
+from tui.views.evacuation_totals import counts, total_lines
 from tui.views.figures import note_lines
 from tui.views.glyphs import Glyphs, evacuation_span
 from wire.evacuation import Evacuation, EvacuationState, MoveState
@@ -90,7 +91,7 @@ def _servers(evacuation: Evacuation, width: int) -> Span:
     failed = sum(each.state is MoveState.FAILED for each in evacuation.servers)
     text = plain(counts(evacuation))
     if len(text) > width:
-        text = f"{failed} failed, {done_text(evacuation)}" if failed else done_text(evacuation)
+        text = f"{failed} failed, {gone_text(evacuation)}" if failed else gone_text(evacuation)
     return Span(text, Tone.BAD if failed else Tone.PLAIN)
 
 

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from tui.formats.evacuation import gone_text
 from tui.formats.health import fence_text, host_word, policy_sentence
 from tui.formats.units import bytes_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line, pad, wrap
 from tui.text import escape_text
-from tui.views.evacuation_totals import done_text, open_count
+from tui.views.evacuation_totals import open_count
 from tui.views.glyphs import Glyphs, bar, host_span
 from wire.compatibility import Difference, differences
 from wire.evacuation import Evacuation, EvacuationKind, EvacuationState
@@ -204,7 +205,7 @@ def details(
         *(wrap(host.status_reason, width, Tone.WARN) if host.status_reason else []),
     ]
     if evacuation is not None:
-        told = f"{evacuation.kind} {evacuation.state}, {done_text(evacuation)}: E shows it"
+        told = f"{evacuation.kind} {evacuation.state}, {gone_text(evacuation)}: E shows it"
         lines += wrap(told, width, Tone.BUSY)
     lines += _comparison(facts, [each.facts for each in hosts], width, glyphs)
     lines += [(), *_figures(host, width)]

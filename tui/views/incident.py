@@ -134,7 +134,7 @@ def details(
         fields.append(("tries", Span(str(server.tries))))
     lines += labelled(fields, width)
     if incident.proof:
-        lines += labelled([("host is dead", Span(incident.proof))], width, label_width=13)
+        lines += labelled([("proof", Span(incident.proof))], width)
     if notes := happened(incident, asked_by):
         lines += [(), line(Span("What happened:", Tone.DIM)), *note_lines(notes, width)]
     return lines

@@ -1,15 +1,19 @@
 """A backend that says what a test wants, behind the real TLS, token and error handling."""
 
 import asyncio
+import os
+import pty
+import select
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
+import pyte
 import pytest
 import uvicorn
 from litestar import Litestar, Request, get, post
@@ -553,3 +557,20 @@ def environment(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[TextIO, Callable[[], list[str]]]]:
+    """A stream to a pseudo-terminal of 80x24, and a function that shows its screen."""
+    ours, theirs = pty.openpty()
+    screen = pyte.Screen(80, 24)
+    feed = pyte.ByteStream(screen)
+
+    def shown() -> list[str]:
+        while select.select([ours], [], [], 0.2)[0]:
+            feed.feed(os.read(ours, 1 << 16))
+        return [line.rstrip() for line in screen.display if line.strip()]
+
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        yield stream, shown
+    os.close(ours)

@@ -1,13 +1,8 @@
 """What the wait draws, on a real pseudo-terminal and without one."""
 
 import io
-import os
-import pty
-import select
 
 import msgspec
-import pyte
-import pytest
 
 from tui.commands.progress import Progress
 from wire.migration import Migration, MigrationState, Note, Pass, Sample
@@ -99,23 +94,6 @@ def test_a_silent_source_is_told_once_and_so_is_its_return():
         "kvm-01 does not answer, last heard 5 s ago; the wait goes on",
         "kvm-01 answers again",
     ]
-
-
-@pytest.fixture
-def terminal():
-    """A stream to a pseudo-terminal of 80x24, and a function that shows its screen."""
-    ours, theirs = pty.openpty()
-    screen = pyte.Screen(80, 24)
-    feed = pyte.ByteStream(screen)
-
-    def shown() -> list[str]:
-        while select.select([ours], [], [], 0.2)[0]:
-            feed.feed(os.read(ours, 1 << 16))
-        return [line.rstrip() for line in screen.display if line.strip()]
-
-    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
-        yield stream, shown
-    os.close(ours)
 
 
 def test_on_a_terminal_the_last_line_is_rewritten(terminal, monkeypatch):
