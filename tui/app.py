@@ -70,8 +70,10 @@ class Console(Ways, inherit_bindings=False):
         store.apply(message.item)
         if store.snapshots != snapshots:
             for screen in self.screen_stack:
-                if isinstance(screen, TargetDialog | PlanScreen):
+                if isinstance(screen, TargetDialog):
                     screen.action_ask_again()
+                elif isinstance(screen, PlanScreen):
+                    screen.ask_anew()
         if store.complete and not complete:
             self.show_changes()
         if store.complete and store.trouble and store.trouble != trouble:
