@@ -179,6 +179,24 @@ async def test_a_change_of_the_same_place_moves_nothing(plan, client, settled):
     assert plan.app.screen.table.cursor_row.move.pinned
 
 
+async def test_a_row_shows_options_of_its_own_and_not_those_of_all(plan, client, settled):
+    def row(name: str) -> str:
+        return next(each for each in text_of(plan, "#table").splitlines() if each.startswith(name))
+
+    assert "--quickly-finish" in row("hot-1")
+    assert "--" not in row("web-1")
+    moves = tuple(
+        msgspec.structs.replace(
+            each, options=MigrationOptions(enable_tls=each.server_name != "web-1")
+        )
+        for each in MOVES
+    )
+    client.plan_shown = emptying.make_plan(moves=moves)
+    await press(plan, settled, "a", "t", "enter")
+    assert "--enable-tls" not in text_of(plan, "#table")
+    assert "fewer options" in row("web-1")
+
+
 async def test_one_that_cannot_leave_says_why(plan, client, settled):
     await press(plan, settled, "slash", *"big", "enter", "s")
     assert "big-1 stays: no host has 20 GiB" in notice(plan)

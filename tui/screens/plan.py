@@ -129,7 +129,7 @@ class PlanScreen(PanedList[planned.Row]):
         else:
             self._answered = event.draft
             self._plans = event.answer
-            self._rows = planned.rows(event.answer)
+            self._rows = planned.rows(event.answer, event.draft.request.options)
             self.table.take(self._rows)
             if self._in_order:
                 self.table.resort()
