@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 from textual import events
+from textual import events
 from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 
@@ -124,6 +125,13 @@ async def test_keys_typed_ahead_reach_the_view_that_the_key_before_led_to(pilot:
     await pilot.press("2")
     assert names(pilot) == ["web-1", "web-2"]
     assert under_cursor(pilot) == "web-2"
+
+
+async def test_a_key_without_meaning_is_not_typed_where_a_later_key_leads(pilot: Pilot):
+    for key, character in [("1", "1"), ("0", "0"), ("colon", ":"), ("4", "4"), ("0", "0")]:
+        pilot.app.post_message(events.Key(key, character))
+    await pilot.pause(0.1)
+    assert pilot.app.screen.prompt.text == "40"
 
 
 async def test_pasted_text_is_typed(pilot: Pilot):
