@@ -5,6 +5,7 @@ import pytest
 
 from tests.console import emptying
 from tests.console.emptying import MOVES, NOON_MS, SCENES, host_id
+from tests.console.host_down import case
 from tui.draft import Draft, deviating, then, with_options
 from tui.formats.moments import deadline_ms
 from tui.paint import plain
@@ -396,6 +397,46 @@ async def test_a_dead_host_is_planned_by_the_same_key(open_console, client, sett
         await press(pilot, settled, "E")
         assert "to rescue all of kvm-04" in text_of(pilot, "#heading")
         assert "F declares it off" in text_of(pilot, "#pane")
+
+
+async def test_the_plan_of_a_host_that_is_not_proven_dead_takes_the_word_that_it_is(
+    open_console, client, settled
+):
+    SCENES["rescue"](client)
+    client.fleet = msgspec.structs.replace(client.fleet, incidents=(case(client),))
+    async with open_console().run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, settled, "G", "E")
+        assert "F Declare off" in text_of(pilot, "#footer")
+        await press(pilot, settled, "F")
+        await type_text(pilot, "kvm-04")
+        await press(pilot, settled, "enter")
+        assert client.asked[-1] == ("declare_off", host_id(4))
+        assert isinstance(pilot.app.screen, PlanScreen)
+        client.plan_shown = msgspec.structs.replace(client.plan_shown, refusals=())
+        client.say(msgspec.structs.replace(client.fleet.hosts[3], dead=True))
+        await pilot.pause(0.05)
+        await settled(pilot)
+        await settled(pilot)
+        assert "R Run" in text_of(pilot, "#footer")
+        assert "F Declare off" not in text_of(pilot, "#footer")
+
+
+async def test_a_plan_to_empty_a_host_takes_no_word_that_it_is_off(plan, client, settled):
+    assert "Declare off" not in text_of(plan, "#footer")
+    await press(plan, settled, "F")
+    assert isinstance(plan.app.screen, PlanScreen)
+    assert "nobody's word" in notice(plan)
+
+
+async def test_a_server_that_cannot_leave_is_not_put_first(plan, client, settled):
+    await press(plan, settled, "slash", *"big", "enter")
+    footer = text_of(plan, "#footer")
+    assert "s Leave" not in footer
+    assert "f First" not in footer
+    await press(plan, settled, "f")
+    assert "big-1 stays, and has no place among the others: no host has" in notice(plan)
+    assert len(client.asked) == 1
 
 
 async def test_whoever_may_only_look_sees_the_plan_and_starts_nothing(

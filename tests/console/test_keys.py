@@ -1,7 +1,6 @@
 import msgspec
 import pytest
 from textual import events
-from textual import events
 from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 
