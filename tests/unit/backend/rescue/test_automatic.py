@@ -460,8 +460,6 @@ async def test_no_server_is_judged_while_every_host_starts_as_many_as_it_may(
     scene, monkeypatch, cpu_count, at_once
 ):
     judged = []
-    for host in scene.hosts:
-        scene.fleet.put_facts(host.host_id, msgspec.structs.replace(host, cpu_count=cpu_count))
 
     async def judge(fleet, comparisons, record, source, **rest: Any):
         judged.append(record.name)
@@ -472,6 +470,8 @@ async def test_no_server_is_judged_while_every_host_starts_as_many_as_it_may(
     for number in range(6):
         scene.add(f"web-{number}")
     scene.cut("kvm-01")
+    for host in scene.hosts:
+        scene.fleet.put_facts(host.host_id, msgspec.structs.replace(host, cpu_count=cpu_count))
     scene.fleet.put_policy("host-3", HostPolicy(maintenance=True))
     await scene.pass_(12.0)
     await scene.look()
