@@ -1,5 +1,7 @@
 """Servers of a host that is dead, started on another one: by hand, and without being asked."""
 
+import time
+
 import pytest
 
 from wire.errors import ErrorCode
@@ -52,14 +54,36 @@ def home_again(lab, api):
     return power_on
 
 
+@pytest.fixture
+def rescued_by_itself(api):
+    """Have a host's servers started elsewhere without being asked, until the test is over."""
+    hosts = []
+
+    def set_policy(host: str, *, enabled: bool = True) -> None:
+        hosts.append(host)
+        policy = {"auto_migrate_on_host_down": enabled}
+        assert api.ask(f"/v1/hosts/{host}/policy", **policy).is_success
+
+    yield set_policy
+    for host in set(hosts):
+        set_policy(host, enabled=False)
+
+
 def test_nothing_is_rescued_from_a_host_of_which_nobody_knows_that_it_is_dead(
-    api, cut, home_again, add_known, alive
+    lab, api, cut, home_again, add_known, alive, hosts_of, rescued_by_itself
 ):
     spec = add_known(host="kvm-01")
     alive("kvm-01", spec.name)
     refusal = api.refusal(f"/v1/servers/{spec.name}/rescue", auto_start=True)
     assert refusal.code is ErrorCode.NOT_PROVEN_DEAD
     assert "still holds its health key" in refusal.message
+    # as on a host that never had a card: the power cut gives it back
+    without_card = "umount /dev/watchdog && rm /dev/watchdog"
+    assert lab.execute("kvm-01", "sh", "-c", without_card).returncode == 0
+    rescued_by_itself("kvm-01")
+    unfenced = "no /dev/watchdog"
+    api.until("unfenced", lambda: api.host("kvm-01").health.fence_detail == unfenced)
+    cut_s = time.monotonic()
     incident = cut("kvm-01")
     assert incident.life.fence is Fence.NONE
     refusal = api.refusal(f"/v1/servers/{spec.name}/rescue", auto_start=True)
@@ -69,8 +93,17 @@ def test_nothing_is_rescued_from_a_host_of_which_nobody_knows_that_it_is_dead(
     assert api.refusal(path, host_name="kvm-02").code is ErrorCode.BAD_REQUEST
     assert api.server(spec.name).status is ServerStatus.UNKNOWN
     assert "unfenced" in api.server(spec.name).status_reason
+    # whatever time alone proves is proven by then
+    time.sleep(max(0.0, cut_s + 3 * lab.state.lease_ttl_s - time.monotonic()))
+    incident = api.incident("kvm-01")
+    assert (incident.state, incident.dead_at_ms) == (IncidentState.HELD, 0)
+    assert f"kvm-01 is unfenced ({unfenced})" in incident.held_reason
+    (line,) = (one for one in incident.servers if one.server_name == spec.name)
+    assert (line.state, line.reason) == (RescueState.WAITING, incident.held_reason)
+    assert hosts_of(spec.name) == {}
     home_again("kvm-01")
     api.until("on again", lambda: api.server(spec.name).status is ServerStatus.RUNNING)
+    assert hosts_of(spec.name) == {"kvm-01": "running"}
     assert api.refusal(path, host_name="kvm-01").code is ErrorCode.NOT_PROVEN_DEAD
 
 
@@ -107,21 +140,6 @@ def test_a_server_is_brought_elsewhere_by_hand_and_its_host_forgets_it(
     assert hosts_of(defined.name) == {"kvm-02": "shut off"}
     report = alive("kvm-02", started.name, beats=2)
     assert report.disk_splits == 0
-
-
-@pytest.fixture
-def rescued_by_itself(api):
-    """Have a host's servers started elsewhere without being asked, until the test is over."""
-    hosts = []
-
-    def set_policy(host: str, *, enabled: bool = True) -> None:
-        hosts.append(host)
-        policy = {"auto_migrate_on_host_down": enabled}
-        assert api.ask(f"/v1/hosts/{host}/policy", **policy).is_success
-
-    yield set_policy
-    for host in set(hosts):
-        set_policy(host, enabled=False)
 
 
 def test_a_host_that_is_dead_has_its_servers_started_elsewhere(
