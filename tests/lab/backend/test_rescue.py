@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from lab.server import MIB
 from wire.errors import ErrorCode
 from wire.fleet import HostStatus, ServerStatus
 from wire.life import Fence
@@ -11,6 +12,9 @@ from wire.migration import MigrationState
 from wire.rescue import IncidentState, RescueState
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
+
+GUEST_MB = 512
+"""Of the guests for which there is not room enough."""
 
 
 @pytest.fixture
@@ -142,29 +146,71 @@ def test_a_server_is_brought_elsewhere_by_hand_and_its_host_forgets_it(
     assert report.disk_splits == 0
 
 
+@pytest.fixture
+def one_target(api):
+    """Have no host but kvm-02 take servers."""
+    others = ("kvm-03", "kvm-04")
+    for host in others:
+        assert api.ask(f"/v1/hosts/{host}/maintenance").is_success
+    yield "kvm-02"
+    for host in others:
+        assert api.ask(f"/v1/hosts/{host}/exit-maintenance").is_success
+
+
 def test_a_host_that_is_dead_has_its_servers_started_elsewhere(
-    lab, api, cut, home_again, add_known, alive, hosts_of, rescued_by_itself
+    lab, api, cut, home_again, add_known, alive, hosts_of, rescued_by_itself, one_target
 ):
-    specs = [add_known(host="kvm-01", memory_mb=48) for _ in range(3)]
+    # memory that a guest was given and has never touched counts, and costs this machine nothing
+    specs = [add_known(host="kvm-01", memory_mb=GUEST_MB) for _ in range(3)]
     stopped = add_known(host="kvm-01", stopped=True)
+    total_mb = api.host(one_target).facts.memory_total_bytes // MIB
+    for_two_mb = 2 * GUEST_MB + GUEST_MB // 2
+    filler = add_known(host=one_target, memory_mb=total_mb - for_two_mb)
     for spec in specs:
         alive("kvm-01", spec.name)
+    # against the order of their names
+    last, second, first = specs
+    for spec, priority in ((first, "high"), (last, "low")):
+        changed = {"rescue_priority": priority}
+        assert api.ask(f"/v1/servers/{spec.name}/policy", **changed).is_success
     rescued_by_itself("kvm-01")
     api.until("fenced", lambda: api.host("kvm-01").health.fence is Fence.WATCHDOG)
     cut("kvm-01")
+
+    def lines():
+        return {one.server_name: one for one in api.incident("kvm-01").servers}
+
+    def full() -> bool:
+        told = lines()
+        states = [told[spec.name].state for spec in (first, second)]
+        return states == [RescueState.RESCUED] * 2 and f"{GUEST_MB} MiB" in told[last.name].reason
+
+    api.until("two are rescued, and one has nowhere to go", full)
+    waiting = lines()[last.name]
+    assert waiting.state is RescueState.WAITING
+    assert f"{last.name} needs {GUEST_MB} MiB of memory, kvm-02 has " in waiting.reason
+    assert api.incident("kvm-01").state is IncidentState.RESCUING
+    assert hosts_of(last.name) == {}
+    lab.virsh(one_target, f"destroy {filler.name}")
     api.until("rescued", lambda: api.incident("kvm-01").state is IncidentState.RESCUED)
     incident = api.incident("kvm-01")
     assert "watchdog" in incident.proof
-    lines = {one.server_name: one for one in incident.servers}
-    assert {lines[spec.name].state for spec in specs} == {RescueState.RESCUED}
-    assert lines[stopped.name].state is RescueState.SKIPPED
+    told = {one.server_name: one for one in incident.servers}
+    assert {told[spec.name].state for spec in specs} == {RescueState.RESCUED}
+    assert told[stopped.name].state is RescueState.SKIPPED
     assert incident.lost_at_ms < incident.dead_at_ms < incident.first_running_at_ms
-    homes = {}
+    claimed_at_ms = [
+        api.detail(told[spec.name].migration_id).migration.created_at_ms
+        for spec in (first, second, last)
+    ]
+    assert claimed_at_ms == sorted(claimed_at_ms)
+    earlier = [told[spec.name].running_at_ms for spec in (first, second)]
+    assert max(earlier) < told[last.name].running_at_ms
+    running = {one_target: "running"}
     for spec in specs:
-        (homes[spec.name],) = hosts_of(spec.name)
-        assert hosts_of(spec.name) == {homes[spec.name]: "running"}
+        assert hosts_of(spec.name) == running
     home_again("kvm-01")
     for spec in specs:
-        assert hosts_of(spec.name) == {homes[spec.name]: "running"}
-        assert alive(homes[spec.name], spec.name, beats=2).disk_splits == 0
+        assert hosts_of(spec.name) == running
+        assert alive(one_target, spec.name, beats=2).disk_splits == 0
     assert hosts_of(stopped.name) == {"kvm-01": "shut off"}
