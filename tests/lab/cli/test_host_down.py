@@ -64,15 +64,29 @@ def state_on(lab):
     return read
 
 
-def test_by_hand(operator, add_known, alive, listed, cut, home_again, state_on):
-    started, defined = add_known(), add_known()
+def test_by_hand(operator, add_known, alive, listed, cut, home_again, state_on, lab):
+    def until_shown(server: str, status: str, what: str) -> None:
+        eventually(
+            lambda: any(
+                (one.name, one.status) == (server, status) for one in listed("servers", ServerView)
+            ),
+            what,
+        )
+
+    started, defined, paused = add_known(), add_known(), add_known()
     bound = add_known(storage="local")
-    for spec in (started, defined, bound):
+    for spec in (started, defined, paused, bound):
         alive(LOST, spec.name)
+    lab.virsh(LOST, f"suspend {paused.name}")
+    until_shown(paused.name, "suspend", "a person has paused it")
     rescue = ("server-migrate", "--rescue-mode")
     assert "still holds its health key" in operator.refused(1, *rescue, started.name)
     lost = cut()
     assert f"godwit host-declare-off {LOST}" in operator.refused(1, *rescue, started.name)
+    wrong = operator.refused(2, *rescue, "--auto-start", "--host-is-off", "kvm-02", started.name)
+    assert wrong == (
+        f"'kvm-02' was given as the host that is switched off, and the host is called {LOST!r}"
+    )
     given = ("--auto-start", "--prefer-host", "kvm-02", "--host-is-off", LOST, "--wait")
     eventually(
         lambda: operator.run(*rescue, *given, started.name).returncode == 0,
@@ -87,22 +101,20 @@ def test_by_hand(operator, add_known, alive, listed, cut, home_again, state_on):
     assert reason in operator.refused(1, *rescue, bound.name)
     shown = operator.json(Incident, "incident-show", lost.incident_id)
     assert shown.declared_off_by
-    line = next(one for one in shown.servers if one.server_name == bound.name)
-    assert line.state is RescueState.SKIPPED
-    assert reason in line.reason
+    lines = {one.server_name: one for one in shown.servers}
+    assert lines[bound.name].state is RescueState.SKIPPED
+    assert reason in lines[bound.name].reason
+    assert lines[paused.name].state is RescueState.SKIPPED
+    assert "it was paused by a person" in lines[paused.name].reason
+    anew = operator.run(*rescue, "--auto-start", "--prefer-host", "kvm-02", "--wait", paused.name)
+    assert anew.returncode == 0, anew.stderr
     report = operator.run("incident-show", lost.incident_id, "--markdown")
     assert report.stdout.startswith(f"# Incident of {LOST}")
     assert f"| {bound.name} | skipped |" in report.stdout
     home_again()
-    eventually(
-        lambda: any(
-            (one.name, one.status) == (bound.name, "running")
-            for one in listed("servers", ServerView)
-        ),
-        "what waited for its host is started with it",
-    )
+    until_shown(bound.name, "running", "what waited for its host is started with it")
     assert state_on(LOST, bound.name) == "running"
-    for spec, state in ((started, "running"), (defined, "shut off")):
+    for spec, state in ((started, "running"), (defined, "shut off"), (paused, "running")):
         assert (state_on(LOST, spec.name), state_on("kvm-02", spec.name)) == ("", state)
 
 
