@@ -1,16 +1,20 @@
 """A host that dies, as an operator handles it on the command line."""
 
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from wire.fleet import ServerView
-from wire.rescue import Incident, IncidentState, RescueState
+from wire.fleet import HostView, ServerView
+from wire.life import Fence
+from wire.rescue import HealthReport, HostHealth, Incident, IncidentState, RescueState
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
 
 LOST = "kvm-01"
+POLICY = "host-auto-migrate-on-host-down"
+DOWN, SHUTDOWN = "--auto-migrate-on-host-down", "--auto-migrate-on-host-shutdown"
 
 
 def eventually(found: Callable[[], object], what: str):
@@ -62,6 +66,14 @@ def state_on(lab):
         return str(lab.virsh(host, f"domstate {server}")).strip()
 
     return read
+
+
+@pytest.fixture
+def policies_off(operator) -> Iterator[None]:
+    """However the test ends, no host's servers leave by themselves any more."""
+    yield
+    hosts = [one.facts.host_id for one in operator.json(list[HostView], "host-list")]
+    operator.run(POLICY, DOWN, "disable", SHUTDOWN, "disable", *hosts)
 
 
 def test_by_hand(operator, add_known, alive, listed, cut, home_again, state_on, lab):
@@ -118,10 +130,76 @@ def test_by_hand(operator, add_known, alive, listed, cut, home_again, state_on, 
         assert (state_on(LOST, spec.name), state_on("kvm-02", spec.name)) == ("", state)
 
 
+def test_a_policy_is_set_by_the_guides_own_words(operator, listed, policies_off):
+    """Shutdown needs down, and a flag that is left out leaves its setting alone."""
+    host_id = next(
+        one.facts.host_id for one in listed("hosts", HostView) if one.facts.name == "kvm-04"
+    )
+
+    def policy() -> tuple[bool, bool]:
+        (view,) = (one for one in listed("hosts", HostView) if one.facts.host_id == host_id)
+        known = view.policy
+        return known.auto_migrate_on_host_down, known.auto_migrate_on_host_shutdown
+
+    def change(*flags: str) -> tuple[bool, bool]:
+        done = operator.run(POLICY, *flags, host_id)
+        assert done.returncode == 0, done.stderr
+        return policy()
+
+    needs = "auto_migrate_on_host_shutdown of kvm-04 would be enabled with"
+    assert needs in operator.refused(2, POLICY, SHUTDOWN, "enable", host_id)
+    assert policy() == (False, False)
+    assert change(DOWN, "enable") == (True, False)
+    assert change(DOWN, "enable", SHUTDOWN, "enable") == (True, True)
+    assert change(DOWN, "enable") == (True, True)
+    assert needs in operator.refused(2, POLICY, DOWN, "disable", host_id)
+    assert policy() == (True, True)
+    assert change(SHUTDOWN, "disable") == (True, False)
+
+
+def test_health_shows_that_a_host_is_late_before_it_is_lost(operator, incident, lab, policies_off):
+    assert operator.run(POLICY, DOWN, "enable", LOST).returncode == 0
+
+    def health() -> HostHealth:
+        report = operator.json(HealthReport, "host-health")
+        return next(one for one in report.hosts if one.host_name == LOST)
+
+    def is_well() -> HostHealth | None:
+        seen = health()
+        return seen if seen.present and not seen.late and seen.fence is Fence.WATCHDOG else None
+
+    before = eventually(is_well, "it is in time, and fenced")
+    report = operator.json(HealthReport, "host-health")
+    assert [(one.leader, one.error) for one in report.members] == [(True, "")]
+    assert report.members[0].raft_term > 0
+    seen = [before]
+    lab.signal_program(LOST, "hostagent", signal.SIGSTOP)
+    try:
+        while seen[-1].present:
+            seen.append(health())
+            assert len(seen) < 100, seen
+    finally:
+        lab.signal_program(LOST, "hostagent", signal.SIGCONT)
+    late = [one for one in seen if one.present and one.late]
+    late_left_s = [one.left_s for one in late if one.left_s is not None]
+    assert late_left_s, seen
+    assert late_left_s == sorted(late_left_s, reverse=True)
+    assert max(late_left_s) < before.life.ttl_s
+    back = eventually(is_well, "it is back, and fenced again")
+    assert back.life.epoch == before.life.epoch + 1
+    news = [one.text for one in back.transitions if one not in before.transitions]
+    late_at, lost_at, back_at = (
+        next(index for index, text in enumerate(news) if text.startswith(word))
+        for word in ("late: ", "lost", f"back with epoch {back.life.epoch}, ")
+    )
+    assert late_at < lost_at < back_at
+    eventually(lambda: not incident().open, "the host is back")
+
+
 def test_disarmed_and_armed_again(operator, add_known, alive, incident, cut, home_again, lab):
     spec = add_known()
     alive(LOST, spec.name)
-    switch = ("host-auto-migrate-on-host-down", "--auto-migrate-on-host-down")
+    switch = (POLICY, DOWN)
     done = operator.run(*switch, "enable", LOST)
     assert (done.returncode, "unfenced" in done.stderr) == (0, False), done.stderr
     try:
