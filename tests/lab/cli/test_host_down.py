@@ -1,12 +1,17 @@
 """A host that dies, as an operator handles it on the command line."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import msgspec
 import pytest
 
-from wire.fleet import HostView, ServerView
+from backend.health.notices import Notice, NoticeEvent
+from lab.state import CONTROLLER
+from wire.fleet import HostView, RescuePriority, ServerView
 from wire.life import Fence
 from wire.rescue import HealthReport, HostHealth, Incident, IncidentState, RescueState
 
@@ -15,6 +20,18 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
 LOST = "kvm-01"
 POLICY = "host-auto-migrate-on-host-down"
 DOWN, SHUTDOWN = "--auto-migrate-on-host-down", "--auto-migrate-on-host-shutdown"
+
+TURNS = [
+    NoticeEvent.RESCUES_DISARMED,
+    NoticeEvent.HOST_LOST,
+    NoticeEvent.HOST_DEAD,
+    NoticeEvent.RESCUE_HELD,
+    NoticeEvent.RESCUES_ARMED,
+    NoticeEvent.RESCUE_BEGAN,
+    NoticeEvent.RESCUE_ENDED,
+    NoticeEvent.HOST_BACK,
+]
+"""Of a host that is lost while rescues are disarmed, which are armed then."""
 
 
 def eventually(found: Callable[[], object], what: str):
@@ -130,6 +147,55 @@ def test_by_hand(operator, add_known, alive, listed, cut, home_again, state_on, 
         assert (state_on(LOST, spec.name), state_on("kvm-02", spec.name)) == ("", state)
 
 
+class Receiver(BaseHTTPRequestHandler):
+    """Takes every notice that is posted."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.notices.append(msgspec.json.decode(body, type=Notice))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """What came is told by assertions."""
+
+
+@pytest.fixture
+def told(lab, tmp_path) -> Iterator[dict[str, Callable[[], list[Notice]]]]:
+    """Channel to what the backend has told there, oldest first; it is started anew with both."""
+    file = tmp_path / "notices"
+    file.touch()
+    gateway = lab.state.address(1)
+    config = lab.folders.etc(CONTROLLER) / "godwit" / "backend.toml"
+    before = config.read_text()
+
+    def restart(text: str) -> None:
+        pid = lab.path(CONTROLLER, "/run/godwit-lab/backend")
+        old = pid.read_text()
+        config.write_text(text)
+        lab.signal_program(CONTROLLER, "backend", signal.SIGTERM)
+        eventually(lambda: pid.exists() and pid.read_text() not in {"", old}, "another backend")
+        lab.wait_until_ready()
+
+    with ThreadingHTTPServer((gateway, 0), Receiver) as server:
+        server.notices = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = ["sh", "-c", f"{{ cat; echo; }} >> {file}"]
+        url = f"http://{gateway}:{server.server_port}/godwit"
+        try:
+            restart(f"{before}\n[notify]\nwebhook_url = {url!r}\ncommand = {command!r}\n")
+            yield {
+                "webhook": lambda: list(server.notices),
+                "command": lambda: [
+                    msgspec.json.decode(line, type=Notice)
+                    for line in file.read_bytes().splitlines()
+                ],
+            }
+        finally:
+            restart(before)
+            server.shutdown()
+
+
 def test_a_policy_is_set_by_the_guides_own_words(operator, listed, policies_off):
     """Shutdown needs down, and a flag that is left out leaves its setting alone."""
     host_id = next(
@@ -196,11 +262,13 @@ def test_health_shows_that_a_host_is_late_before_it_is_lost(operator, incident, 
     eventually(lambda: not incident().open, "the host is back")
 
 
-def test_disarmed_and_armed_again(operator, add_known, alive, incident, cut, home_again, lab):
+def test_disarmed_and_armed_again(
+    operator, add_known, alive, incident, cut, home_again, lab, told, policies_off
+):
     spec = add_known()
     alive(LOST, spec.name)
-    switch = (POLICY, DOWN)
-    done = operator.run(*switch, "enable", LOST)
+    assert operator.run("server-set-rescue-priority", "high", spec.name).returncode == 0
+    done = operator.run(POLICY, DOWN, "enable", LOST)
     assert (done.returncode, "unfenced" in done.stderr) == (0, False), done.stderr
     try:
         assert operator.run("rescue-disarm", "--reason", "work on a switch").returncode == 0
@@ -213,13 +281,34 @@ def test_disarmed_and_armed_again(operator, add_known, alive, incident, cut, hom
         assert operator.run("rescue-arm").returncode == 0
         eventually(lambda: incident().state is IncidentState.RESCUED, "it is rescued")
         report = operator.run("incident-show", held.incident_id).stdout
-        (home,) = {
-            one.target_host_name for one in incident().servers if one.server_name == spec.name
-        }
+        (line,) = (one for one in incident().servers if one.server_name == spec.name)
+        assert line.priority is RescuePriority.HIGH
+        home = line.target_host_name
         assert home in report
         alive(home, spec.name)
     finally:
         operator.run("rescue-arm")
-        operator.run(*switch, "disable", LOST)
     home_again()
     assert spec.name not in lab.virsh(LOST, "list --all --name").split()
+
+    def heard(channel: str) -> list[Notice]:
+        """From the disarming on: a backend that begins to lead may tell anew what was before."""
+        found = [
+            one
+            for one in told[channel]()
+            if one.incident is None or one.incident.host_id == held.host_id
+        ]
+        begin = (index for index, one in enumerate(found) if "work on a switch" in one.text)
+        return found[next(begin, len(found)) :]
+
+    def until_all_heard(channel: str) -> list[Notice]:
+        eventually(
+            lambda: any(one.event is TURNS[-1] for one in heard(channel)),
+            f"the {channel} is told of the end",
+        )
+        return heard(channel)
+
+    for channel in told:
+        notices = until_all_heard(channel)
+        assert [one.event for one in notices] == TURNS, channel
+        assert held.held_reason in notices[TURNS.index(NoticeEvent.RESCUE_HELD)].text
