@@ -283,6 +283,9 @@ class _Course:
         ):
             # behind the first one on a link that nobody knows another is prepared, and held back
             if len(there) >= streams(link, sending) + link.unseen:
+                if link.unseen:
+                    first = there[0].server_name
+                    return f"{first} is being sent first: it shows what the link carries"
                 return f"the link is full: {_named(there)}"
         return ""
 

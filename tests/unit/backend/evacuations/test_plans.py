@@ -65,6 +65,17 @@ async def test_those_that_are_started_there_do_not_get_the_same_room_twice():
     assert sorted(one.way for one in made.moves) == [Way.COLD, Way.STAYS]
 
 
+async def test_small_ones_over_a_link_that_only_its_card_tells_of_do_not_all_start_at_once():
+    town = Planned(hosts=2, link=1200 * MIB)
+    town.host(2, free_gib=60, link=1200 * MIB)
+    for number in range(6):
+        town.server(f"idle-{number}", gib=0.05)
+    made = await town.plan()
+    assert [one.starts_in_s for one in made.moves] == [0, 0, 2, 2, 3, 3]
+    assert made.finish_in_s == made.moves[-1].ends_in_s >= 5
+    assert made.finish_high_s >= 10 * made.finish_in_s
+
+
 async def test_servers_that_cannot_move_stay_with_their_reason_and_come_last():
     town = Planned(hosts=2)
     town.server("a-lost", phase=OwnerPhase.LOST)
