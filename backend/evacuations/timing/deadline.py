@@ -49,12 +49,11 @@ def verdict(reckoner: Reckoner, sheet: Sheet, total: Sum, *, left_s: float) -> V
             clock and a time zone of their own.
     """
     staying = [one for one in sheet.moves if one.way is Way.STAYS and not one.chosen_way]
-    if staying:
-        return Verdict(
-            sentence=f"not empty in time: {_named(staying)} {_verb(staying, 'stays', 'stay')}",
-            meets=False,
-        )
     stuck = _stuck(sheet)
+    waits = f", and {_named(stuck)} {_verb(stuck, 'waits', 'wait')} for a lever" if stuck else ""
+    if staying:
+        stay = f"{_named(staying)} {_verb(staying, 'stays', 'stay')}"
+        return Verdict(sentence=f"not empty in time: {stay}{waits}", meets=False)
     if total.finish_s <= left_s and not stuck:
         sure = total.shown and total.high_s <= left_s
         word = "empty in time" if sure else "probably empty in time"
@@ -66,7 +65,6 @@ def verdict(reckoner: Reckoner, sheet: Sheet, total: Sum, *, left_s: float) -> V
             sentence=f"{word}: it takes {lasting(total.finish_s)}, {latest}, and "
             f"{lasting(left_s)} are left"
         )
-    waits = f", and {_named(stuck)} {_verb(stuck, 'waits', 'wait')} for a lever" if stuck else ""
     no = f"not empty in time: it takes {lasting(total.finish_s)} of {lasting(left_s)}{waits}"
     return Verdict(sentence=f"{no}; {_way_out(reckoner, sheet, total, left_s)}", meets=False)
 
