@@ -66,6 +66,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         terms.uncapped_bytes_per_s,
         rate,
         limit_s,
+        link_seen=terms.link_seen,
         fixed_pause_ms=terms.fixed_pause_ms,
         held_back_percent=course.throttle_percent if course.converges else None,
     )

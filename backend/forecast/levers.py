@@ -18,6 +18,7 @@ def lever(
     bytes_per_s: float,
     limit_s: float,
     *,
+    link_seen: bool,
     fixed_pause_ms: int,
     held_back_percent: int | None,
 ) -> str:
@@ -28,6 +29,7 @@ def lever(
         uncapped_bytes_per_s: what it would get without its own cap.
         bytes_per_s: what it gets.
         limit_s: the pause that does not suffice.
+        link_seen: moves have shown what the link carries.
         fixed_pause_ms: what a pause takes beyond sending what remains.
         held_back_percent: how far QEMU would hold the guest back until it converges; None if it
             does not even then.
@@ -42,7 +44,10 @@ def lever(
         f"not come down to {limit_s * 1000:.0f} ms {unless}"
     )
     if uncapped_bytes_per_s > bytes_per_s and floor_s(curve, uncapped_bytes_per_s) <= limit_s:
-        return f"{told}: without its cap it gets {_mib(uncapped_bytes_per_s)}, which is enough"
+        uncapped = f"{told}: without its cap it gets {_mib(uncapped_bytes_per_s)}"
+        if link_seen:
+            return f"{uncapped}, which is enough"
+        return f"{uncapped} by the word of its card, which nothing has shown yet, and is enough"
     floor_ms = floor_s(curve, bytes_per_s) * 1000 + fixed_pause_ms
     needed_ms = math.ceil(floor_ms * _MARGIN)
     if needed_ms > LONGEST_PAUSE_MS:

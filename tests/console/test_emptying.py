@@ -288,7 +288,7 @@ async def test_what_left_is_brought_back_once_maintenance_has_ended(
         assert "B Bring back" in text_of(pilot, "#footer")
         await press(pilot, settled, "B")
         assert client.asked[-1] == ("return_plan", host_id(1))
-        assert "9 of 12 servers come back" in text_of(pilot, "#pane")
+        assert "8 of 12 servers come back" in text_of(pilot, "#pane")
         assert "keep spare" not in text_of(pilot, "#pane")
         await press(pilot, settled, "R", "y")
         assert ("bring_back", host_id(1)) in client.asked

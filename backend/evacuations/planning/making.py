@@ -13,6 +13,7 @@ from backend.evacuations.placing.wishes import Wish
 from backend.evacuations.planning.telling import refusals, warnings
 from backend.evacuations.timing.deadline import Verdict, verdict
 from backend.evacuations.timing.reckoning import Reckoner, Sheet
+from backend.evacuations.timing.remarks import remark
 from backend.evacuations.timing.timeline import Span, Transfer
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
@@ -20,7 +21,6 @@ from backend.rescue.definition import Definition
 from backend.scheduler.move import HostState
 from wire.evacuation import EvacuationKind, MoveOptions, Plan, PlannedMove, Way
 from wire.fleet import HostFacts, ServerRecord
-from wire.forecast import Ease, Forecast
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,10 +209,7 @@ def _planned(
     known = [placed.why]
     if move.way is Way.COLD and move.options.auto_start:
         known.append("it is off and wanted on: it is started there")
-    if forecast is not None and forecast.ease is Ease.HEAVY:
-        known.append(f"it goes alone: it converges only on the whole link{_slowed(forecast)}")
-    elif forecast is not None and forecast.ease is Ease.STUCK:
-        known.append(forecast.lever or "it does not converge within its pause even alone")
+    known.append(remark(forecast))
     return msgspec.structs.replace(
         move,
         target_host_id=placed.host_id,
@@ -220,11 +217,6 @@ def _planned(
         forecast=forecast,
         why="; ".join(one for one in known if one),
     )
-
-
-def _slowed(forecast: Forecast) -> str:
-    percent = forecast.throttle_percent
-    return f", and once QEMU slows it down by {percent} %" if percent else ""
 
 
 def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
