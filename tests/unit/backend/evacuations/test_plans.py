@@ -164,6 +164,18 @@ async def test_local_disks_count_in_the_pools_of_targets():
     assert "promised" in staying[0].why
 
 
+async def test_disks_are_sent_at_their_full_size_whatever_is_in_them():
+    town = Planned(hosts=2)
+    disks = (disk("local", gib=10),)
+    town.server("live-1", disks=disks)
+    town.server("off-1", state=PowerState.SHUT_OFF, disks=disks)
+    made = await town.plan()
+    assert disks[0].allocation_bytes < 10 * GIB
+    assert 10 * GIB < line(made, "live-1").forecast.sent_bytes < 11.1 * GIB
+    assert line(made, "off-1").forecast.sent_bytes == 10 * GIB
+    assert made.sent_bytes >= 20 * GIB
+
+
 async def test_a_stopped_server_takes_no_memory_on_its_target():
     town = Planned(hosts=1)
     town.host(2, free_gib=1)
