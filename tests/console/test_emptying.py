@@ -156,6 +156,13 @@ async def test_one_that_cannot_leave_says_why(plan, client, settled):
     assert len(client.asked) == 1
 
 
+async def test_one_that_cannot_leave_does_not_stay_by_choice_since_it_was_put_first(plan, settled):
+    await press(plan, settled, "slash", *"big", "enter", "f")
+    row = plan.app.screen.table.cursor_row
+    assert (row.move.server_name, row.move.first) == ("big-1", True)
+    assert "as you chose" not in text_of(plan, "#details")
+
+
 async def test_the_dialog_of_a_line_asks_for_target_and_options_at_once(plan, client, settled):
     await press(plan, settled, "j", "enter")
     assert isinstance(plan.app.screen, PlanLiveDialog)

@@ -222,5 +222,6 @@ def details(row: Row, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def _chosen(move: PlannedMove) -> Iterable[Span]:
-    if move.pinned or move.chosen_way or move.first:
+    goes = move.way is not Way.STAYS
+    if move.chosen_way or (goes and (move.pinned or move.first)):
         yield Span("  as you chose", Tone.DIM)

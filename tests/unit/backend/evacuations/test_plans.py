@@ -16,7 +16,7 @@ from tests.unit.backend.evacuations.planned import (
     routes,
 )
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuationKind, MoveOptions, MoveState, Way
+from wire.evacuation import EvacuationKind, MoveOptions, MoveState, PlanEdit, Way
 from wire.fleet import OwnerPhase, PowerState
 from wire.forecast import Ease
 from wire.migration import MigrationState, Pass
@@ -91,6 +91,20 @@ async def test_servers_that_cannot_move_stay_with_their_reason_and_come_last():
     assert "server-settle" in line(made, "a-lost").why
     assert all(one.target_host_id == "" for one in made.moves[1:])
     assert sum("stays" in one for one in made.warnings) == 3
+
+
+async def test_one_that_could_not_leave_keeps_that_reason_though_it_is_wished_to_stay():
+    town = Planned(hosts=2)
+    town.server("tied-1", passthrough=("PCI device 0000:3b:00.0",))
+    town.server("lost-1", phase=OwnerPhase.LOST)
+    town.server("web-1")
+    names = ("tied-1", "lost-1", "web-1")
+    made = await town.plan(edits=tuple(PlanEdit(server=one, way=Way.STAYS) for one in names))
+    assert all(one.chosen_way for one in made.moves)
+    assert "it could not leave: " in line(made, "tied-1").why
+    assert "0000:3b:00.0" in line(made, "tied-1").why
+    assert "server-settle" in line(made, "lost-1").why
+    assert line(made, "web-1").why == "an operator wants it to stay"
 
 
 async def test_a_server_that_moves_already_has_no_target_until_that_has_ended():
