@@ -674,6 +674,25 @@ def test_a_change_reaches_the_backend(running, fleet, arguments, wanted):
     assert fleet.bodies == [wanted]
 
 
+def test_a_change_says_where_its_servers_go_now_and_who_has_no_target_any_more(
+    running, fleet, capsys
+):
+    web, hot, old, usb = running.servers
+    without = changed(old.plan, target_host_name="", server_name="old-2")
+    lost = changed(old, plan=without, reason="no host takes it now: kvm-02 is full")
+    stays = changed(usb, plan=changed(usb.plan, why="an operator wants it to stay"))
+    fleet.evacuations = [changed(running, servers=(web, hot, old, lost, stays))]
+    arguments = "--move old-1=kvm-02 --stay usb-1 kvm-01"
+    assert run(["evacuation-change", *arguments.split()]) == 0
+    assert words_of(capsys)[1:] == [
+        "old-1 goes to kvm-02",
+        "old-2 waits: no host takes it now: kvm-02 is full",
+        "usb-1 now stays: an operator wants it to stay",
+    ]
+    assert run(["evacuation-retry", "kvm-01", "old-2"]) == 0
+    assert words_of(capsys)[1:] == ["old-2 waits: no host takes it now: kvm-02 is full"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
