@@ -6,9 +6,9 @@ any of them is checked there. Here stands what is more to expect of each.
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal, NamedTuple
 
 import pytest
 
@@ -17,7 +17,7 @@ from lab.fleet import Lab
 from lab.server import ServerSpec, Workload
 from lab.trials import faults
 from lab.trials.faults import Fault
-from lab.trials.moving import migration_cut
+from lab.trials.moving import limit_links, migration_cut
 from lab.trials.trial import Finding, Trial, until_rescued
 from lab.trials.witness import Witness
 from wire.console import BackendStatus
@@ -34,6 +34,7 @@ TTL_S = 5
 GUESTS = 6
 RESCUED_WITHIN_S = 60.0
 UNTIL_RESCUED = 0.0
+InTurn = Callable[[], AbstractContextManager[None]]
 
 
 class Case(NamedTuple):
@@ -53,6 +54,7 @@ CASES = [
     Case(faults.POWER_CUT, UNTIL_RESCUED, rescued=True),
     Case(faults.POWER_CUT, 0.5),
     Case(faults.POWER_CUT, 5, long=True),
+    Case(faults.POWER_CUT, 60, rescued=True, long=True),
     Case(faults.PARTITION, UNTIL_RESCUED, rescued=True),
     Case(faults.PARTITION, 0.2 * TTL_S),
     Case(faults.FROZEN, UNTIL_RESCUED, rescued=True),
@@ -69,14 +71,21 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def watched(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Trial]:
+@contextmanager
+def watching(
+    lab: Lab, in_turn: InTurn, *, ttl_s: int = TTL_S, etcd_members: Literal[1, 3] = 1
+) -> Iterator[Trial]:
     """A lab with short leases, clocks that can be set, and guests that leave traces."""
-    lab = Lab(f"test-{os.getpid()}-5")
     names = [f"guest-{number + 1}" for number in range(GUESTS)]
     try:
         with in_turn():
-            lab.up(host_count=4, server_count=0, lease_ttl_s=TTL_S, stepped_clocks=True)
+            lab.up(
+                host_count=4,
+                server_count=0,
+                lease_ttl_s=ttl_s,
+                etcd_members=etcd_members,
+                stepped_clocks=True,
+            )
         for number, name in enumerate(names):
             host = lab.state.hosts[number % 4].name
             workload = Workload(working_set_mb=8, dirty_mb_per_s=0.5)
@@ -92,6 +101,12 @@ def watched(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Tri
     finally:
         if lab.folders.root.exists():
             lab.down()
+
+
+@pytest.fixture(scope="module")
+def watched(in_turn: InTurn) -> Iterator[Trial]:
+    with watching(Lab(f"test-{os.getpid()}-5"), in_turn) as trial:
+        yield trial
 
 
 @pytest.fixture
@@ -152,6 +167,28 @@ def test_a_host_that_is_shut_down_keeps_its_servers_if_nobody_wants_otherwise(tr
     assert found.wrong == ()
     assert found.rescued == ()
     assert set(found.restarted) == owned
+
+
+@pytest.mark.long
+def test_what_a_shutdown_gives_no_time_to_leave_is_rescued(trial: Trial):
+    views = trial.before.servers
+    hosts = [trial.before.owner(min(n for n in trial.servers if views[n].target_host_names))]
+    owned = servers_of(trial, hosts)
+
+    def begin(lab: Lab, hosts: Sequence[str]) -> None:
+        limit_links(lab, 5_000_000)
+        lab.shut_down(hosts[0], within_s=8)
+
+    def end(lab: Lab, _hosts: Sequence[str]) -> None:
+        faults.switch_on(lab)
+        limit_links(lab, 0)
+
+    trial.set_policy(hosts[0], auto_migrate_on_host_shutdown=True)
+    found = try_fault(trial, Fault("shut down too soon", begin, end), hosts, UNTIL_RESCUED)
+    trial.set_policy(hosts[0], auto_migrate_on_host_shutdown=False)
+    assert found.wrong == ()
+    assert found.rescued
+    assert set(found.rescued) == set(found.restarted) <= owned
 
 
 @pytest.mark.parametrize(
