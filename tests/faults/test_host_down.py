@@ -5,6 +5,7 @@ any of them is checked there. Here stands what is more to expect of each.
 """
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,7 @@ import pytest
 from lab.card import CardCondition
 from lab.fleet import Lab
 from lab.server import ServerSpec, Workload
+from lab.state import LEASE_TTL_S
 from lab.trials import faults
 from lab.trials.faults import Fault
 from lab.trials.moving import limit_links, migration_cut
@@ -22,7 +24,7 @@ from lab.trials.trial import Finding, Trial, until_rescued
 from lab.trials.witness import Witness
 from wire.console import BackendStatus
 from wire.migration import MigrationState
-from wire.rescue import IncidentState
+from wire.rescue import HealthReport, IncidentState
 
 pytestmark = [
     pytest.mark.lab,
@@ -295,3 +297,40 @@ def test_the_disks_tell_when_a_person_declares_a_living_host_off(trial: Trial):
     found = trial.run(faults.PARTITION, hosts, hold)
     assert any("still wrote" in each for each in found.wrong), found
     assert any("written by another" in each for each in found.wrong), found
+
+
+@pytest.mark.long
+def test_a_leader_of_etcd_that_stands_still_costs_no_host_and_no_guest(in_turn: InTurn):
+    def leader_of(trial: Trial) -> str:
+        """The node of the member that leads, as the backend tells it."""
+        members = trial.witness.get("/v1/health", HealthReport).members
+        (endpoint,) = (one.endpoint for one in members if one.leader and not one.error)
+        state = trial.witness.lab.state
+        nodes = {state.address(one.number): one.name for one in state.etcd_members}
+        return nodes[endpoint.rpartition(":")[0]]
+
+    # an election takes 1 to 2 s, and a lease of 5 s has its guests killed after 2.5 s of silence
+    lab = Lab(f"test-{os.getpid()}-3")
+    with watching(lab, in_turn, ttl_s=LEASE_TTL_S, etcd_members=3) as trial:
+        trial.before = trial.wait_until_whole()
+        stopped = leader_of(trial)
+        incidents = [one.incident_id for one in trial.before.incidents]
+        lives = {name: view.health for name, view in trial.before.hosts.items()}
+        boots = {name: len(trial.watch.boots(name)) for name in trial.servers}
+
+        def hold() -> None:
+            time.sleep(3 * LEASE_TTL_S)
+            assert leader_of(trial) != stopped
+            assert {name: len(trial.watch.boots(name)) for name in trial.servers} == boots
+            assert [one.incident_id for one in trial.witness.incidents()] == incidents
+            assert {n: view.health for n, view in trial.witness.hosts().items()} == lives
+
+        fault = Fault(
+            "leader of etcd stopped",
+            lambda lab, _hosts: lab.signal_program(stopped, "etcd", signal.SIGSTOP),
+            lambda lab, _hosts: lab.signal_program(stopped, "etcd", signal.SIGCONT),
+        )
+        # an etcd that wakes as its old leader may end leases: hosts take new ones
+        found = trial.run(fault, [], hold)
+        assert found.wrong == ()
+        assert (found.rescued, found.restarted) == ((), ())
