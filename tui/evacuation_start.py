@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 from tui.acts import Act, Facts, TypedAct, Wanted
+from tui.client import Client
 from tui.draft import Draft
 from tui.evacuation_acts import names_text, servers_text
+from tui.formats.begun_otherwise import begun_otherwise
+from tui.formats.evacuation_plan import leaving
 from tui.paint import Span, Tone
 from tui.views.planned_hosts import (
     finish_text,
@@ -14,7 +17,7 @@ from tui.views.planned_hosts import (
     unmeasured,
 )
 from tui.views.spoken import in_keys
-from wire.evacuation import EvacuationKind, Plan, Way
+from wire.evacuation import Evacuation, EvacuationKind, Plan, Way
 
 _MOST_REASONS = 3
 """Servers that stay with a reason each; more are a number, since a dialog is read in one look."""
@@ -30,26 +33,36 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
     names = [each.host_name for each in plans]
     hosts = names_text(names)
     facts = _facts(plans, now_ms)
+    otherwise: list[str] = []
+
+    async def begin(client: Client, confirmed: Sequence[str]) -> list[Evacuation]:
+        begun = await draft.start(client, tuple(confirmed))
+        otherwise[:] = begun_otherwise(plans, begun)
+        return begun
+
+    def done(what: str) -> str:
+        return "; ".join([what, *otherwise])
+
     if draft.returning:
         return Act(
             question=f"Bring back to {hosts} what stands here?",
             facts=facts,
-            call=lambda client: draft.start(client, ()),
-            done=lambda _: f"servers come back to {hosts}",
+            call=lambda client: begin(client, ()),
+            done=lambda _: done(f"servers come back to {hosts}"),
         )
     rescue = plans[0].kind is EvacuationKind.RESCUE
     act = Act(
         question="",
-        call=lambda client: draft.start(client, tuple(names)),
-        done=lambda _: f"being emptied: {hosts}",
+        call=lambda client: begin(client, names),
+        done=lambda _: done(f"being emptied: {hosts}"),
     )
-    leaving = servers_text(_going(plans))
+    going = servers_text(_going(plans))
 
     def read(text: str) -> tuple[Act | None, str]:
         if sorted(text.replace(",", " ").split()) != sorted(names):
             return None, f"Type {' '.join(names)} to go on; esc changes nothing."
         verb = "are started elsewhere" if rescue else "begin to leave"
-        return act, f"Enter: {leaving} of {hosts} {verb}, as the plan says."
+        return act, f"Enter: {going} of {hosts} {verb}, as the plan says."
 
     return TypedAct(
         title=f"Start the servers of {hosts} elsewhere?" if rescue else f"Empty {hosts} now?",
@@ -60,7 +73,7 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
 
 
 def _going(plans: Sequence[Plan]) -> int:
-    return sum(each.way is not Way.STAYS for plan in plans for each in plan.moves)
+    return sum(len(leaving(plan)) for plan in plans)
 
 
 def _facts(plans: Sequence[Plan], now_ms: int) -> Facts:

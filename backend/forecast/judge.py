@@ -41,6 +41,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Moves have shown the link's rate."""
     options: MigrationOptions
     disk_bytes: int
+    """As they are counted: of a live move at their full sizes, whatever is written in them."""
+    written_bytes: int
+    """What of them takes time: holes cost next to nothing on the wire."""
     overhead_ms: int
     fixed_pause_ms: int
     band: tuple[float, float] | None = None
@@ -66,6 +69,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         terms.uncapped_bytes_per_s,
         rate,
         limit_s,
+        link_seen=terms.link_seen,
         fixed_pause_ms=terms.fixed_pause_ms,
         held_back_percent=course.throttle_percent if course.converges else None,
     )
@@ -91,13 +95,14 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         pass_count=course.pass_count,
         dirty_bytes_per_s=int(curve.rate_bytes_per_s),
         bandwidth_bytes_per_s=int(rate),
+        link_seen=terms.link_seen,
         lever=told if stuck else "",
     )
 
 
 def judge_cold(terms: Terms) -> Forecast:
     """The forecast of a stopped server's move: its local disks are all there is to send."""
-    disks_ms = int(1000 * terms.disk_bytes / terms.bytes_per_s)
+    disks_ms = int(1000 * terms.written_bytes / terms.bytes_per_s)
     total_ms = terms.overhead_ms + disks_ms
     low, high = terms.band or _BANDS[Basis.MEASURED]
     slowest_ms = total_ms if terms.link_seen else terms.overhead_ms + UNSHOWN_TIMES * disks_ms
@@ -106,10 +111,11 @@ def judge_cold(terms: Terms) -> Forecast:
         basis=Basis.MEASURED,
         total_ms=total_ms,
         low_ms=int(total_ms * low),
-        high_ms=int(slowest_ms * high),
+        high_ms=int(max(total_ms * high, slowest_ms)),
         sent_bytes=terms.disk_bytes,
         downtime_ms=0,
         bandwidth_bytes_per_s=int(terms.bytes_per_s),
+        link_seen=terms.link_seen,
     )
 
 
@@ -132,7 +138,7 @@ class _Times:
         copying_ms = int(1000 * course.seconds) + self.pause_ms(course, rate)
         if self._known.under_way is not None:
             return copying_ms
-        return self.before_ms + int(1000 * self._terms.disk_bytes / rate) + copying_ms
+        return self.before_ms + int(1000 * self._terms.written_bytes / rate) + copying_ms
 
     def band(self, rest_ms: int) -> tuple[int, int]:
         """Between which times nine of ten such moves end.
@@ -151,7 +157,7 @@ class _Times:
         if not terms.link_seen:
             slow = msgspec.structs.replace(link, bytes_per_s=link.bytes_per_s / UNSHOWN_TIMES)
             course = _course(busy, slow, known)
-            high_ms *= UNSHOWN_TIMES
+            high_ms = max(high_ms, UNSHOWN_TIMES * rest_ms)
             if course.converges:  # else nobody can say, and it is given up
                 high_ms = max(high_ms, self.rest_ms(course, slow.bytes_per_s))
         return int(low_ms), int(high_ms)

@@ -6,6 +6,7 @@ import msgspec
 
 from tui.draft import deviating, with_options
 from tui.formats.evacuation import move_option_words
+from tui.formats.evacuation_plan import is_stuck
 from tui.formats.options import option_words
 from tui.formats.units import bytes_text, clock_text, duration_within
 from tui.listing import Column, natural
@@ -189,12 +190,13 @@ def _place(row: Row) -> Span:
 
 
 def _starts(move: PlannedMove) -> Span:
-    stays = move.way is Way.STAYS
-    return Span("-" if stays else clock_text(move.starts_in_s), Tone.DIM if stays else Tone.PLAIN)
+    if move.way is Way.STAYS or is_stuck(move):
+        return Span("-", Tone.DIM)
+    return Span(clock_text(move.starts_in_s))
 
 
 def _takes(move: PlannedMove) -> Span:
-    if move.way is Way.STAYS:
+    if move.way is Way.STAYS or is_stuck(move):
         return Span("-", Tone.DIM)
     return Span(clock_text(move.ends_in_s - move.starts_in_s), _doubt(move.forecast))
 
@@ -218,10 +220,10 @@ def _ease(move: PlannedMove, glyphs: Glyphs) -> Span:
 def _why(row: Row) -> Span:
     """What to know of it: its own options first, since nothing else in the table shows them."""
     move = row.move
-    stuck = move.forecast is not None and move.forecast.ease is Ease.STUCK
     told = move.why or (move.forecast.lever if move.forecast else "")
     told = "; ".join(part for part in (" ".join(row.own), told) if part)
-    return Span(told, Tone.WARN if stuck or move.way is Way.STAYS else Tone.PLAIN)
+    warns = is_stuck(move) or move.way is Way.STAYS
+    return Span(told, Tone.WARN if warns else Tone.PLAIN)
 
 
 def details(row: Row, width: int, glyphs: Glyphs) -> list[Line]:
@@ -232,7 +234,9 @@ def details(row: Row, width: int, glyphs: Glyphs) -> list[Line]:
     fields = []
     if move.why:
         fields.append(("why", Span(move.why, Tone.WARN if move.way is Way.STAYS else Tone.PLAIN)))
-    if move.way is not Way.STAYS:
+    if is_stuck(move):
+        fields.append(("begins", Span("once you have chosen what lets it converge", Tone.WARN)))
+    elif move.way is not Way.STAYS:
         begins = f"{clock_text(move.starts_in_s)} after the start of the plan"
         fields.append(("begins", Span(f"{begins}, ends at {clock_text(move.ends_in_s)}")))
     fields += forecast_fields(move.forecast, glyphs)
@@ -244,5 +248,6 @@ def details(row: Row, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def _chosen(move: PlannedMove) -> Iterable[Span]:
-    if move.pinned or move.chosen_way or move.first:
+    goes = move.way is not Way.STAYS
+    if move.chosen_way or (goes and (move.pinned or move.first)):
         yield Span("  as you chose", Tone.DIM)

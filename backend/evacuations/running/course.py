@@ -102,6 +102,8 @@ def _observed(
         if record is not None and is_back(fleet, evacuation, server):
             return _back(evacuation, server, how_it_came_back(fleet, record), at_ms)
         return server
+    if record is not None and _is_brought_elsewhere(server, record):
+        return server
     gone = _gone(fleet, server, record)
     if gone is not None:
         return _left(_by_others(fleet, server, record), gone, at_ms)
@@ -170,9 +172,10 @@ def _moving(
     migration = fleet.migrations.get(server.migration_id)
     if migration is not None and not migration.state.ended:
         return server
-    held = record is not None and record.owner.migration_id == server.migration_id
-    if record is not None and held and record.owner.phase is OwnerPhase.MIGRATING:
-        return server  # the watch of server records is behind that of the journal
+    if record is not None and record.owner.phase is OwnerPhase.MIGRATING:
+        held = record.owner.migration_id == server.migration_id
+        if held or _is_brought_elsewhere(server, record):
+            return server  # the watch of server records is behind that of the journal, or a rescue
     at_ms = migration.finished_at_ms if migration else server.started_at_ms
     if migration is not None:
         server = _with_figures(server, migration)
@@ -180,7 +183,7 @@ def _moving(
     if gone is not None:
         there = record is not None and record.owner.host_id == server.plan.target_host_id
         moved = server if there else _by_others(fleet, server, record)
-        return _left(moved, "" if there else gone, at_ms)
+        return _left(moved, _unstarted(migration) if there else gone, at_ms)
     if migration is None:
         reason = f"the record of migration {server.migration_id} vanished"
         return ended(server, MoveState.FAILED, reason, at_ms)
@@ -188,6 +191,14 @@ def _moving(
         reason = f"{server.plan.server_name} is on {server.plan.source_host_name} again"
         return ended(server, MoveState.FAILED, reason, at_ms)
     return after_failure(fleet, evacuation, server, migration)
+
+
+def _unstarted(migration: Migration | None) -> str:
+    """Say of a server that arrived why it does not run there although it was to; else empty."""
+    if migration is None or migration.state is not MigrationState.FAILED:
+        return ""
+    why = migration.error or migration.outcome
+    return f"not started: {why}" if migration.kind != "live" else why
 
 
 def _with_figures(server: EvacuatedServer, migration: Migration) -> EvacuatedServer:
@@ -208,6 +219,12 @@ def _with_figures(server: EvacuatedServer, migration: Migration) -> EvacuatedSer
         forecast=migration.forecast or server.forecast,
         sent_bytes=server.sent_bytes + sent_bytes,
     )
+
+
+def _is_brought_elsewhere(server: EvacuatedServer, record: ServerRecord) -> bool:
+    """Whether a rescue has claimed it for another host, and has not ended yet."""
+    owner = record.owner
+    return owner.host_id != server.plan.source_host_id and owner.phase is OwnerPhase.MIGRATING
 
 
 def _gone(fleet: Fleet, server: EvacuatedServer, record: ServerRecord | None) -> str | None:

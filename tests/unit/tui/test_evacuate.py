@@ -181,7 +181,7 @@ def test_the_plan_as_a_table(plan, fleet, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0] == "Plan: Evacuation of kvm-01: 3 leave, 1 stays"
+    assert lines[0] == "Plan: Evacuation of kvm-01: 2 leave, 1 waits for you, 1 stays"
     cells = [re.split(r"  +", each.strip()) for each in lines[2:7]]
     assert cells == [
         ["#", "Server", "Way", "Target", "Ease", "Time", "Pause", "Starts", "Ends"],
@@ -190,7 +190,8 @@ def test_the_plan_as_a_table(plan, fleet, capsys):
         ["3", "old-1", "cold", "kvm-02", "-", "-", "-", "2:14", "2:20"],
         ["-", "usb-1", "stays", "-", "-", "-", "-", "-", "-"],
     ]
-    assert re.search(r"total +2 min 20 s \(2 min 00 s to 3 min 20 s\), done \S+ \S+ if", out)
+    band = r"2 min 20 s \(2 min 00 s to 3 min 20 s\)"
+    assert re.search(rf"total +{band} for what leaves; hot-1 waits for you\n", out)
     assert re.search(r"rests on +1 measured, 1 guessed", out)
     assert re.search(r"link +47 MiB/s, measured .*, one move alone 20 MiB/s", out)
     for sentence in (
@@ -211,6 +212,46 @@ def test_what_a_server_and_a_warning_say_alike_is_said_once(plan, fleet, capsys)
     lines = capsys.readouterr().out.splitlines()
     assert lines.count(f"  {sentence}") == 1
     assert lines[-2:] == ["Warnings:", "  kvm-01 is being shut down"]
+
+
+def test_a_plan_in_which_nothing_waits_says_when_it_is_done(plan, fleet, capsys):
+    fleet.plans = [changed(plan, moves=(plan.moves[0], *plan.moves[2:]))]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"total +2 min 20 s \(2 min 00 s to 3 min 20 s\), done \S+ \S+ if", out)
+
+
+def test_what_is_so_of_several_servers_is_told_once_with_their_names(plan, fleet, capsys):
+    web, *_, usb = plan.moves
+    why = "none of 2 hosts takes it, the nearest is kvm-02: microcode 0x1"
+    names = ["a-1", "a-2", "a-3"]
+    alike = tuple(changed(usb, server_id=each, server_name=each, why=why) for each in names)
+    told = (f"a-1, a-2, a-3 stay: {why}", "so it is", "2 more servers stay, each with its reason")
+    fleet.plans = [changed(plan, moves=(web, *alike, usb), warnings=told)]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index("Servers:") + 1 :] == [
+        f"  a-1, a-2, a-3 stay: {why}",
+        "  usb-1 stays: it has a passed-through device",
+        "",
+        "Warnings:",
+        "  so it is",
+    ]
+
+
+def test_what_a_stuck_server_waits_for_is_said_once(plan, fleet, capsys):
+    web, hot, *others = plan.moves
+    lever = hot.forecast.lever
+    hot = changed(hot, why=f"the kernel differs; {lever}")
+    fleet.plans = [changed(plan, moves=(web, hot, *others), warnings=(f"hot-1 waits: {lever}",))]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    out = capsys.readouterr().out
+    assert out.count(lever) == 1
+    assert "  hot-1: the kernel differs\n" in out
+    fleet.plans = [changed(plan, moves=(web, changed(hot, why=lever), *others), warnings=())]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    out = capsys.readouterr().out
+    assert (out.count(lever), out.count("hot-1: ")) == (1, 0)
 
 
 @pytest.mark.usefixtures("plan")
@@ -301,7 +342,10 @@ def test_yes_sums_the_plan_up_and_begins(fleet, capsys, monkeypatch):
     counts = "1 left, 1 waiting, 1 moving, 1 stayed"
     assert out == "e-1\n"
     assert err.splitlines() == [
-        "Evacuation of kvm-01: 3 leave, 1 stays, in 2 min 20 s (2 min 00 s to 3 min 20 s)",
+        (
+            "Evacuation of kvm-01: 2 leave, 1 waits for you, 1 stays, those that leave in "
+            "2 min 20 s (2 min 00 s to 3 min 20 s)"
+        ),
         "warning: usb-1 blocks the host: shut it down, or take its device away",
         f"Evacuation of kvm-01 has begun, {counts}; see it with: godwit evacuation-show kvm-01",
     ]
@@ -338,6 +382,34 @@ def test_what_the_backend_refuses_meanwhile_keeps_its_sentence(fleet, capsys):
     fleet.refusal = GodwitError(ErrorCode.CONFLICT, "kvm-01 is being emptied by bob")
     assert run(["host-evacuate", "--yes", "kvm-01"]) == 1
     assert words_of(capsys)[-1] == "kvm-01 is being emptied by bob"
+
+
+def test_what_begins_otherwise_than_the_plan_that_was_agreed_to_is_said(
+    plan, running, fleet, capsys
+):
+    web, hot, old, usb = running.servers
+    there = changed(web.plan, target_host_id="h-3", target_host_name="kvm-03")
+    stays = changed(old.plan, way=Way.STAYS, why="nothing fits")
+    late = changed(hot.plan, server_id="s-9", server_name="late-1")
+    fleet.evacuations = [
+        changed(
+            running,
+            host_id=plan.host_id,
+            planned_finish_s=70,
+            servers=(
+                *(
+                    changed(each, plan=move)
+                    for each, move in ((web, there), (old, stays), (hot, late), (usb, usb.plan))
+                ),
+            ),
+        )
+    ]
+    assert run(["host-evacuate", "--yes", "kvm-01"]) == 0
+    assert words_of(capsys)[2] == (
+        "kvm-01 is not as planned before: web-1 goes to kvm-03, not kvm-02, "
+        "old-1 stays: nothing fits, late-1 has turned up and goes to kvm-02, "
+        "hot-1 is not there any more, it takes 1 min 10 s, not 2 min 20 s"
+    )
 
 
 # Wishes
@@ -409,6 +481,14 @@ def test_every_wish_reaches_the_backend(fleet):
             "--set a:quickly-finish --downtime-limit-ms 4000",
             "--downtime-bound-ms is 3000, and should be at least the limit of 4000 ms",
         ),
+        (
+            "--set a:downtime-bound-ms=5000",
+            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on; add",
+        ),
+        (
+            "--quickly-finish --set a:quickly-finish=no --set a:downtime-bound-ms=5000",
+            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on",
+        ),
         ("--dry-run --wait", "--wait waits for what begins, and --dry-run begins nothing"),
     ],
 )
@@ -417,6 +497,15 @@ def test_wishes_that_cannot_be_meant_are_refused(arguments, sentence, fleet, cap
     (told,) = words_of(capsys)
     assert told.startswith(sentence)
     assert fleet.bodies == []
+
+
+@pytest.mark.usefixtures("plan")
+@pytest.mark.parametrize("on", ["--set hot-1:quickly-finish", "--quickly-finish"])
+def test_a_bound_of_its_own_for_one_that_quickly_finishes(fleet, on):
+    arguments = f"--dry-run {on} --set hot-1:downtime-bound-ms=5000 kvm-01"
+    assert run(["host-evacuate", *arguments.split()]) == 0
+    (edit,) = fleet.bodies[0].edits
+    assert edit.options.downtime_bound_ms == 5000
 
 
 def test_a_bound_for_one_server_that_quickly_finishes(plan, fleet):
@@ -577,10 +666,40 @@ def test_the_report_holds_the_forecast_against_what_came(running, fleet, capsys)
     assert re.search(r"time +2 min 32 s, planned 2 min 20 s", out)
     assert re.search(r"sent +226 MiB, forecast 220 MiB", out)
     assert re.search(r"pauses +median 43 ms, longest 43 ms \(web-1\)", out)
-    assert re.search(r"forecasts +0 of 1 moves ended within their band", out)
+    judged = "0 of 1 moves ended within their band, 1 of 1 sent as much, 0 paused no longer"
+    assert re.search(f"forecasts +{judged}", out)
     assert "  usb-1 stayed: it has a passed-through device" in out.splitlines()
     assert "put hot-1 to kvm-02 (by bob)" in out
     assert re.search(r"state +ended: 2 of 4 servers have left", out)
+
+
+def told_of_forecasts(capsys) -> str:
+    assert run(["evacuation-show", "kvm-01"]) == 0
+    (found,) = re.findall(r"^forecasts +(.*(?:\n {3,}.*)*)", capsys.readouterr().out, re.MULTILINE)
+    return " ".join(found.split())
+
+
+def test_time_bytes_and_pause_are_each_held_against_the_forecast(running, fleet, capsys):
+    web = running.servers[0]
+    again = changed(web, sent_bytes=1_900 * MIB, tries=2, downtime_ms=40)
+    more = changed(web, sent_bytes=1_900 * MIB, downtime_ms=442)
+    old = changed(running.servers[2], state=MoveState.LEFT)
+    fleet.evacuations = [changed(running, servers=(web, again, more, old))]
+    assert told_of_forecasts(capsys) == (
+        "3 of 3 moves ended within their band, 2 of 3 sent as much, 1 paused no longer"
+    )
+
+
+def test_a_move_over_a_link_that_nobody_had_measured_is_within_no_band(running, fleet, capsys):
+    web = running.servers[0]
+    blind = changed(web, forecast=changed(web.forecast, link_seen=False))
+    fleet.evacuations = [changed(running, servers=(blind, web))]
+    assert told_of_forecasts(capsys) == (
+        "1 of 1 moves ended within their band, 1 of 1 sent as much, 0 paused no longer, "
+        "of 1 nothing was really forecast: its link had not been measured"
+    )
+    fleet.evacuations = [changed(running, servers=(blind,))]
+    assert told_of_forecasts(capsys).startswith("of 1 nothing was really forecast")
 
 
 @pytest.mark.parametrize(
@@ -672,6 +791,25 @@ def test_a_change_reaches_the_backend(running, fleet, arguments, wanted):
     fleet.evacuations = [changed(running, deadline="it can be kept")]
     assert run(["evacuation-change", *arguments.split(), "kvm-01"]) == 0
     assert fleet.bodies == [wanted]
+
+
+def test_a_change_says_where_its_servers_go_now_and_who_has_no_target_any_more(
+    running, fleet, capsys
+):
+    web, hot, old, usb = running.servers
+    without = changed(old.plan, target_host_name="", server_name="old-2")
+    lost = changed(old, plan=without, reason="no host takes it now: kvm-02 is full")
+    stays = changed(usb, plan=changed(usb.plan, why="an operator wants it to stay"))
+    fleet.evacuations = [changed(running, servers=(web, hot, old, lost, stays))]
+    arguments = "--move old-1=kvm-02 --stay usb-1 kvm-01"
+    assert run(["evacuation-change", *arguments.split()]) == 0
+    assert words_of(capsys)[1:] == [
+        "old-1 goes to kvm-02",
+        "old-2 waits: no host takes it now: kvm-02 is full",
+        "usb-1 now stays: an operator wants it to stay",
+    ]
+    assert run(["evacuation-retry", "kvm-01", "old-2"]) == 0
+    assert words_of(capsys)[1:] == ["old-2 waits: no host takes it now: kvm-02 is full"]
 
 
 @pytest.mark.parametrize(

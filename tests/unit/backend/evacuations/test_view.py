@@ -17,10 +17,11 @@ def shown(scene, evacuation: Evacuation) -> Evacuation:
 
 
 async def begun(scene, **changes: object) -> Evacuation:
-    """An evacuation of two servers over cards of which the rate is known."""
+    """An evacuation of two servers over links of which the rate is known."""
     for host in scene.hosts.values():
         facts = msgspec.structs.replace(host, link_bytes_per_s=50_000_000)
         scene.fleet.put_facts(host.host_id, facts)
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start(**changes)
@@ -35,6 +36,56 @@ async def test_one_under_way_tells_when_it_ends(scene):
     assert view.link.bytes_per_s == 50_000_000
     assert (view.deadline, view.meets_deadline) == ("", True)
     assert any("the link is full" in one.reason for one in view.servers)
+
+
+async def test_what_still_waits_counts_in_the_end_though_the_card_tells_of_a_fast_link(scene):
+    for host in scene.hosts.values():
+        facts = msgspec.structs.replace(host, link_bytes_per_s=1_250_000_000)
+        scene.fleet.put_facts(host.host_id, facts)
+    for number in range(5):
+        scene.add(f"idle-{number}", memory_bytes=64 << 20)
+    evacuation = await scene.start()
+    await scene.look()
+    assert len(scene.under_way()) == 2
+    later_ms = now_ms() + 60_000
+    view = evacuation_view(scene.fleet, scene.jobs, scene.known(evacuation), later_ms, Verdicts())
+    assert view.finish_at_ms >= later_ms + 3_000, "three are still to be prepared, two at a time"
+    reasons = {one.reason for one in view.servers if one.state is MoveState.WAITING}
+    assert any("is being sent first: it shows what the link carries" in one for one in reasons)
+
+
+async def test_moves_that_took_longer_than_the_word_of_a_card_tell_of_those_that_wait(scene):
+    for host in scene.hosts.values():
+        facts = msgspec.structs.replace(host, link_bytes_per_s=1_250_000_000)
+        scene.fleet.put_facts(host.host_id, facts)
+    for name in "abc":
+        scene.add(name, memory_bytes=64 << 20)
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.end(next(iter(scene.under_way())))
+    await scene.look()
+    record = scene.known(evacuation)
+
+    def left_ms(times: int) -> int:
+        servers = tuple(
+            msgspec.structs.replace(
+                one,
+                started_at_ms=1,
+                ended_at_ms=1 + times * one.plan.forecast.total_ms,
+                forecast=one.plan.forecast,
+            )
+            if one.state is MoveState.LEFT
+            else msgspec.structs.replace(one, state=MoveState.WAITING)
+            for one in record.servers
+        )
+        changed = msgspec.structs.replace(record, servers=servers)
+        at_ms = now_ms()
+        view = evacuation_view(scene.fleet, scene.jobs, changed, at_ms, Verdicts())
+        assert view.finish_low_ms <= view.finish_at_ms <= view.finish_high_ms
+        return view.finish_at_ms - at_ms
+
+    assert left_ms(12) == pytest.approx(12 * left_ms(1), rel=0.01)
+    assert left_ms(1) >= 1_500
 
 
 async def test_paused_nobody_can_say(scene):
