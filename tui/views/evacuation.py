@@ -247,12 +247,7 @@ def details(
 ) -> list[Line]:
     """One server's case in full, then what happened to the whole.
 
-    Args:
-        evacuation: the whole.
-        server: one of it.
-        width: cells.
-        glyphs: the marks.
-        ratio: its dirty rate over its bandwidth now; None if nobody knows.
+    ``width`` is in cells, ``ratio`` its dirty rate over its bandwidth now, None if nobody knows.
     """
     plan = server.plan
     route = f"{plan.source_host_name} {glyphs.arrow} {plan.target_host_name or '?'}"
