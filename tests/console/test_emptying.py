@@ -16,6 +16,8 @@ from tui.screens.hosts import HostsScreen
 from tui.screens.plan import PlanScreen
 from tui.screens.plan_edit import PlanLiveDialog
 from tui.screens.plan_options import PlanOptionsDialog
+from tui.views import planned
+from tui.views.glyphs import UNICODE
 from tui.widgets.lines import Lines
 from tui.widgets.table import Table
 from wire.console import Role
@@ -212,11 +214,13 @@ async def test_one_that_cannot_leave_says_why(plan, client, settled):
     assert len(client.asked) == 1
 
 
-async def test_one_that_cannot_leave_does_not_stay_by_choice_since_it_was_put_first(plan, settled):
-    await press(plan, settled, "slash", *"big", "enter", "f")
-    row = plan.app.screen.table.cursor_row
-    assert (row.move.server_name, row.move.first) == ("big-1", True)
-    assert "as you chose" not in text_of(plan, "#details")
+def test_one_that_cannot_leave_does_not_stay_by_choice_since_it_was_put_first():
+    moves = tuple(msgspec.structs.replace(each, first=True) for each in MOVES)
+    shown = planned.rows([emptying.make_plan(moves=moves)])
+    big = next(each for each in shown.values() if each.move.server_name == "big-1")
+    told = "\n".join(plain(each) for each in planned.details(big, 80, UNICODE))
+    assert "big-1  stays" in told
+    assert "as you chose" not in told
 
 
 async def test_the_dialog_of_a_line_asks_for_target_and_options_at_once(plan, client, settled):
@@ -423,6 +427,7 @@ async def test_the_plan_of_a_host_that_is_not_proven_dead_takes_the_word_that_it
         await settled(pilot)
         await press(pilot, settled, "G", "E")
         assert "F Declare off" in text_of(pilot, "#footer")
+        assert "b Cap" not in text_of(pilot, "#footer")
         await press(pilot, settled, "F")
         await type_text(pilot, "kvm-04")
         await press(pilot, settled, "enter")

@@ -8,6 +8,7 @@ from textual import on
 from textual.binding import BindingType
 from textual.message import Message
 
+from tui.acts import Wanted
 from tui.calls import Refusal, ask
 from tui.desk import Desk
 from tui.draft import Draft
@@ -92,7 +93,7 @@ class PlanScreen(PanedList[planned.Row]):
 
     def take(self, changes: Changes) -> None:
         """Show the plan; one that waits for a host's death is asked for anew once that is told."""
-        if self._may_declare_off() and not changes.hosts.isdisjoint(self._draft.request.hosts):
+        if any(each.host_id in changes.hosts for each in self._refused()):
             self.ask_anew()
         super().take(changes)
 
@@ -155,12 +156,25 @@ class PlanScreen(PanedList[planned.Row]):
         elif row.move.way is Way.STAYS:
             # what cannot leave is not asked to; what was left out has no place among the others
             idle |= {"first_line"} if row.move.chosen_way else {"first_line", "stay_line"}
-        if not self._may_declare_off():
+        if any(each.kind is EvacuationKind.RESCUE for each in self._plans):
+            # nothing is sent that could be capped or encrypted
+            idle |= {"cap_plan", "plan_options"}
+        if isinstance(self._declaring(), str):
             idle.add("declare_off")
         return idle
 
-    def _may_declare_off(self) -> bool:
-        return any(each.kind is EvacuationKind.RESCUE and each.refusals for each in self._plans)
+    def _refused(self) -> list[Plan]:
+        """Plans of rescues that cannot be started, for want of a proof that their host is dead."""
+        return [
+            each for each in self._plans if each.kind is EvacuationKind.RESCUE and each.refusals
+        ]
+
+    def _declaring(self) -> Wanted:
+        """Declare the first host off of which a plan wants that, or why there is none."""
+        store = self.desk.store
+        wanted = [declare_off(store, store.hosts.get(each.host_id)) for each in self._refused()]
+        acts = [each for each in wanted if not isinstance(each, str)]
+        return [*acts, *wanted, "this plan waits for nobody's word that a host is off"][0]
 
     def labels(self) -> Mapping[str, str]:
         """Say which way the keys turn."""
@@ -224,12 +238,7 @@ class PlanScreen(PanedList[planned.Row]):
 
     async def action_declare_off(self) -> None:
         """Ask for the name of the host that is switched off, where that is what the plan lacks."""
-        if not self._may_declare_off():
-            self.tell("this plan waits for nobody's word that a host is off")
-            return
-        hosts = self.desk.store.hosts
-        refused = next(each for each in self._plans if each.refusals)
-        await self.navigator.act(declare_off(self.desk.store, hosts.get(refused.host_id)))
+        await self.navigator.act(self._declaring())
 
     def action_spare(self) -> None:
         """Keep room on the targets for the servers of one more host, or do not."""
