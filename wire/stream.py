@@ -64,6 +64,10 @@ async def follow(
             reason, refusal = error.message, error
         except httpx.HTTPError as error:
             reason = explain(error, str(client.base_url.join(path)))
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # closing the connection has put its own error in the place of the cancellation
+            raise asyncio.CancelledError
         yield StreamDown(reason=reason, refusal=refusal)
         await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
