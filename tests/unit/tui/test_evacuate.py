@@ -255,6 +255,9 @@ def test_a_refused_plan_is_shown_and_begins_nothing(plan, fleet, capsys):
     assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 1
     out, err = capsys.readouterr()
     assert "  kvm-01 is being emptied since 04:00 by bob." in out.splitlines()
+    title = "Plan: Evacuation of kvm-01: refused as it is, else 3 leave, 1 stays"
+    assert out.splitlines()[0] == title
+    assert "if it starts now" not in out
     assert err == "godwit: kvm-01 is being emptied since 04:00 by bob\n"
     assert run(["host-evacuate", "--yes", "kvm-01"]) == 1
     assert capsys.readouterr() == ("", err)
