@@ -7,6 +7,7 @@ from tui.client import Client
 from tui.draft import Draft
 from tui.evacuation_acts import names_text, servers_text
 from tui.formats.begun_otherwise import begun_otherwise
+from tui.formats.evacuation_plan import leaving
 from tui.paint import Span, Tone
 from tui.views.planned_hosts import (
     finish_text,
@@ -17,6 +18,9 @@ from tui.views.planned_hosts import (
 )
 from tui.views.spoken import in_keys
 from wire.evacuation import Evacuation, EvacuationKind, Plan, Way
+
+_MOST_REASONS = 3
+"""Servers that stay with a reason each; more are a number, since a dialog is read in one look."""
 
 
 def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
@@ -52,13 +56,13 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
         call=lambda client: begin(client, names),
         done=lambda _: done(f"being emptied: {hosts}"),
     )
-    leaving = servers_text(_going(plans))
+    going = servers_text(_going(plans))
 
     def read(text: str) -> tuple[Act | None, str]:
         if sorted(text.replace(",", " ").split()) != sorted(names):
             return None, f"Type {' '.join(names)} to go on; esc changes nothing."
         verb = "are started elsewhere" if rescue else "begin to leave"
-        return act, f"Enter: {leaving} of {hosts} {verb}, as the plan says."
+        return act, f"Enter: {going} of {hosts} {verb}, as the plan says."
 
     return TypedAct(
         title=f"Start the servers of {hosts} elsewhere?" if rescue else f"Empty {hosts} now?",
@@ -69,7 +73,7 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
 
 
 def _going(plans: Sequence[Plan]) -> int:
-    return sum(each.way is not Way.STAYS for plan in plans for each in plan.moves)
+    return sum(len(leaving(plan)) for plan in plans)
 
 
 def _facts(plans: Sequence[Plan], now_ms: int) -> Facts:
@@ -88,10 +92,28 @@ def _facts(plans: Sequence[Plan], now_ms: int) -> Facts:
     if count := unmeasured(plans):
         guessed = f"the forecast of {servers_text(count)}: nothing is known of its memory"
         facts += (("guessed", Span(guessed, Tone.WARN)),)
-    if stay := staying(plans):
-        facts += (("stays", Span(f"{names_text(stay)}: it will not be empty", Tone.WARN)),)
+    facts += _staying(plans)
     if kind is EvacuationKind.RESCUE:
         facts += (("no way back", Span("each rescue goes on to its end", Tone.WARN)),)
     else:
         facts += (("to stop", Span("P pauses, C cancels; what moves then stays where it is")),)
     return facts
+
+
+def _staying(plans: Sequence[Plan]) -> Facts:
+    """What remains undone: of a return and of a rescue each server with its reason."""
+    kind, stay = plans[0].kind, staying(plans)
+    if kind is EvacuationKind.EVACUATE:
+        names = names_text([each.server_name for each in stay])
+        return (("stays", Span(f"{names}: it will not be empty", Tone.WARN)),) if stay else ()
+    away = kind is EvacuationKind.RETURN
+    verb = "does not come back" if away else "is not started"
+    told = [f"{each.server_name} {verb}: {each.why or 'as you chose'}" for each in stay]
+    if len(told) > _MOST_REASONS:
+        told[_MOST_REASONS:] = [
+            f"{len(told) - _MOST_REASONS} more, each with its reason in the plan"
+        ]
+    labels = ["stays away" if away else "stays down", *[""] * len(told)]
+    return tuple(
+        (label, Span(in_keys(each), Tone.WARN)) for label, each in zip(labels, told, strict=False)
+    )

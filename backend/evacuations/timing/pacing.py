@@ -186,16 +186,18 @@ def held_back(
     """
     out = links.out.get(source_host_id, Link())
     into = links.into.get(target_host_id, Link())
-    return any(
-        one.heavy
-        or (out.unseen and one.source_host_id == source_host_id)
-        or (into.unseen and one.target_host_id == target_host_id)
-        for one in moving
-        if (one.source_host_id == source_host_id or one.target_host_id == target_host_id)
-        and one.sends
-        and one.left_s != 0
-        and not one.stalled
-    )
+    for one in moving:
+        from_there = one.source_host_id == source_host_id
+        # none has a target before it was chosen
+        to_there = one.target_host_id == target_host_id != ""
+        needs = (
+            (one.heavy and (from_there or to_there))
+            or (from_there and out.unseen)
+            or (to_there and into.unseen)
+        )
+        if needs and one.sends and one.left_s != 0 and not one.stalled:
+            return True
+    return False
 
 
 class _Course:
@@ -281,14 +283,28 @@ class _Course:
                 self._sending_into[one.target_host_id],
             ),
         ):
-            # behind the first one on a link that nobody knows another is prepared, and held back
-            if len(there) >= streams(link, sending) + link.unseen:
+            if len(there) >= _most(link, sending):
+                if link.unseen:
+                    first = there[0].server_name
+                    return f"{first} is being sent first: it shows what the link carries"
                 return f"the link is full: {_named(there)}"
         return ""
 
     def _count(self, one: Moving) -> None:
         self._out[one.source_host_id].append(one)
         self._into[one.target_host_id].append(one)
+
+
+def _most(link: Link, now: int) -> int:
+    """How many moves may be on a link now.
+
+    Behind the first one on a link that nobody knows another is prepared and held back, unless a cap
+    has no room for the little that it sends.
+    """
+    most = streams(link, now) + link.unseen
+    if link.cap_bytes_per_s is None:
+        return most
+    return min(most, max(1, link.cap_bytes_per_s // link.least_share_bytes_per_s))
 
 
 def _named(moving: Sequence[Moving]) -> str:

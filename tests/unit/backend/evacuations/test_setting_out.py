@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.unit.backend.evacuations.test_under_way import sample
+from tests.unit.backend.evacuations.test_under_way import Shown, sample
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
 from wire.forecast import Basis, Ease, Forecast
@@ -41,6 +41,23 @@ async def test_those_that_begin_at_once_share_the_cap(scene):
     assert caps == {"a": 4 * MIB, "b": 4 * MIB}
 
 
+@pytest.mark.parametrize(("cap", "begun"), [(None, ["a", "b"]), (MIB, ["a"])])
+async def test_under_a_cap_nobody_is_nearly_through_who_would_be_on_the_whole_link(
+    scene, cap, begun
+):
+    scene.fleet.traffic = Shown((48, 1), (47, 2))
+    scene.evacuator._setting_out._lead._took_s.extend([1.5] * 8)
+    for name in ("a", "b"):
+        scene.add(name)
+    await scene.start(max_bandwidth_bytes_per_s=cap)
+    await scene.look()
+    (first,) = scene.under_way().values()
+    rate = {"bandwidth_bytes_per_s": MIB if cap else 48 * MIB}
+    scene.jobs.put_sample(first.migration_id, sample(2, 9, 9, elapsed_ms=2_000, **rate))
+    await scene.look()
+    assert list(scene.under_way()) == begun
+
+
 async def test_the_report_sets_the_end_against_the_moves_own_forecast(scene):
     """The plan's can be hours old; the move's was made when its target was chosen."""
     scene.add("a")
@@ -63,6 +80,7 @@ async def test_the_report_sets_the_end_against_the_moves_own_forecast(scene):
 
 async def test_who_has_shown_to_need_the_whole_link_is_not_joined_again_once_it_has_it(scene):
     """Else those held back for it would come and go with every sample."""
+    scene.show_links()
     moves = {}
     for name in ("a", "b", "c"):
         scene.add(name)
