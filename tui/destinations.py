@@ -47,7 +47,7 @@ _ACTS = {
     "priority": ("urgency",),
 }
 """What can be done to a server or its migration; not there in read-only mode, as those below."""
-_HOST_ACTS = {"auto-migrate": (), "declare-off": ("off",), "maintenance": ()}
+_HOST_ACTS = {"auto-migrate": (), "off": ("declare-off",), "maintenance": ()}
 _PLANS = {"evacuate": ("empty",)}
 """Plans of one host or several: a plan changes nothing, so that read-only mode has it too."""
 _FLEET_ACTS = {"guard": ("arm", "disarm")}
@@ -150,7 +150,11 @@ def _found(word: str, names: Mapping[str, Sequence[str]]) -> str | None:
 
 
 def _words(*, writable: bool) -> list[str]:
-    acts = [*_ACTS, "live-migrate", "rescue", *_HOST_ACTS, "arm", "disarm"] if writable else []
+    acts = (
+        [*_ACTS, "live-migrate", "rescue", *_HOST_ACTS, "declare-off", "arm", "disarm"]
+        if writable
+        else []
+    )
     return [*_ALIASES, "host", "server", "migration", "incident", "evacuation", *_PLANS, *acts]
 
 

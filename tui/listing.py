@@ -32,7 +32,8 @@ class Column(Generic[RowT]):
     """Content for a row and a width; escaped and fitted by the table."""
     order: Callable[[RowT], Any]
     flex: int = 0
-    """Its share of spare cells."""
+    """Grows where there is room, if above 0: one cell in turn with all that grow. Where a round
+    is cut short, those come first that are narrow for their flex."""
     most: int = 0
     """Width beyond which more room says nothing; 0 for no bound on a column with flex."""
     rank: int = 0
@@ -53,7 +54,7 @@ def natural(text: str) -> tuple[str | int, ...]:
 def fit(columns: Sequence[Column[RowT]], width: int) -> list[tuple[Column[RowT], int]]:
     """Choose the columns that fit, and give each its width.
 
-    Columns of the highest rank are left out first; spare cells go to columns with flex.
+    Columns of the highest rank are left out first; spare cells go in turn to columns with flex.
     """
     chosen = list(columns)
     while len(chosen) > 1 and _needed(chosen, width) > width:

@@ -19,7 +19,7 @@ async def begin_act(navigator: Navigator, store: Store, place: Destination) -> N
         await navigator.act(priority(store.servers[row_id]))
     elif place.act == "auto-migrate":
         await navigator.act(auto_migrate(store.hosts[row_id]))
-    elif place.act == "declare-off":
+    elif place.act == "off":
         await navigator.act(declare_off(store, store.hosts[row_id]))
     elif place.act == "maintenance":
         await navigator.act(maintenance(store, store.hosts[row_id]))

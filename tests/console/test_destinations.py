@@ -115,3 +115,10 @@ def test_acts_have_names(store, fleet, command, act):
 def test_an_act_needs_a_server(store, command, sentence):
     with pytest.raises(UnknownDestinationError, match=sentence):
         destination(command, store, writable=True)
+
+
+def test_the_names_that_are_told_are_those_that_the_guide_uses(store):
+    with pytest.raises(UnknownDestinationError, match="off, maintenance NAME"):
+        destination("nowhere", store, writable=True)
+    for word in ("off", "declare-off"):
+        assert destination(f"{word} kvm-04", store, writable=True).act == "off"

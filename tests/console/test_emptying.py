@@ -5,6 +5,7 @@ import pytest
 
 from tests.console import emptying
 from tests.console.emptying import MOVES, NOON_MS, SCENES, host_id
+from tests.console.host_down import case
 from tui.draft import Draft, deviating, then, with_options
 from tui.formats.moments import deadline_ms
 from tui.paint import plain
@@ -15,6 +16,8 @@ from tui.screens.hosts import HostsScreen
 from tui.screens.plan import PlanScreen
 from tui.screens.plan_edit import PlanLiveDialog
 from tui.screens.plan_options import PlanOptionsDialog
+from tui.views import planned
+from tui.views.glyphs import UNICODE
 from tui.widgets.lines import Lines
 from tui.widgets.table import Table
 from wire.console import Role
@@ -211,11 +214,13 @@ async def test_one_that_cannot_leave_says_why(plan, client, settled):
     assert len(client.asked) == 1
 
 
-async def test_one_that_cannot_leave_does_not_stay_by_choice_since_it_was_put_first(plan, settled):
-    await press(plan, settled, "slash", *"big", "enter", "f")
-    row = plan.app.screen.table.cursor_row
-    assert (row.move.server_name, row.move.first) == ("big-1", True)
-    assert "as you chose" not in text_of(plan, "#details")
+def test_one_that_cannot_leave_does_not_stay_by_choice_since_it_was_put_first():
+    moves = tuple(msgspec.structs.replace(each, first=True) for each in MOVES)
+    shown = planned.rows([emptying.make_plan(moves=moves)])
+    big = next(each for each in shown.values() if each.move.server_name == "big-1")
+    told = "\n".join(plain(each) for each in planned.details(big, 80, UNICODE))
+    assert "big-1  stays" in told
+    assert "as you chose" not in told
 
 
 async def test_the_dialog_of_a_line_asks_for_target_and_options_at_once(plan, client, settled):
@@ -411,6 +416,47 @@ async def test_a_dead_host_is_planned_by_the_same_key(open_console, client, sett
         await press(pilot, settled, "E")
         assert "to rescue all of kvm-04" in text_of(pilot, "#heading")
         assert "F declares it off" in text_of(pilot, "#pane")
+
+
+async def test_the_plan_of_a_host_that_is_not_proven_dead_takes_the_word_that_it_is(
+    open_console, client, settled
+):
+    SCENES["rescue"](client)
+    client.fleet = msgspec.structs.replace(client.fleet, incidents=(case(client),))
+    async with open_console().run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, settled, "G", "E")
+        assert "F Declare off" in text_of(pilot, "#footer")
+        assert "b Cap" not in text_of(pilot, "#footer")
+        await press(pilot, settled, "F")
+        await type_text(pilot, "kvm-04")
+        await press(pilot, settled, "enter")
+        assert client.asked[-1] == ("declare_off", host_id(4))
+        assert isinstance(pilot.app.screen, PlanScreen)
+        client.plan_shown = msgspec.structs.replace(client.plan_shown, refusals=())
+        client.say(msgspec.structs.replace(client.fleet.hosts[3], dead=True))
+        await pilot.pause(0.05)
+        await settled(pilot)
+        await settled(pilot)
+        assert "R Run" in text_of(pilot, "#footer")
+        assert "F Declare off" not in text_of(pilot, "#footer")
+
+
+async def test_a_plan_to_empty_a_host_takes_no_word_that_it_is_off(plan, client, settled):
+    assert "Declare off" not in text_of(plan, "#footer")
+    await press(plan, settled, "F")
+    assert isinstance(plan.app.screen, PlanScreen)
+    assert "nobody's word" in notice(plan)
+
+
+async def test_a_server_that_cannot_leave_is_not_put_first(plan, client, settled):
+    await press(plan, settled, "slash", *"big", "enter")
+    footer = text_of(plan, "#footer")
+    assert "s Leave" not in footer
+    assert "f First" not in footer
+    await press(plan, settled, "f")
+    assert "big-1 stays, and has no place among the others: no host has" in notice(plan)
+    assert len(client.asked) == 1
 
 
 async def test_whoever_may_only_look_sees_the_plan_and_starts_nothing(

@@ -121,6 +121,12 @@ async def test_each_server_says_where_it_is(pilot):
     assert "paused 52 ms, as forecast" in row(pilot, "web-1")
 
 
+async def test_the_figure_beside_a_curve_is_told_in_full(pilot):
+    assert "✔ 0.77" in row(pilot, "db-1")
+    details = " ".join(text_of(pilot, "#details").split())
+    assert "dirties 0.77 of what it sends meanwhile: each pass leaves less" in details
+
+
 async def test_the_cursor_begins_at_what_moves(pilot):
     assert pilot.app.screen.table.cursor_row.plan.server_name == "db-1"
 

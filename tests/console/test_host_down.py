@@ -651,7 +651,7 @@ async def test_read_only_has_none_of_these_keys(at, client, view):
             *(HostsScreen, HealthScreen, IncidentsScreen, IncidentScreen),
         }
         footer = text_of(pilot, "#footer")
-        for word in ("Auto-migrate", "Declare", "Disarm", "Rescue", "Urgency"):
+        for word in ("Auto-migrate", "Declare", "Disarm", "Rescue", "Priority"):
             assert word not in footer
 
     await at("proving", check, *view, "G", "H", "F", "A", "U", "M", read_only_wanted=True)

@@ -5,7 +5,7 @@ import click
 from tui.commands.options import json_option
 from tui.commands.output import print_json, print_list, print_record
 from tui.commands.session import look
-from tui.formats.health import danger_word, fence_text, policy_text
+from tui.formats.health import fence_text, policy_text, seen_word
 from tui.formats.table import Column
 from tui.formats.units import bytes_text, mebibytes, moment_text
 from wire.fleet import HostStatus, HostView, StoragePool
@@ -87,7 +87,7 @@ def host_show(*, as_json: bool, host: str) -> None:
         ("id", facts.host_id),
         ("name", facts.name),
         ("status", found.status),
-        ("health", danger_word(found)),
+        ("health", seen_word(found)),
         ("reason", found.status_reason),
         ("incident", found.incident_id),
         ("last heard", moment_text(found.seen_at_ms)),
@@ -135,7 +135,7 @@ def _brief(host: HostView) -> tuple[str, ...]:
         host.facts.address,
         "false" if host.policy.maintenance else "true",
         host.status,
-        danger_word(host),
+        seen_word(host),
         str(host.server_count),
         "?" if host.status in _SILENT else str(host.running_server_count),
         mebibytes(host.facts.memory_total_bytes),

@@ -37,11 +37,11 @@ _COLUMNS = (
     Column("Target", least=6),
     Column("State"),
     Column("Time", right=True),
-    Column("Expected", right=True),
+    Column("Forecast", right=True),
     Column("Pause", right=True),
-    Column("Expected", right=True),
+    Column("Forecast", right=True),
     Column("Sent", right=True),
-    Column("Expected", right=True),
+    Column("Forecast", right=True),
     Column("Tries", right=True),
 )
 _NARROW = (0, 3, 4, 5, 6, 7, 8, 9)

@@ -26,6 +26,13 @@ def host_word(host: HostView) -> str:
     return danger_word(host) or str(host.status)
 
 
+def seen_word(host: HostView) -> str:
+    """``present``, ``late``, ``shutdown``, ``lost`` or ``dead``; empty while nobody can say."""
+    if host.status is HostStatus.UNKNOWN:
+        return ""
+    return danger_word(host) or ("lost" if host.status is HostStatus.OFFLINE else "present")
+
+
 def health_word(health: HostHealth) -> str:
     """What etcd says of a host: ``present``, ``late``, ``lost`` or ``dead``."""
     if health.present:

@@ -34,7 +34,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "declare_off",
         "F",
-        ABOUT_HOSTS,
+        (*ABOUT_HOSTS, Place.PLAN),
         "Declare off",
         "Declare that a lost host is off; its name must be typed then.",
         footer=2,
@@ -53,7 +53,7 @@ ACTIONS: tuple[Action, ...] = (
         "priority",
         "U",
         (Place.SERVERS, Place.INCIDENT),
-        "Urgency",
+        "Priority",
         "Say how soon this server is rescued when its host dies.",
         footer=4,
         dangerous=True,

@@ -18,6 +18,7 @@ from tui.screens.plan_edit import edit_dialog
 from tui.store import Changes
 from tui.views import evacuation as course
 from tui.views import plan as moving
+from tui.views.convergence import dirty_ratio
 from tui.views.evacuation_totals import heading, sending_bytes_per_s, total_lines
 from wire.evacuation import (
     EvacuatedServer,
@@ -121,7 +122,9 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
         """Say what became of a server, and what happened."""
         if self.evacuation is None:
             return []
-        return course.details(self.evacuation, row, width, self.desk.glyphs)
+        migration, samples = self._move_of(row.migration_id)
+        ratio = dirty_ratio(migration, samples) if migration else None
+        return course.details(self.evacuation, row, width, self.desk.glyphs, ratio=ratio)
 
     def idle_actions(self) -> Collection[str]:
         """Only what makes sense now is offered."""

@@ -8,6 +8,7 @@ from textual import on
 from textual.binding import BindingType
 from textual.message import Message
 
+from tui.acts import Wanted
 from tui.calls import Refusal, ask
 from tui.desk import Desk
 from tui.draft import Draft
@@ -16,6 +17,7 @@ from tui.evacuation_start import start
 from tui.listing import Listing
 from tui.paint import Line, Span, Tone, spread, wrap
 from tui.places import Place
+from tui.rescue_acts import declare_off
 from tui.screens.entry import Entry
 from tui.screens.frame import keys
 from tui.screens.paned import PanedList
@@ -24,7 +26,7 @@ from tui.screens.plan_options import PlanOptionsDialog
 from tui.store import Changes
 from tui.views import plan as moving
 from tui.views import plan_pane, planned
-from wire.evacuation import MoveOptions, Plan, PlanEdit, Way
+from wire.evacuation import EvacuationKind, MoveOptions, Plan, PlanEdit, Way
 
 
 @dataclass
@@ -89,6 +91,12 @@ class PlanScreen(PanedList[planned.Row]):
         """A plan changes by its answers only."""
         return ()
 
+    def take(self, changes: Changes) -> None:
+        """Show the plan; one that waits for a host's death is asked for anew once that is told."""
+        if any(each.host_id in changes.hosts for each in self._refused()):
+            self.ask_anew()
+        super().take(changes)
+
     def pane_lines(self, width: int) -> Sequence[Line]:
         """Totals, wishes, and what blocks."""
         if self._trouble and not self._plans:
@@ -142,9 +150,31 @@ class PlanScreen(PanedList[planned.Row]):
         idle = {"spare", "empty_by"} if self._draft.returning else set()
         if not self._plans or isinstance(start(self._draft, self._plans, 0), str):
             idle.add("run_plan")
-        if self.table.cursor_row is None:
+        row = self.table.cursor_row
+        if row is None:
             idle |= {"change_line", "stay_line", "first_line"}
+        elif row.move.way is Way.STAYS:
+            # what cannot leave is not asked to; what was left out has no place among the others
+            idle |= {"first_line"} if row.move.chosen_way else {"first_line", "stay_line"}
+        if any(each.kind is EvacuationKind.RESCUE for each in self._plans):
+            # nothing is sent that could be capped or encrypted
+            idle |= {"cap_plan", "plan_options"}
+        if isinstance(self._declaring(), str):
+            idle.add("declare_off")
         return idle
+
+    def _refused(self) -> list[Plan]:
+        """Plans of rescues that cannot be started, for want of a proof that their host is dead."""
+        return [
+            each for each in self._plans if each.kind is EvacuationKind.RESCUE and each.refusals
+        ]
+
+    def _declaring(self) -> Wanted:
+        """Declare the first host off of which a plan wants that, or why there is none."""
+        store = self.desk.store
+        wanted = [declare_off(store, store.hosts.get(each.host_id)) for each in self._refused()]
+        acts = [each for each in wanted if not isinstance(each, str)]
+        return [*acts, *wanted, "this plan waits for nobody's word that a host is off"][0]
 
     def labels(self) -> Mapping[str, str]:
         """Say which way the keys turn."""
@@ -198,8 +228,17 @@ class PlanScreen(PanedList[planned.Row]):
     def action_first_line(self) -> None:
         """Put the server before the others, or back among them."""
         row = self.table.cursor_row
-        if row is not None:
-            self._edit(PlanEdit(server=row.move.server_id, first=not row.move.first))
+        if row is None:
+            return
+        move = row.move
+        if move.way is Way.STAYS:
+            self.tell(f"{move.server_name} stays, and has no place among the others: {move.why}")
+            return
+        self._edit(PlanEdit(server=move.server_id, first=not move.first))
+
+    async def action_declare_off(self) -> None:
+        """Ask for the name of the host that is switched off, where that is what the plan lacks."""
+        await self.navigator.act(self._declaring())
 
     def action_spare(self) -> None:
         """Keep room on the targets for the servers of one more host, or do not."""

@@ -62,3 +62,12 @@ def dirty_ratio(migration: Migration, samples: Sequence[Sample]) -> float | None
     if not last.dirty_bytes_per_s or not last.bandwidth_bytes_per_s:
         return None
     return last.dirty_bytes_per_s / last.bandwidth_bytes_per_s
+
+
+def ratio_fields(ratio: float | None) -> list[tuple[str, Span]]:
+    """What the figure beside the curve means; nothing while nobody knows it."""
+    if ratio is None:
+        return []
+    less = "less" if ratio < 1 else "no less"
+    told = f"{ratio:.2f} of what it sends meanwhile: each pass leaves {less} than the one before"
+    return [("dirties", Span(told, Tone.PLAIN if ratio < 1 else Tone.WARN))]

@@ -8,7 +8,7 @@ from tui.formats.units import bytes_text, clock_text, duration_text, duration_wi
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line
 from tui.plot import GraphStyle
-from tui.views.convergence import convergence
+from tui.views.convergence import convergence, ratio_fields
 from tui.views.figures import note_lines
 from tui.views.forecast import forecast_fields
 from tui.views.glyphs import Glyphs, move_span
@@ -238,9 +238,17 @@ def _phase(migration: Migration, last: Sample | None) -> str:
 
 
 def details(
-    evacuation: Evacuation, server: EvacuatedServer, width: int, glyphs: Glyphs
+    evacuation: Evacuation,
+    server: EvacuatedServer,
+    width: int,
+    glyphs: Glyphs,
+    *,
+    ratio: float | None = None,
 ) -> list[Line]:
-    """One server's case in full, then what happened to the whole."""
+    """One server's case in full, then what happened to the whole.
+
+    ``width`` is in cells, ``ratio`` its dirty rate over its bandwidth now, None if nobody knows.
+    """
     plan = server.plan
     route = f"{plan.source_host_name} {glyphs.arrow} {plan.target_host_name or '?'}"
     title = line(
@@ -254,6 +262,7 @@ def details(
     if plan.why and plan.why != server.reason:
         fields.append(("plan", Span(plan.why)))
     fields += _outcome(server)
+    fields += ratio_fields(ratio)
     fields += forecast_fields(server.forecast or plan.forecast, glyphs)
     if words := option_words(plan.options):
         fields.append(("options", Span(" ".join(words), Tone.STRONG)))

@@ -70,8 +70,8 @@ def columns(lost_at_ms: Callable[[], int], glyphs: Glyphs) -> list[Column[Incide
         ),
         Column(
             key="priority",
-            title="URGENCY",
-            width=7,
+            title="PRIORITY",
+            width=8,
             rank=1,
             cell=lambda each, _: Span(str(each.priority)),
             order=lambda each: each.priority.rank,

@@ -63,7 +63,7 @@ def test_hosts_have_climcs_columns_and_a_total(capsys):
     ]
     assert first.split() == [
         *("00000001-0000-4000-8000-000000000000", "kvm-01", "10.77.1.11", "true", "online"),
-        *("-", "2", "1", "4096"),
+        *("present", "2", "1", "4096"),
     ]
     assert second.split()[1] == "kvm-02"
     assert total == "Total: 2"
@@ -91,11 +91,17 @@ def test_what_is_shown_while_etcd_is_silent_is_called_stale(verb: list[str], fle
     assert err == f"godwit: {fleet.etcd_error}: what is shown may be stale\n"
 
 
-@pytest.mark.parametrize("status", [HostStatus.OFFLINE, HostStatus.UNREACHABLE])
-def test_nobody_knows_what_runs_on_a_silent_host(fleet, status: HostStatus, capsys):
+@pytest.mark.parametrize(
+    ("status", "health"),
+    [
+        (HostStatus.OFFLINE, "lost"),
+        (HostStatus.UNREACHABLE, "present"),
+    ],
+)
+def test_nobody_knows_what_runs_on_a_silent_host(fleet, status: HostStatus, health: str, capsys):
     fleet.hosts = [msgspec.structs.replace(fleet.hosts[0], status=status)]
     assert run(["host-list"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[4:] == [status, "-", "2", "?", "4096"]
+    assert capsys.readouterr().out.splitlines()[1].split()[4:] == [status, health, "2", "?", "4096"]
 
 
 def test_every_detail_of_a_host_has_its_column(capsys):
