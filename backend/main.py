@@ -93,8 +93,8 @@ async def run(config: BackendConfig) -> None:
     starting = Starting(drive, claims, wake)
     rescuer = Rescuer(drive, incidents, claims, Sight(leases), starting)
     leader, desk = Leader(drive, claims, wake), Desk(drive, leadership, wake)
-    departures, leftovers = Departures(fleet, desk), Leftovers(drive)
     acts, policies = Acts(drive, leadership), Policies(writes, fleet, leadership)
+    departures, leftovers = Departures(fleet, desk, acts), Leftovers(drive)
     rescue_desk = RescueDesk(drive, leadership, rescuer, incidents, starting)
     sources = Sources(
         fleet=fleet,

@@ -2,9 +2,10 @@
 
 from tui.acts import Act, Facts, Wanted
 from tui.evacuation_acts import servers_text
+from tui.formats.evacuation import left_behind
 from tui.paint import Span
 from tui.store import Store
-from wire.evacuation import EvacuatedServer, EvacuationKind, MoveState
+from wire.evacuation import EvacuationKind
 from wire.fleet import HostView
 
 
@@ -31,7 +32,7 @@ def maintenance(store: Store, host: HostView | None) -> Wanted:
     else:
         question = f"End the maintenance of {name}?"
         facts = (("then", Span(f"servers may be placed on {name} again; none comes by itself")),)
-        if count := len(left_behind(store, host)):
+        if count := len(left_behind(store.evacuations.values(), host.facts.host_id)):
             facts += (("B", Span(f"plans the return of {servers_text(count)} that left it")),)
         done = f"{name} takes servers again"
     return Act(
@@ -42,25 +43,12 @@ def maintenance(store: Store, host: HostView | None) -> Wanted:
     )
 
 
-def left_behind(store: Store, host: HostView) -> list[EvacuatedServer]:
-    """What left a host in ended evacuations and has not been brought back."""
-    return [
-        server
-        for each in store.evacuations.values()
-        if each.host_id == host.facts.host_id
-        and not each.open
-        and each.kind is not EvacuationKind.RETURN
-        for server in each.servers
-        if server.state is MoveState.LEFT and not server.returned
-    ]
-
-
 def why_no_return(store: Store, host: HostView) -> str:
     """Why what left a host cannot be planned to come back now; empty if it can."""
     name = host.facts.name
     if store.evacuation_of(host) is not None:
         return f"an evacuation of {name} is under way: enter on it in :evacuations shows it"
-    if not left_behind(store, host):
+    if not left_behind(store.evacuations.values(), host.facts.host_id):
         return f"nothing is known to have left {name}: there is nothing to bring back"
     if host.policy.maintenance:
         return f"{name} is in maintenance: M ends it, then its servers may come back"

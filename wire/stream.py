@@ -27,6 +27,8 @@ class StreamDown(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     refusal: GodwitError | None = None
     """Set when the server answered but refused, such as for a wrong token."""
+    broke: bool = False
+    """Events were coming until then: how the connection ended says nothing to an operator."""
 
 
 class StreamEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ async def follow(
     wait_s = _FIRST_WAIT_S
     while True:
         refusal: GodwitError | None = None
+        up = False
         try:
             headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
             timeout = httpx.Timeout(5.0, read=_READ_TIMEOUT_S)
@@ -54,6 +57,7 @@ async def follow(
                 if not source.response.is_success:
                     await source.response.aread()
                     raise_for_error(source.response)
+                up = True
                 yield StreamUp()
                 wait_s = _FIRST_WAIT_S
                 async for event in source.aiter_sse():
@@ -64,6 +68,10 @@ async def follow(
             reason, refusal = error.message, error
         except httpx.HTTPError as error:
             reason = explain(error, str(client.base_url.join(path)))
-        yield StreamDown(reason=reason, refusal=refusal)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # closing the connection has put its own error in the place of the cancellation
+            raise asyncio.CancelledError
+        yield StreamDown(reason=reason, refusal=refusal, broke=up)
         await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

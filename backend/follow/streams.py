@@ -72,8 +72,8 @@ class Streams:
                             if silence is not None and self._fleet.link(host_id).connected:
                                 silence.cancel()
                                 silence = None
-                        case StreamDown(reason=reason):
-                            self._lost(host_id, reason)
+                        case StreamDown():
+                            self._lost(host_id, seen)
                             if silence is None:
                                 silence = loop.call_later(GRACE_S, self._silent, host_id)
         finally:
@@ -81,10 +81,12 @@ class Streams:
                 silence.cancel()
             await self._agents.close(host_id, client)
 
-    def _lost(self, host_id: str, reason: str) -> None:
-        link = self._fleet.link(host_id)
+    def _lost(self, host_id: str, down: StreamDown) -> None:
+        """Note why an agent is not heard; the words of a transport that broke go to the log."""
+        link, name = self._fleet.link(host_id), self._name(host_id)
+        reason = f"{name} does not answer" if down.broke else down.reason
         if link.connected or link.reason != reason:
-            _log.warning("agent of %s: %s", self._name(host_id), reason)
+            _log.warning("agent of %s: %s", name, down.reason)
             self._fleet.agent_lost(host_id, reason, silent=link.silent)
             self._jobs.wake_all()
 
@@ -131,11 +133,9 @@ class Streams:
         self, host_id: str, client: AgentClient, snapshot: AgentSnapshot
     ) -> None:
         if snapshot.facts.host_id != host_id:
-            self._lost(
-                host_id,
-                f"the agent at {snapshot.facts.agent_url} is that of host "
-                f"{snapshot.facts.host_id}, not {host_id}",
-            )
+            url, other = snapshot.facts.agent_url, snapshot.facts.host_id
+            reason = f"the agent at {url} is that of host {other}, not {host_id}"
+            self._lost(host_id, StreamDown(reason=reason))
             return
         self._fleet.put_snapshot(host_id, snapshot)
         for job in snapshot.jobs:

@@ -7,13 +7,14 @@ from collections import Counter
 from backend.fleet.host_view import shutting_down
 from backend.fleet.known import Fleet
 from backend.fleet.server_view import standing, storage_kind
+from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, EvacuationKind, EvacuationState, MoveState
 from wire.fleet import HostPolicy, OwnerPhase, ServerPolicy, ServerRecord, ServerStatus
 from wire.forecast import Ease
 from wire.lease import boot_clock_s
-from wire.migration import MigrationOptions
+from wire.migration import MigrationOptions, MigrationState
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,9 @@ TRIES = 2
 _LOOK_S = 0.5
 _LAST_S = 3.0
 """Nothing is begun when so little is left: it would only be broken off."""
+_BREAK_OFF_S = 1.0
+"""With so little left, what still copies is cancelled: libvirt refuses to shut down a guest that
+moves, for 30 s, and then the host cuts it off."""
 _ASK_AGAIN_S = 5.0
 """So long a server without a target waits until it is tried anew."""
 
@@ -34,9 +38,10 @@ _TOLD_ELSEWHERE = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 class Departures:
     """Runs while this backend leads. What is under way is known from the journal alone."""
 
-    def __init__(self, fleet: Fleet, desk: Desk) -> None:
+    def __init__(self, fleet: Fleet, desk: Desk, acts: Acts) -> None:
         self._fleet = fleet
         self._desk = desk
+        self._acts = acts
         self._until_s: dict[tuple[str, str], float] = {}
         """host_id and boot_id → when its time is over, by this machine's CLOCK_BOOTTIME."""
         self._not_before_s: dict[str, float] = {}
@@ -51,13 +56,18 @@ class Departures:
             await asyncio.sleep(_LOOK_S)
 
     async def look(self) -> None:
-        """Begin what may be begun now, for every host that shuts down."""
+        """Begin what may be begun now, for every host that shuts down, and end what comes late."""
         self._forget()
         if self._fleet.etcd_error:
             return
         for host_id in tuple(self._fleet.shutdowns):
-            if self._leaves(host_id) and boot_clock_s() < self._deadline_s(host_id) - _LAST_S:
+            if not self._leaves(host_id):
+                continue
+            left_s = self._deadline_s(host_id) - boot_clock_s()
+            if left_s > _LAST_S:
                 await self._move_some(host_id)
+            elif left_s <= _BREAK_OFF_S:
+                await self._break_off(host_id)
 
     def _leaves(self, host_id: str) -> bool:
         policy = self._fleet.policies.get(host_id, HostPolicy())
@@ -82,6 +92,20 @@ class Departures:
                 return
             if self._may_try(record):
                 under_way += await self._begin(record)
+
+    async def _break_off(self, host_id: str) -> None:
+        """Cancel the moves begun here that do not switch over yet; others end by themselves."""
+        for one in tuple(self._fleet.migrations.values()):
+            ours = one.source_host_id == host_id and one.requested_by == REQUESTED_BY
+            if not ours or one.state.rank >= MigrationState.SWITCHING_OVER.rank:
+                continue
+            if one.cancel_requested_by:
+                continue
+            try:
+                await self._acts.cancel(one.migration_id, requested_by=REQUESTED_BY)
+            except GodwitError as error:
+                if error.code not in _TOLD_ELSEWHERE:
+                    _log.warning("%s is not broken off: %s", one.server_name, error.message)
 
     def _may_try(self, record: ServerRecord) -> bool:
         waits = boot_clock_s() < self._not_before_s.get(record.server_id, 0.0)

@@ -24,7 +24,7 @@ class Online:
 
 
 class InService:
-    """The host is not being emptied."""
+    """The host is not in maintenance."""
 
     name = "maintenance"
 
@@ -33,7 +33,7 @@ class InService:
         del move
         if not host.policy.maintenance:
             return ""
-        return f"{host.facts.name} is in maintenance: it is being emptied and takes no servers"
+        return f"{host.facts.name} is in maintenance and takes no servers"
 
     def values(self, move: Move, host: HostState) -> tuple[str, str]:
         """See :class:`backend.scheduler.move.Filter`."""

@@ -1,10 +1,17 @@
 """Verbs that keep servers from coming to a host, and let them come again."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tui.commands.output import narrate
 from tui.commands.session import ask
-from tui.commands.several import change_each, check
+from tui.commands.several import Refusals, change_each, check
+from tui.formats.evacuation import left_behind
+from wire.fleet import HostView
+
+if TYPE_CHECKING:
+    from tui.client import Client
 
 _HOSTS = click.argument("hosts", metavar="HOST...", nargs=-1, required=True)
 
@@ -32,10 +39,26 @@ def host_maintenance(*, hosts: tuple[str, ...]) -> None:
 @_HOSTS
 def host_exit_maintenance(*, hosts: tuple[str, ...]) -> None:
     """Let servers come to these hosts again. HOST is a name or an id."""
-    views, refusals = ask(
-        lambda client: change_each(hosts, lambda name: client.set_maintenance(name, on=False))
-    )
-    for view in views:
+
+    async def end(client: "Client") -> tuple[list[tuple[bool, HostView, bool]], Refusals]:
+        before = {each.facts.host_id: each for each in await client.hosts()}
+        known = await client.evacuations()
+
+        async def end_of(name: str) -> tuple[bool, HostView, bool]:
+            view = await client.set_maintenance(name, on=False)
+            host_id = view.facts.host_id
+            was = host_id in before and before[host_id].policy.maintenance
+            return was, view, bool(left_behind(known, host_id))
+
+        return await change_each(hosts, end_of)
+
+    told, refusals = ask(end)
+    for was, view, left in told:
         name = view.facts.name
-        narrate(f"{name} takes servers again; what left it comes back by godwit host-return {name}")
+        sentence = f"{name} takes servers again" if was else f"{name} was not in maintenance"
+        narrate(
+            f"{sentence}; what left it comes back by godwit host-return {name}"
+            if left
+            else sentence
+        )
     check(refusals)

@@ -1,7 +1,7 @@
 """An evacuation in words, for the command line and the console alike."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tui.formats.units import moment_text, rate_text
 from wire.evacuation import (
@@ -60,6 +60,17 @@ def not_gone(evacuation: Evacuation) -> list[EvacuatedServer]:
         each
         for each in evacuation.servers
         if each.state is not MoveState.LEFT and not _left_alone(each)
+    ]
+
+
+def left_behind(evacuations: Iterable[Evacuation], host_id: str) -> list[EvacuatedServer]:
+    """What left a host in ended evacuations and has not been brought back."""
+    return [
+        server
+        for each in evacuations
+        if each.host_id == host_id and not each.open and each.kind is not EvacuationKind.RETURN
+        for server in each.servers
+        if server.state is MoveState.LEFT and not server.returned
     ]
 
 

@@ -19,7 +19,8 @@ def plan_lines(plan: Plan, width: int | None, *, empty_by_ms: int = 0) -> list[s
 
     Starts and ends count from the plan's start, in minutes and seconds.
     """
-    title = f"Plan: {title_of(plan.kind, plan.host_name)}: {_counts(plan)}"
+    counts = f"refused as it is, else {_counts(plan)}" if plan.refusals else _counts(plan)
+    title = f"Plan: {title_of(plan.kind, plan.host_name)}: {counts}"
     lines = folded(escape_text(title), width)
     if plan.moves:
         rows = [_row(plan, number, move) for number, move in enumerate(plan.moves, start=1)]
@@ -118,11 +119,11 @@ def _totals(plan: Plan, empty_by_ms: int) -> list[tuple[str, str]]:
     if not leaving(plan):
         return [("total", "nothing moves until you choose" if waits else "nothing moves")]
     done_at_ms = plan.made_at_ms + plan.finish_in_s * 1000
-    end = f"done {moment_text(done_at_ms)} if it starts now"
+    end = f", done {moment_text(done_at_ms)} if it starts now"
     if waits:
         verb = "waits" if len(waits) == 1 else "wait"
-        end = f"for what leaves; {names_text(waits)} {verb} for you"
-    told = [("total", f"{finish_text(plan)}{' ' if waits else ', '}{end}")]
+        end = f" for what leaves; {names_text(waits)} {verb} for you"
+    told = [("total", f"{finish_text(plan)}{'' if plan.refusals else end}")]
     if plan.kind is not EvacuationKind.RESCUE:
         bases = [move.forecast.basis for move in plan.moves if move.forecast]
         told += [

@@ -132,6 +132,8 @@ def _of_state(fleet: Fleet, host: HostFacts) -> list[str]:
     status, reason = host_status(fleet, host)
     if status is HostStatus.ONLINE or is_dead(fleet, host.host_id):
         return []
+    if status is HostStatus.UNREACHABLE:  # how the connection broke is in the log
+        return [f"{host.name} does not answer, and nothing can leave it then"]
     if status is not HostStatus.OFFLINE:
         return [f"{host.name} is {status}, and nothing can leave it then: {reason}"]
     incident = fleet.open_incident(host.host_id)

@@ -47,4 +47,7 @@ def _silent(fleet: Fleet, host_id: str) -> str:
     if facts is None:
         return "its target was removed from the fleet"
     status, reason = host_status(fleet, facts)
-    return "" if status is HostStatus.ONLINE else f"{facts.name} does not answer: {reason}"
+    if status is HostStatus.ONLINE:
+        return ""
+    because = "" if status is HostStatus.UNREACHABLE else f": {reason}"
+    return f"{facts.name} does not answer{because}"

@@ -7,6 +7,7 @@ import pytest
 
 from backend.fleet.targets import host_states
 from backend.health.departures import AT_ONCE, REQUESTED_BY, TRIES, Departures, departing
+from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import (
@@ -75,11 +76,24 @@ def desk(two) -> FakeDesk:
     return FakeDesk(two)
 
 
+class FakeActs(Acts):
+    """Notes what is cancelled."""
+
+    def __init__(self, two) -> None:
+        self.two = two
+
+    async def cancel(self, migration_id: str, *, requested_by: str) -> Migration:
+        known = self.two.fleet.migrations[migration_id]
+        cancelled = msgspec.structs.replace(known, cancel_requested_by=requested_by)
+        self.two.fleet.put_migration(migration_id, cancelled)
+        return cancelled
+
+
 @pytest.fixture
 def departures(two, desk) -> Departures:
     two.fleet.put_policy("host-1", BOTH)
     shut_down(two)
-    return Departures(two.fleet, desk)
+    return Departures(two.fleet, desk, FakeActs(two))
 
 
 def shut_down(two, *, boot_id: str = "b", within_s: int = 60) -> None:
@@ -267,3 +281,24 @@ def put_evacuation(two, line_state: MoveState, *, ease: Ease = Ease.EASY, **chan
         "servers": servers,
     }
     two.fleet.put_evacuation("e1", Evacuation(**(values | changes)))
+
+
+async def test_what_still_copies_when_the_time_is_over_is_broken_off(
+    two, make_server, departures, monkeypatch
+):
+    """Else libvirt lets its guest not be shut down, and it is cut off with its host."""
+    now_s = 100.0
+    monkeypatch.setattr("backend.health.departures.boot_clock_s", lambda: now_s)
+    have(two, make_server, {"name": "a"}, {"name": "b"})
+    await departures.look()
+    first, second = two.fleet.migrations.values()
+    switching = msgspec.structs.replace(second, state=MigrationState.SWITCHING_OVER)
+    two.fleet.put_migration(second.migration_id, switching)
+    now_s += 60 - 2
+    await departures.look()
+    assert not two.fleet.migrations[first.migration_id].cancel_requested_by
+    now_s += 1
+    await departures.look()
+    known = two.fleet.migrations
+    assert known[first.migration_id].cancel_requested_by == REQUESTED_BY
+    assert not known[second.migration_id].cancel_requested_by

@@ -13,7 +13,7 @@ from wire.fleet import HostMeters, HostStatus, PowerState
 from wire.forecast import Dirtying, DirtySample
 from wire.life import HealthValue
 from wire.migration import Migration, MigrationState, Sample
-from wire.stream import StreamEvent
+from wire.stream import StreamDown, StreamEvent
 
 SAMPLE = Sample(
     elapsed_ms=10,
@@ -166,3 +166,19 @@ async def test_jobs_of_ended_migrations_are_not_kept(wire):
     wire.fleet.put_migration("m", migration(MigrationState.SUCCEEDED))
     await wire.snapshot(job(JobState.ENDED))
     assert wire.jobs.latest("m") is None
+
+
+async def test_how_a_connection_broke_is_for_the_log_and_why_none_is_made_for_the_operator(
+    wire, caplog
+):
+    await wire.snapshot()
+    broken = "https://10.77.4.14:8600/v1/events: the connection broke: incomplete chunked read"
+    wire._streams._lost("host-1", StreamDown(reason=broken, broke=True))
+    assert host_status(wire.fleet, wire.host) == (
+        HostStatus.UNREACHABLE,
+        "kvm-01 does not answer",
+    )
+    assert broken in caplog.text
+    refused = "https://10.77.4.14:8600/v1/events cannot be reached: Connection refused"
+    wire._streams._lost("host-1", StreamDown(reason=refused))
+    assert host_status(wire.fleet, wire.host) == (HostStatus.UNREACHABLE, refused)

@@ -296,6 +296,9 @@ def test_a_refused_plan_is_shown_and_begins_nothing(plan, fleet, capsys):
     assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 1
     out, err = capsys.readouterr()
     assert "  kvm-01 is being emptied since 04:00 by bob." in out.splitlines()
+    title = "Plan: Evacuation of kvm-01: refused as it is, else 2 leave, 1 waits for you, 1 stays"
+    assert out.splitlines()[0] == title
+    assert "if it starts now" not in out
     assert err == "godwit: kvm-01 is being emptied since 04:00 by bob\n"
     assert run(["host-evacuate", "--yes", "kvm-01"]) == 1
     assert capsys.readouterr() == ("", err)
@@ -612,13 +615,28 @@ def test_maintenance_of_several_hosts(fleet, capsys):
     told = words_of(capsys)
     assert told[0].startswith("kvm-01 is in maintenance: no server comes to it until")
     assert told[2] == "kvm-09: no host is called 'kvm-09'"
+    first = fleet.hosts[0]
+    fleet.hosts[0] = changed(first, policy=changed(first.policy, maintenance=True))
     assert run(["host-exit-maintenance", "kvm-01"]) == 0
-    assert words_of(capsys)[0].startswith("kvm-01 takes servers again")
+    assert words_of(capsys) == ["kvm-01 takes servers again"]
     assert fleet.changed == [
         "maintenance kvm-01 on",
         "maintenance kvm-02 on",
         "maintenance kvm-01 off",
     ]
+
+
+def test_of_a_host_in_service_nothing_is_ended_and_what_left_it_is_named_if_anything_did(
+    running, fleet, capsys
+):
+    assert run(["host-exit-maintenance", "kvm-02"]) == 0
+    assert words_of(capsys) == ["kvm-02 was not in maintenance"]
+    first = fleet.hosts[0]
+    fleet.evacuations = [changed(ended(running), host_id=first.facts.host_id)]
+    fleet.hosts[0] = changed(first, policy=changed(first.policy, maintenance=True))
+    assert run(["host-exit-maintenance", "kvm-01"]) == 0
+    back = "what left it comes back by godwit host-return kvm-01"
+    assert words_of(capsys) == [f"kvm-01 takes servers again; {back}"]
 
 
 def test_hosts_show_their_maintenance_and_what_is_open_about_them(fleet, capsys):

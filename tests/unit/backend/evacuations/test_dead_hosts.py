@@ -62,6 +62,14 @@ async def test_what_an_unfenced_host_may_still_do_is_said_once():
     assert refusal.count("may still run") == 1
 
 
+async def test_of_a_host_whose_connection_broke_it_is_said_that_it_does_not_answer():
+    town = Planned(hosts=2)
+    town.server("web-1")
+    town.fleet.agent_lost("host-1", "https://10.77.1.1:8600/v1/events ended", silent=False)
+    refusal = (await town.plan()).refusals[0]
+    assert refusal == "kvm-01 does not answer, and nothing can leave it then"
+
+
 async def test_local_disks_and_what_is_bound_to_the_host_stay():
     town = lost()
     town.server("db-1", pool_name="local")

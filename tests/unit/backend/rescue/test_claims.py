@@ -17,7 +17,7 @@ from wire.migration import MigrationOptions
 from wire.rescue import IncidentState, RescueState
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """The backend is killed at this point."""
 
 
