@@ -51,6 +51,8 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
         self.table.shows_all = True
         self._fetched: set[tuple[int, str]] = set()
         self._opened = False
+        self._places: dict[str, int] = {}
+        """server_id → its place in the order in which they begin, as of the rows."""
 
     @property
     def evacuation(self) -> Evacuation | None:
@@ -67,11 +69,6 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
     def _place_of(self, server_id: str) -> int:
         return self._places.get(server_id, 0)
 
-    @property
-    def _places(self) -> dict[str, int]:
-        servers = self.evacuation.servers if self.evacuation else ()
-        return {each.plan.server_id: place for place, each in enumerate(servers, start=1)}
-
     def heading(self, width: int) -> Line:
         """Host, state, and how many are done."""
         if self.evacuation is None:
@@ -81,7 +78,9 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
     def rows(self) -> Mapping[str, EvacuatedServer]:
         """All servers of it."""
         servers = self.evacuation.servers if self.evacuation else ()
-        return {each.plan.server_id: each for each in servers}
+        rows = {each.plan.server_id: each for each in servers}
+        self._places = {server_id: place for place, server_id in enumerate(rows, start=1)}
+        return rows
 
     def changed(self, changes: Changes) -> Collection[str]:
         """Every server, if the evacuation changed."""
