@@ -12,6 +12,7 @@ from tests.fleet import Fleet
 from wire.evacuation import (
     EvacuatedServer,
     Evacuation,
+    EvacuationChange,
     EvacuationKind,
     EvacuationState,
     MoveState,
@@ -61,17 +62,19 @@ def test_a_mixed_host_empties_although_the_backend_dies_and_is_filled_again(
 
 
 def test_what_was_to_go_to_a_target_that_dies_goes_to_another(fleet: Fleet, office: Any):
-    fleet.lab.limit_link(SOURCE, LinkLimit(rate_bits_per_s=20_000_000))
     first = fleet.add_server(storage="local", data_mb=64)
     second = fleet.add_server(storage="local", data_mb=16)
-    (evacuation,) = office.begin(SOURCE, edits=(PlanEdit(server=first, first=True),))
+    # a cap that has room for one move alone
+    (evacuation,) = office.begin(
+        SOURCE, edits=(PlanEdit(server=first, first=True),), max_bandwidth_bytes_per_s=1 << 20
+    )
     target = office.lines(evacuation)[first].plan.target_host_name
     migration_id = office.until(
         evacuation, lambda _: office.lines(evacuation)[first].migration_id, "the first moves"
     )
     fleet.until_state(migration_id, "copying_disks")
     fleet.lab.power_cut(target)
-    fleet.lab.limit_link(SOURCE, LinkLimit())
+    office.act(evacuation, "change", EvacuationChange(no_bandwidth_limit=True))
     # it is not known to be dead, so that the first one's end cannot be told: others go on
     office.until(
         evacuation, lambda _: office.states(evacuation)[second] is LEFT, "the second leaves"

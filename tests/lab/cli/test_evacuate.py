@@ -234,7 +234,8 @@ def test_steered_while_it_runs(lab, operator, viewer, begun, truth, course):
     course.steer("host-maintenance", ALIKE)
     course.steer("evacuation-replan", EMPTIED)
     assert course.line(last).plan.target_host_name in OTHERS
-    course.steer("evacuation-retry", EMPTIED, first)
+    assert "in maintenance" in operator.refused(2, "evacuation-retry", EMPTIED, first)
+    course.steer("evacuation-retry", EMPTIED)
     course.steer("evacuation-resume", EMPTIED)
     until(lambda: course.line(last).state is MoveState.MOVING, "the next one moves")
     until(lambda: "maintenance" in course.line(first).reason, "it says what it waits for")
