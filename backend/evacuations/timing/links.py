@@ -10,7 +10,7 @@ from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
 from backend.forecast.traffic import Second
 from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
-from wire.evacuation import Evacuation
+from wire.evacuation import Evacuation, PlannedMove
 from wire.forecast import LinkRate
 
 _MORE = 1.5
@@ -18,12 +18,13 @@ _MORE = 1.5
 
 
 def links_of(
-    fleet: Fleet, rates: Rates, open_ones: Sequence[Evacuation], under_way: Iterable[Moving]
+    fleet: Fleet, rates: Rates, open_ones: Sequence[Evacuation], under_way: Sequence[Moving]
 ) -> Links:
-    """The links of all hosts that these evacuations move servers from and to."""
+    """The links of all hosts that these evacuations, or any moves, take servers from and to."""
     traffic = fleet.traffic
     caps = {one.host_id: one.max_bandwidth_bytes_per_s for one in open_ones}
-    plans = [one.plan for each in open_ones for one in each.servers]
+    moves: list[PlannedMove | Moving] = [one.plan for each in open_ones for one in each.servers]
+    moves += under_way
     arriving = Counter[str]()
     for one in under_way:
         arriving[one.target_host_id] += one.sending_bytes_per_s
@@ -39,11 +40,11 @@ def links_of(
     return Links(
         out={
             one: link(one, rates.out_of(one), traffic.out_of(one), rates.sending(one))
-            for one in {plan.source_host_id for plan in plans}
+            for one in {each.source_host_id for each in moves}
         },
         into={
             one: link(one, rates.into(one), traffic.into(one), arriving[one])
-            for one in {plan.target_host_id for plan in plans} - {""}
+            for one in {each.target_host_id for each in moves} - {""}
         },
     )
 

@@ -186,16 +186,18 @@ def held_back(
     """
     out = links.out.get(source_host_id, Link())
     into = links.into.get(target_host_id, Link())
-    return any(
-        one.heavy
-        or (out.unseen and one.source_host_id == source_host_id)
-        or (into.unseen and one.target_host_id == target_host_id)
-        for one in moving
-        if (one.source_host_id == source_host_id or one.target_host_id == target_host_id)
-        and one.sends
-        and one.left_s != 0
-        and not one.stalled
-    )
+    for one in moving:
+        from_there = one.source_host_id == source_host_id
+        # none has a target before it was chosen
+        to_there = one.target_host_id == target_host_id != ""
+        needs = (
+            (one.heavy and (from_there or to_there))
+            or (from_there and out.unseen)
+            or (to_there and into.unseen)
+        )
+        if needs and one.sends and one.left_s != 0 and not one.stalled:
+            return True
+    return False
 
 
 class _Course:

@@ -27,6 +27,7 @@ from backend.migrations.ending import owner_after, unlocked
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.outcome import Judgement, Verdict
+from backend.moments import now_ms
 from wire import keys
 from wire.agent import AgentSnapshot, Job, JobState
 from wire.errors import ErrorCode, GodwitError
@@ -48,7 +49,7 @@ from wire.fleet import (
     ServerRecord,
 )
 from wire.life import HealthValue
-from wire.migration import Migration, MigrationState, Statistics
+from wire.migration import Migration, MigrationState, Pass, Statistics
 from wire.rescue import RescueOptions
 
 GIB = 1 << 30
@@ -186,6 +187,32 @@ class Scene:
         meters = HostMeters(cpu_percent=1.0, memory_used_bytes=GIB)
         snapshot = AgentSnapshot(facts=facts, servers=servers, jobs=(), meters=meters)
         self.fleet.put_snapshot(facts.host_id, snapshot)
+
+    def show_links(self) -> None:
+        """Have a move shown that every link carries 50 MB/s, which is what one stream gets."""
+        shown = Pass(
+            number=1,
+            started_ms=0,
+            duration_ms=1_000,
+            remaining_at_start_bytes=50_000_000,
+            transferred_bytes=50_000_000,
+            dirty_bytes_per_s=0,
+            bandwidth_bytes_per_s=50_000_000,
+            throttle_percent=0,
+        )
+        for host in self.hosts.values():
+            move = Migration(
+                migration_id=f"over {host.name}",
+                server_id="other",
+                server_name="other",
+                source_host_id=host.host_id,
+                source_host_name=host.name,
+                target_host_id=host.host_id,
+                state=MigrationState.SUCCEEDED,
+                passes=(shown,),
+                finished_at_ms=now_ms(),
+            )
+            self.fleet.traffic.ended(move)
 
     def carry(self, name: str, host: str) -> None:
         """Have a host report a server that has come to it."""

@@ -33,6 +33,7 @@ FAILED, STAYED, CANCELLED = MoveState.FAILED, MoveState.STAYED, MoveState.CANCEL
 
 
 async def test_servers_leave_one_after_the_other_and_the_record_tells_how(scene):
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start()
@@ -60,6 +61,7 @@ async def test_servers_leave_one_after_the_other_and_the_record_tells_how(scene)
 
 
 async def test_what_waits_says_what_for(scene):
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start()
@@ -249,6 +251,7 @@ async def test_a_server_that_cannot_go_stays_with_the_reason(scene):
 
 
 async def test_a_target_that_takes_nothing_any_more_is_replaced(scene, set_maintenance):
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start()

@@ -87,6 +87,7 @@ def test_behind_the_first_on_a_link_that_nobody_knows_one_is_prepared_and_held_b
     assert held_back([moving("s1", None, source="b")], "a", "x", Links())
     assert not held_back([moving("s1", None, source="b")], "a", "y", Links())
     assert not held_back([moving("s1", 0.0)], "a", "y", Links())
+    assert not held_back([moving("s1", None, source="b", target="")], "a", "", Links())
     assert not held_back([moving("s1", None)], "a", "y", links())
 
 

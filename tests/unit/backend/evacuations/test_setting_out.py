@@ -63,6 +63,7 @@ async def test_the_report_sets_the_end_against_the_moves_own_forecast(scene):
 
 async def test_who_has_shown_to_need_the_whole_link_is_not_joined_again_once_it_has_it(scene):
     """Else those held back for it would come and go with every sample."""
+    scene.show_links()
     moves = {}
     for name in ("a", "b", "c"):
         scene.add(name)

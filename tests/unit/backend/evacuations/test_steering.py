@@ -159,6 +159,7 @@ async def test_a_host_that_nobody_knows_is_named(scene):
 
 
 async def test_paused_nothing_begins_and_what_moves_goes_on(scene):
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start()
@@ -180,6 +181,7 @@ async def test_paused_nothing_begins_and_what_moves_goes_on(scene):
 
 
 async def test_all_is_cancelled(scene):
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start()
@@ -215,6 +217,7 @@ async def test_what_is_too_far_to_be_cancelled_goes_on_to_its_end(scene):
 
 
 async def test_one_is_cancelled_and_the_others_go_on(scene):
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start()
@@ -298,6 +301,7 @@ async def test_a_host_that_is_being_emptied_does_not_leave_maintenance(scene):
 
 
 async def test_the_plan_of_a_waiting_server_is_edited_and_of_a_moving_one_not(scene):
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start()
@@ -447,6 +451,7 @@ async def test_one_that_was_begun_and_not_noted_is_cancelled_under_way(scene):
 
 
 async def test_what_was_cancelled_is_noted_though_another_one_is_too_far(scene):
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start()

@@ -17,10 +17,11 @@ def shown(scene, evacuation: Evacuation) -> Evacuation:
 
 
 async def begun(scene, **changes: object) -> Evacuation:
-    """An evacuation of two servers over cards of which the rate is known."""
+    """An evacuation of two servers over links of which the rate is known."""
     for host in scene.hosts.values():
         facts = msgspec.structs.replace(host, link_bytes_per_s=50_000_000)
         scene.fleet.put_facts(host.host_id, facts)
+    scene.show_links()
     scene.add("a")
     scene.add("b")
     evacuation = await scene.start(**changes)
