@@ -18,7 +18,7 @@ from backend.evacuations.timing.timeline import Span, Transfer
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
 from backend.rescue.definition import Definition
-from backend.scheduler.move import HostState
+from backend.scheduler.move import HostState, Skips
 from wire.evacuation import EvacuationKind, MoveOptions, Plan, PlannedMove, Way
 from wire.fleet import HostFacts, ServerRecord
 
@@ -118,8 +118,13 @@ def make(known: Given, wanted: Sequence[Wanted], *, keep_spare: bool) -> tuple[P
         reckoner.ordered(_sheet(fleet, reckoner, one, each, placed))
         for one, each in zip(wanted, lines, strict=True)
     ]
-    lacking = "" if spare is None else spare.lacking
-    whole = _Whole(reckoner=reckoner, sheets=sheets, times=reckoner.timed(sheets), lacking=lacking)
+    whole = _Whole(
+        reckoner=reckoner,
+        sheets=sheets,
+        times=reckoner.timed(sheets),
+        lacking="" if spare is None else spare.lacking,
+        levers={id_: one.lever for id_, one in placed.items() if one.lever is not None},
+    )
     return tuple(_plan(known, whole, number, one) for number, one in enumerate(wanted))
 
 
@@ -175,6 +180,8 @@ class _Whole(msgspec.Struct, frozen=True, kw_only=True):
     sheets: list[Sheet]
     times: list[dict[str, Span]]
     lacking: str
+    levers: Mapping[str, Skips]
+    """server_id → the checks without which it would not have to stay."""
 
 
 def _sheet(
@@ -245,7 +252,11 @@ def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
         sent_bytes=total.sent_bytes,
         link=link,
         refusals=tuple(refusals(fleet, host, wanted.kind, sheet.moves, known.at_ms)),
-        warnings=tuple(warnings(fleet, sheet, wanted.kind, link, lacking=whole.lacking)),
+        warnings=tuple(
+            warnings(
+                fleet, sheet, wanted.kind, link, total, lacking=whole.lacking, levers=whole.levers
+            )
+        ),
         deadline=judged.sentence,
         meets_deadline=judged.meets,
     )

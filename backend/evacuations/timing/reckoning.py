@@ -109,8 +109,8 @@ class Reckoner:
         """The end of all moves, with the band.
 
         Moves whose links were measured err each for itself, so that their errors add up like
-        chance; where the link's rate is only what a card says, they all err to the same side, and
-        by far: so their forecasts say, and what waits for them waits as much longer.
+        chance. Where the link's rate is only what a card says, all may take so many times as long,
+        and longer only where more passes come on top.
         """
         finish_s = max((one.end_s for one in times.values()), default=0.0)
         forecasts = [
@@ -128,7 +128,8 @@ class Reckoner:
         if shown:
             high_s = finish_s + math.hypot(*late)
         else:
-            high_s = max(finish_s * UNSHOWN_TIMES, finish_s + math.fsum(late))
+            more_ms = (each.high_ms - UNSHOWN_TIMES * each.total_ms for _, each in forecasts)
+            high_s = finish_s * UNSHOWN_TIMES + math.fsum(max(0, one) for one in more_ms) / 1000
         total_ms = sum(forecast.total_ms for _, forecast in forecasts)
         low_ms = sum(min(forecast.low_ms, forecast.total_ms) for _, forecast in forecasts)
         soonest_s = finish_s * low_ms / total_ms if total_ms else finish_s
