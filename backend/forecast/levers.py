@@ -8,6 +8,8 @@ from backend.forecast.throttling import MOST_PERCENT
 
 _MIB = 1 << 20
 _MARGIN = 1.1
+QUICKLY_FINISH = "quickly finish (f, --quickly-finish)"
+"""As the console's options and the command line name it."""
 LONGEST_PAUSE_MS = 10_000
 """Beyond that nobody would call it a live move."""
 
@@ -57,7 +59,7 @@ def lever(
         )
     bound_ms = math.ceil(needed_ms * (1 + QUICK_MARGIN))
     return (
-        f"{told}: a downtime limit of {needed_ms} ms lets it finish, or quickly_finish with a "
+        f"{told}: a downtime limit of {needed_ms} ms lets it finish, or {QUICKLY_FINISH} with a "
         f"bound of {bound_ms} ms; else switch it to post-copy by hand, or stop it and move it cold"
     )
 

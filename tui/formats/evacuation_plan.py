@@ -25,10 +25,9 @@ def plan_lines(plan: Plan, width: int | None, *, empty_by_ms: int = 0) -> list[s
         rows = [_row(plan, number, move) for number, move in enumerate(plan.moves, start=1)]
         lines += ["", *table_lines(_columns(plan), rows, width=width)]
     lines += ["", *field_lines(_totals(plan, empty_by_ms), width)]
-    remarks = [text for move in plan.moves for text in _remarks(move)]
+    remarks = _remarks(plan)
     lines += item_lines("Servers", remarks, width)
-    warnings = [warning for warning in plan.warnings if warning not in remarks]
-    lines += item_lines("Warnings", warnings, width)
+    lines += item_lines("Warnings", _warnings(plan, remarks), width)
     return [*lines, *item_lines("Refused as it is", plan.refusals, width)]
 
 
@@ -138,22 +137,45 @@ def _totals(plan: Plan, empty_by_ms: int) -> list[tuple[str, str]]:
     ]
 
 
-def _remarks(move: PlannedMove) -> list[str]:
-    """What an operator should know of one server, each in a sentence that begins with its name."""
-    name = move.server_name
+def _remarks(plan: Plan) -> list[str]:
+    """What an operator should know of servers: what is so of several of them is told once."""
+    told: dict[tuple[str, str, str], list[PlannedMove]] = {}
+    for move in plan.moves:
+        for remark in _of_one(move):
+            told.setdefault(remark, []).append(move)
+    return [
+        f"{', '.join(each.server_name for each in moves)}{many if moves[1:] else one}{text}"
+        for (one, many, text), moves in told.items()
+    ]
+
+
+def _warnings(plan: Plan, remarks: Sequence[str]) -> list[str]:
+    """What stands above for each server is not told again."""
+    stays = {f": {move.why}" for move in plan.moves if move.way is Way.STAYS and move.why}
+    return [
+        each
+        for each in plan.warnings
+        if each not in remarks and not each.endswith((*stays, ", each with its reason"))
+    ]
+
+
+def _of_one(move: PlannedMove) -> list[tuple[str, str, str]]:
+    """What follows the name of one server, or of several, and what is told of them."""
     if move.way is Way.STAYS:
-        return [f"{name} stays: {move.why or 'as it was asked for'}"]
+        return [(" stays: ", " stay: ", move.why or "as it was asked for")]
     lever = move.forecast.lever if move.forecast else ""
     # why it waits is told once, by that name
     why = move.why.removesuffix(lever).removesuffix("; ") if lever else move.why
-    remarks = [f"{name}: {why}"] if why else []
+    remarks = [(": ", ": ", why)] if why else []
     if lever:
-        remarks.append(f"{name} waits: {lever}")
+        remarks.append((" waits: ", " wait: ", lever))
     if move.way is Way.RESCUE and not move.options.auto_start:
-        remarks.append(f"{name} did not run: it is defined there, and stays stopped")
+        one = ": it is defined there, and stays stopped"
+        many = ": they are defined there, and stay stopped"
+        remarks.append((f" did not run{one}", f" did not run{many}", ""))
     chosen = [f"to {move.target_host_name} only"] if move.pinned else []
     words = [*chosen, *(word for word in option_words(move.options) if _is_own(word))]
-    return [*remarks, f"{name} goes {', '.join(words)}"] if words else remarks
+    return [*remarks, (" goes ", " go ", ", ".join(words))] if words else remarks
 
 
 def names_text(moves: Sequence[PlannedMove]) -> str:

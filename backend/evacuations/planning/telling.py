@@ -233,9 +233,7 @@ def _of_forecasts(moves: Sequence[PlannedMove]) -> list[str]:
     return found
 
 
-def _of_link(
-    host: HostFacts, kind: EvacuationKind, link: LinkRate | None, total: Sum
-) -> list[str]:
+def _of_link(host: HostFacts, kind: EvacuationKind, link: LinkRate | None, total: Sum) -> list[str]:
     way = "into" if kind is EvacuationKind.RETURN else "out of"
     if link is None:
         unknown = f"nobody knows how fast the link {way} {host.name} is"

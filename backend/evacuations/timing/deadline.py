@@ -7,7 +7,7 @@ import msgspec
 
 from backend.evacuations.timing.ordering import Stage, stage_of
 from backend.evacuations.timing.reckoning import Reckoner, Sheet, Sum
-from backend.forecast.levers import LONGEST_PAUSE_MS
+from backend.forecast.levers import LONGEST_PAUSE_MS, QUICKLY_FINISH
 from backend.forecast.rates import UNSHOWN_TIMES
 from backend.moments import lasting
 from wire.evacuation import Evacuation, PlannedMove, Way
@@ -146,7 +146,7 @@ def _levers(reckoner: Reckoner, sheet: Sheet) -> list[Lever]:
     if slow:
         found.append(
             Lever(
-                f"with quickly_finish (a pause of up to {DOWNTIME_BOUND_MS} ms) for {_named(slow)}",
+                f"with {QUICKLY_FINISH}, a pause of up to {DOWNTIME_BOUND_MS} ms, for {_named(slow)}",
                 lambda one: _changed(reckoner, one, _quickly),
             )
         )

@@ -221,6 +221,24 @@ def test_a_plan_in_which_nothing_waits_says_when_it_is_done(plan, fleet, capsys)
     assert re.search(r"total +2 min 20 s \(2 min 00 s to 3 min 20 s\), done \S+ \S+ if", out)
 
 
+def test_what_is_so_of_several_servers_is_told_once_with_their_names(plan, fleet, capsys):
+    web, *_, usb = plan.moves
+    why = "none of 2 hosts takes it, the nearest is kvm-02: microcode 0x1"
+    names = ["a-1", "a-2", "a-3"]
+    alike = tuple(changed(usb, server_id=each, server_name=each, why=why) for each in names)
+    told = (f"a-1, a-2, a-3 stay: {why}", "2 more servers stay, each with its reason", "so it is")
+    fleet.plans = [changed(plan, moves=(web, *alike, usb), warnings=told)]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index("Servers:") + 1 :] == [
+        f"  a-1, a-2, a-3 stay: {why}",
+        "  usb-1 stays: it has a passed-through device",
+        "",
+        "Warnings:",
+        "  so it is",
+    ]
+
+
 def test_what_a_stuck_server_waits_for_is_said_once(plan, fleet, capsys):
     web, hot, *others = plan.moves
     lever = hot.forecast.lever
@@ -433,6 +451,15 @@ def test_every_wish_reaches_the_backend(fleet):
             "--set a:quickly-finish --downtime-limit-ms 4000",
             "--downtime-bound-ms is 3000, and should be at least the limit of 4000 ms",
         ),
+        (
+            "--set a:downtime-bound-ms=5000",
+            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on; add "
+            "--set a:quickly-finish",
+        ),
+        (
+            "--quickly-finish --set a:quickly-finish=no --set a:downtime-bound-ms=5000",
+            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on",
+        ),
         ("--dry-run --wait", "--wait waits for what begins, and --dry-run begins nothing"),
     ],
 )
@@ -441,6 +468,15 @@ def test_wishes_that_cannot_be_meant_are_refused(arguments, sentence, fleet, cap
     (told,) = words_of(capsys)
     assert told.startswith(sentence)
     assert fleet.bodies == []
+
+
+@pytest.mark.usefixtures("plan")
+@pytest.mark.parametrize("on", ["--set hot-1:quickly-finish", "--quickly-finish"])
+def test_a_bound_of_its_own_for_one_that_quickly_finishes(fleet, on):
+    arguments = f"--dry-run {on} --set hot-1:downtime-bound-ms=5000 kvm-01"
+    assert run(["host-evacuate", *arguments.split()]) == 0
+    (edit,) = fleet.bodies[0].edits
+    assert edit.options.downtime_bound_ms == 5000
 
 
 def test_a_bound_for_one_server_that_quickly_finishes(plan, fleet):

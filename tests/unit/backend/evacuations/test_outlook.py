@@ -148,7 +148,9 @@ async def test_what_a_line_says_follows_the_cap_and_the_link_at_once(scene, evac
 
 async def test_a_line_keeps_what_it_says_beside_its_forecast(scene, evacuation, show_rate):
     hot, calm = evacuation.servers
-    hot = msgspec.structs.replace(hot, plan=msgspec.structs.replace(hot.plan, why="the kernel differs"))
+    hot = msgspec.structs.replace(
+        hot, plan=msgspec.structs.replace(hot.plan, why="the kernel differs")
+    )
     show_rate(50)
     renewed = Outlook(scene.fleet, scene.jobs).renewed(
         msgspec.structs.replace(evacuation, servers=(hot, calm))
