@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tui.acts import Act, Facts, TypedAct, Wanted
 from tui.draft import Draft
 from tui.evacuation_acts import names_text, servers_text
+from tui.formats.evacuation_plan import leaving
 from tui.paint import Span, Tone
 from tui.views.planned_hosts import (
     finish_text,
@@ -40,13 +41,13 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
         call=lambda client: draft.start(client, tuple(names)),
         done=lambda _: f"being emptied: {hosts}",
     )
-    leaving = servers_text(_going(plans))
+    going = servers_text(_going(plans))
 
     def read(text: str) -> tuple[Act | None, str]:
         if sorted(text.replace(",", " ").split()) != sorted(names):
             return None, f"Type {' '.join(names)} to go on; esc changes nothing."
         verb = "are started elsewhere" if rescue else "begin to leave"
-        return act, f"Enter: {leaving} of {hosts} {verb}, as the plan says."
+        return act, f"Enter: {going} of {hosts} {verb}, as the plan says."
 
     return TypedAct(
         title=f"Start the servers of {hosts} elsewhere?" if rescue else f"Empty {hosts} now?",
@@ -57,7 +58,7 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
 
 
 def _going(plans: Sequence[Plan]) -> int:
-    return sum(each.way is not Way.STAYS for plan in plans for each in plan.moves)
+    return sum(len(leaving(plan)) for plan in plans)
 
 
 def _facts(plans: Sequence[Plan], now_ms: int) -> Facts:

@@ -9,7 +9,7 @@ from backend.forecast.judge import Terms, judge_cold, judge_live
 from backend.forecast.known import known_of
 from backend.forecast.rates import Rates
 from backend.migrations.jobs import Jobs
-from backend.scheduler.storage import carried
+from backend.scheduler.storage import pool_needs
 from wire.fleet import ServerRecord
 from wire.forecast import Basis, Forecast, LinkRate
 from wire.migration import MigrationOptions
@@ -50,7 +50,7 @@ def forecast_of(
     alone = bandwidth_bytes_per_s or min((_alone(one) for one in links), default=0.0)
     report = owner_report(fleet, record)
     disks = record.disks if report is None else report.disks
-    disk_bytes = sum(disk.allocation_bytes for disk in carried(disks, kind))
+    disk_bytes = pool_needs(disks, kind).total()  # QEMU sends holes too
     if not alone or (kind == "cold" and not disk_bytes):
         return None
     share = bandwidth_bytes_per_s or min((_share(one) for one in links), default=0.0)

@@ -66,6 +66,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         terms.uncapped_bytes_per_s,
         rate,
         limit_s,
+        link_seen=terms.link_seen,
         fixed_pause_ms=terms.fixed_pause_ms,
         held_back_percent=course.throttle_percent if course.converges else None,
     )
@@ -106,7 +107,7 @@ def judge_cold(terms: Terms) -> Forecast:
         basis=Basis.MEASURED,
         total_ms=total_ms,
         low_ms=int(total_ms * low),
-        high_ms=int(slowest_ms * high),
+        high_ms=int(max(total_ms * high, slowest_ms)),
         sent_bytes=terms.disk_bytes,
         downtime_ms=0,
         bandwidth_bytes_per_s=int(terms.bytes_per_s),
@@ -151,7 +152,7 @@ class _Times:
         if not terms.link_seen:
             slow = msgspec.structs.replace(link, bytes_per_s=link.bytes_per_s / UNSHOWN_TIMES)
             course = _course(busy, slow, known)
-            high_ms *= UNSHOWN_TIMES
+            high_ms = max(high_ms, UNSHOWN_TIMES * rest_ms)
             if course.converges:  # else nobody can say, and it is given up
                 high_ms = max(high_ms, self.rest_ms(course, slow.bytes_per_s))
         return int(low_ms), int(high_ms)

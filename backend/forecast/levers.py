@@ -8,6 +8,8 @@ from backend.forecast.throttling import MOST_PERCENT
 
 _MIB = 1 << 20
 _MARGIN = 1.1
+QUICKLY_FINISH = "quickly finish (f, --quickly-finish)"
+"""As the console's options and the command line name it."""
 LONGEST_PAUSE_MS = 10_000
 """Beyond that nobody would call it a live move."""
 
@@ -18,6 +20,7 @@ def lever(
     bytes_per_s: float,
     limit_s: float,
     *,
+    link_seen: bool,
     fixed_pause_ms: int,
     held_back_percent: int | None,
 ) -> str:
@@ -28,6 +31,7 @@ def lever(
         uncapped_bytes_per_s: what it would get without its own cap.
         bytes_per_s: what it gets.
         limit_s: the pause that does not suffice.
+        link_seen: moves have shown what the link carries.
         fixed_pause_ms: what a pause takes beyond sending what remains.
         held_back_percent: how far QEMU would hold the guest back until it converges; None if it
             does not even then.
@@ -42,7 +46,10 @@ def lever(
         f"not come down to {limit_s * 1000:.0f} ms {unless}"
     )
     if uncapped_bytes_per_s > bytes_per_s and floor_s(curve, uncapped_bytes_per_s) <= limit_s:
-        return f"{told}: without its cap it gets {_mib(uncapped_bytes_per_s)}, which is enough"
+        uncapped = f"{told}: without its cap it gets {_mib(uncapped_bytes_per_s)}"
+        if link_seen:
+            return f"{uncapped}, which is enough"
+        return f"{uncapped} by the word of its card, which nothing has shown yet, and is enough"
     floor_ms = floor_s(curve, bytes_per_s) * 1000 + fixed_pause_ms
     needed_ms = math.ceil(floor_ms * _MARGIN)
     if needed_ms > LONGEST_PAUSE_MS:
@@ -52,7 +59,7 @@ def lever(
         )
     bound_ms = math.ceil(needed_ms * (1 + QUICK_MARGIN))
     return (
-        f"{told}: a downtime limit of {needed_ms} ms lets it finish, or quickly_finish with a "
+        f"{told}: a downtime limit of {needed_ms} ms lets it finish, or {QUICKLY_FINISH} with a "
         f"bound of {bound_ms} ms; else switch it to post-copy by hand, or stop it and move it cold"
     )
 

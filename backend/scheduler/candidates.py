@@ -1,6 +1,6 @@
 """Every host with every filter's verdict, best first."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from backend.scheduler.compatibility import Equal
 from backend.scheduler.devices import Media, Passthrough, Snapshots
@@ -101,6 +101,14 @@ def lifted(rule: Filter, skips: Skips) -> bool:
     return (skips.cpu and rule.name in _LIFTED_WITH_CPU) or (
         skips.kernel and rule.name in _LIFTED_WITH_KERNEL
     )
+
+
+def lifting(refused: Collection[str]) -> Skips | None:
+    """Which checks an operator would have to skip to lift these filters; None if that is no way."""
+    names = set(refused)
+    if not names or not names <= _LIFTED_WITH_CPU | _LIFTED_WITH_KERNEL:
+        return None
+    return Skips(cpu=bool(names & _LIFTED_WITH_CPU), kernel=bool(names & _LIFTED_WITH_KERNEL))
 
 
 def candidate(move: Move, host: HostState) -> Candidate:

@@ -174,7 +174,7 @@ MOVES = (
 
 
 def make_plan(**view: object) -> Plan:
-    """kvm-01 with twelve servers, nine of which leave it."""
+    """kvm-01 with twelve servers, eight of which leave it while one waits."""
     fields: dict[str, object] = {
         "kind": EvacuationKind.EVACUATE,
         "host_id": host_id(1),

@@ -84,7 +84,7 @@ async def test_four_keys_lead_from_the_hosts_to_an_evacuation(pilot, client, set
     await press(pilot, settled, "E", "R")
     assert isinstance(pilot.app.screen, Entry)
     await type_text(pilot, "kvm-01")
-    assert "9 servers of kvm-01 begin to leave" in text_of(pilot, "#sentence")
+    assert "8 servers of kvm-01 begin to leave" in text_of(pilot, "#sentence")
     assert client.asked[-1][0] == "plan"
     await press(pilot, settled, "enter")
     assert ("evacuate", "kvm-01") in client.asked
@@ -104,11 +104,19 @@ async def test_a_name_that_is_not_the_hosts_starts_nothing(plan, client, settled
 
 async def test_the_plan_says_the_whole_before_anything_starts(plan, client):
     pane = " ".join(text_of(plan, "#pane").split())
-    assert "9 of 12 servers leave (7 live, 2 cold), 3 stay" in pane
-    assert "done in 4 min 00 s (3 min 25 s to 6 min 30 s), at 12:04" in pane
+    assert "8 of 12 servers leave (6 live, 2 cold), 1 waits for you, 3 stay" in pane
+    assert "what moves is done in 4 min 00 s (3 min 25 s to 6 min 30 s);" in pane
     assert "11 GiB to send over 47.7 MiB/s, measured 2026-11-23 11:00:00" in pane
     assert "kvm-01 is not empty after this" in pane
     assert client.asked == [("plan", host_id(1))]
+
+
+async def test_one_that_waits_for_a_lever_has_no_place_on_the_time_line(plan, settled):
+    row = next(each for each in text_of(plan, "#table").splitlines() if "hot-1" in each)
+    assert "1:26" not in row
+    assert "1:08" not in row
+    await press(plan, settled, "slash", *"hot", "enter")
+    assert "once you have chosen what lets it converge" in text_of(plan, "#details")
 
 
 async def test_what_nobody_measured_is_marked(plan, settled):
@@ -146,6 +154,13 @@ async def test_one_that_cannot_leave_says_why(plan, client, settled):
     await press(plan, settled, "slash", *"big", "enter", "s")
     assert "big-1 stays: no host has 20 GiB" in notice(plan)
     assert len(client.asked) == 1
+
+
+async def test_one_that_cannot_leave_does_not_stay_by_choice_since_it_was_put_first(plan, settled):
+    await press(plan, settled, "slash", *"big", "enter", "f")
+    row = plan.app.screen.table.cursor_row
+    assert (row.move.server_name, row.move.first) == ("big-1", True)
+    assert "as you chose" not in text_of(plan, "#details")
 
 
 async def test_the_dialog_of_a_line_asks_for_target_and_options_at_once(plan, client, settled):
@@ -280,7 +295,7 @@ async def test_what_left_is_brought_back_once_maintenance_has_ended(
         assert "B Bring back" in text_of(pilot, "#footer")
         await press(pilot, settled, "B")
         assert client.asked[-1] == ("return_plan", host_id(1))
-        assert "9 of 12 servers come back" in text_of(pilot, "#pane")
+        assert "8 of 12 servers come back" in text_of(pilot, "#pane")
         assert "keep spare" not in text_of(pilot, "#pane")
         await press(pilot, settled, "R", "y")
         assert ("bring_back", host_id(1)) in client.asked

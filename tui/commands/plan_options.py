@@ -133,11 +133,23 @@ def check_start(
         raise click.UsageError(
             f"--downtime-bound-ms {bound_ms} bounds --quickly-finish, which is not given"
         )
+    for edit in edits:
+        _check_bound(edit, of_all=bool(wished.quickly_finish))
     limit_ms = wished.downtime_limit_ms or DEFAULT_DOWNTIME_MS
     bound_ms = bound_ms or DOWNTIME_BOUND_MS
     if quickly_finishes and bound_ms < limit_ms:
         raise click.UsageError(
             f"--downtime-bound-ms is {bound_ms}, and should be at least the limit of {limit_ms} ms"
+        )
+
+
+def _check_bound(edit: PlanEdit, *, of_all: bool) -> None:
+    own = edit.options or MoveOptions()
+    quickly_finishes = of_all if own.quickly_finish is None else own.quickly_finish
+    if own.downtime_bound_ms is not None and not quickly_finishes:
+        raise click.UsageError(
+            f"downtime-bound-ms of {edit.server} is {own.downtime_bound_ms} and bounds its "
+            f"quickly-finish, which is not on; add --set {edit.server}:quickly-finish"
         )
 
 

@@ -1,5 +1,7 @@
 """The plan of a host as text: who goes where, in which order, how long, and what speaks against."""
 
+from collections.abc import Sequence
+
 from tui.formats.evacuation import basis_text, link_text, title_of
 from tui.formats.options import option_words
 from tui.formats.report import field_lines, folded, item_lines
@@ -8,6 +10,8 @@ from tui.formats.units import bytes_text, clock_text, duration_text, moment_text
 from tui.text import escape_text
 from wire.evacuation import EvacuationKind, Plan, PlannedMove, Way
 from wire.forecast import Ease
+
+_NAMED = 4
 
 
 def plan_lines(plan: Plan, width: int | None, *, empty_by_ms: int = 0) -> list[str]:
@@ -21,17 +25,19 @@ def plan_lines(plan: Plan, width: int | None, *, empty_by_ms: int = 0) -> list[s
         rows = [_row(plan, number, move) for number, move in enumerate(plan.moves, start=1)]
         lines += ["", *table_lines(_columns(plan), rows, width=width)]
     lines += ["", *field_lines(_totals(plan, empty_by_ms), width)]
-    remarks = [text for move in plan.moves for text in _remarks(move)]
+    remarks = _remarks(plan)
     lines += item_lines("Servers", remarks, width)
-    warnings = [warning for warning in plan.warnings if warning not in remarks]
-    lines += item_lines("Warnings", warnings, width)
+    lines += item_lines("Warnings", _warnings(plan, remarks), width)
     return [*lines, *item_lines("Refused as it is", plan.refusals, width)]
 
 
 def plan_summary(plan: Plan) -> str:
     """``Evacuation of kvm-01: 10 leave, 2 stay, in 5 min 50 s (4 min 10 s to 8 min 00 s)``."""
     text = f"{title_of(plan.kind, plan.host_name)}: {_counts(plan)}"
-    return f"{text}, in {finish_text(plan)}" if leaving(plan) else text
+    if not leaving(plan):
+        return text
+    whole = "" if not waiting(plan) else "those that leave "
+    return f"{text}, {whole}in {finish_text(plan)}"
 
 
 def finish_text(plan: Plan) -> str:
@@ -41,8 +47,19 @@ def finish_text(plan: Plan) -> str:
 
 
 def leaving(plan: Plan) -> list[PlannedMove]:
-    """The moves of those that do not stay, in their order."""
-    return [move for move in plan.moves if move.way is not Way.STAYS]
+    """The moves of those that neither stay nor wait for a lever, in their order."""
+    return [move for move in plan.moves if move.way is not Way.STAYS and not is_stuck(move)]
+
+
+def waiting(plan: Plan) -> list[PlannedMove]:
+    """The moves that wait until somebody chooses a lever."""
+    return [move for move in plan.moves if is_stuck(move)]
+
+
+def is_stuck(move: PlannedMove) -> bool:
+    """Whether a move has no place on the time line: it waits for a lever."""
+    forecast = move.forecast
+    return move.way is Way.LIVE and forecast is not None and forecast.ease is Ease.STUCK
 
 
 _GO = {
@@ -53,10 +70,14 @@ _GO = {
 
 
 def _counts(plan: Plan) -> str:
-    goes = len(leaving(plan))
-    stays = len(plan.moves) - goes
-    told = f"{goes} {_GO[plan.kind][goes != 1]}"
-    return f"{told}, {stays} {'stays' if stays == 1 else 'stay'}" if stays else told
+    goes, waits = len(leaving(plan)), len(waiting(plan))
+    stays = len(plan.moves) - goes - waits
+    told = [f"{goes} {_GO[plan.kind][goes != 1]}"]
+    if waits:
+        told.append(f"{waits} {'waits' if waits == 1 else 'wait'} for you")
+    if stays:
+        told.append(f"{stays} {'stays' if stays == 1 else 'stay'}")
+    return ", ".join(told)
 
 
 def _columns(plan: Plan) -> tuple[Column, ...]:
@@ -78,8 +99,7 @@ def _row(plan: Plan, number: int, move: PlannedMove) -> tuple[str, ...]:
         return ("", move.server_name, move.way, "", "", "", "", "", "")
     returns = plan.kind is EvacuationKind.RETURN
     forecast = move.forecast
-    # one that waits for a lever has no place on the time line
-    placed = forecast is None or forecast.ease is not Ease.STUCK
+    placed = not is_stuck(move)
     return (
         str(number),
         move.server_name,
@@ -94,12 +114,17 @@ def _row(plan: Plan, number: int, move: PlannedMove) -> tuple[str, ...]:
 
 
 def _totals(plan: Plan, empty_by_ms: int) -> list[tuple[str, str]]:
+    waits = waiting(plan)
     if not leaving(plan):
-        return [("total", "nothing moves")]
+        return [("total", "nothing moves until you choose" if waits else "nothing moves")]
     done_at_ms = plan.made_at_ms + plan.finish_in_s * 1000
-    told = [("total", f"{finish_text(plan)}, done {moment_text(done_at_ms)} if it starts now")]
+    end = f"done {moment_text(done_at_ms)} if it starts now"
+    if waits:
+        verb = "waits" if len(waits) == 1 else "wait"
+        end = f"for what leaves; {names_text(waits)} {verb} for you"
+    told = [("total", f"{finish_text(plan)}{' ' if waits else ', '}{end}")]
     if plan.kind is not EvacuationKind.RESCUE:
-        bases = [move.forecast.basis for move in leaving(plan) if move.forecast]
+        bases = [move.forecast.basis for move in plan.moves if move.forecast]
         told += [
             ("sends", bytes_text(plan.sent_bytes)),
             ("link", link_text(plan.link) or "nobody knows yet what it carries"),
@@ -112,19 +137,52 @@ def _totals(plan: Plan, empty_by_ms: int) -> list[tuple[str, str]]:
     ]
 
 
-def _remarks(move: PlannedMove) -> list[str]:
-    """What an operator should know of one server, each in a sentence that begins with its name."""
-    name = move.server_name
+def _remarks(plan: Plan) -> list[str]:
+    """What an operator should know of servers: what is so of several of them is told once."""
+    told: dict[tuple[str, str, str], list[PlannedMove]] = {}
+    for move in plan.moves:
+        for remark in _of_one(move):
+            told.setdefault(remark, []).append(move)
+    return [
+        f"{', '.join(each.server_name for each in moves)}{many if moves[1:] else one}{text}"
+        for (one, many, text), moves in told.items()
+    ]
+
+
+def _warnings(plan: Plan, remarks: Sequence[str]) -> list[str]:
+    """What stands above for each server is not told again."""
+    stays = {f": {move.why}" for move in plan.moves if move.way is Way.STAYS and move.why}
+    return [
+        each
+        for each in plan.warnings
+        if each not in remarks and not each.endswith((*stays, ", each with its reason"))
+    ]
+
+
+def _of_one(move: PlannedMove) -> list[tuple[str, str, str]]:
+    """What follows the name of one server, or of several, and what is told of them."""
     if move.way is Way.STAYS:
-        return [f"{name} stays: {move.why or 'as it was asked for'}"]
-    remarks = [f"{name}: {move.why}"] if move.why else []
-    if move.forecast and move.forecast.lever:
-        remarks.append(f"{name} waits: {move.forecast.lever}")
+        return [(" stays: ", " stay: ", move.why or "as it was asked for")]
+    lever = move.forecast.lever if move.forecast else ""
+    # why it waits is told once, by that name
+    why = move.why.removesuffix(lever).removesuffix("; ") if lever else move.why
+    remarks = [(": ", ": ", why)] if why else []
+    if lever:
+        remarks.append((" waits: ", " wait: ", lever))
     if move.way is Way.RESCUE and not move.options.auto_start:
-        remarks.append(f"{name} did not run: it is defined there, and stays stopped")
+        one = ": it is defined there, and stays stopped"
+        many = ": they are defined there, and stay stopped"
+        remarks.append((f" did not run{one}", f" did not run{many}", ""))
     chosen = [f"to {move.target_host_name} only"] if move.pinned else []
     words = [*chosen, *(word for word in option_words(move.options) if _is_own(word))]
-    return [*remarks, f"{name} goes {', '.join(words)}"] if words else remarks
+    return [*remarks, (" goes ", " go ", ", ".join(words))] if words else remarks
+
+
+def names_text(moves: Sequence[PlannedMove]) -> str:
+    """A few servers by name, and how many more."""
+    names = [move.server_name for move in moves[:_NAMED]]
+    more = len(moves) - len(names)
+    return f"{', '.join(names)} and {more} more" if more else ", ".join(names)
 
 
 def _is_own(word: str) -> bool:

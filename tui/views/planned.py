@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from tui.formats.evacuation_plan import is_stuck
 from tui.formats.options import option_words
 from tui.formats.units import bytes_text, clock_text, duration_text
 from tui.listing import Column, natural
@@ -166,12 +167,13 @@ def _place(row: Row) -> Span:
 
 
 def _starts(move: PlannedMove) -> Span:
-    stays = move.way is Way.STAYS
-    return Span("-" if stays else clock_text(move.starts_in_s), Tone.DIM if stays else Tone.PLAIN)
+    if move.way is Way.STAYS or is_stuck(move):
+        return Span("-", Tone.DIM)
+    return Span(clock_text(move.starts_in_s))
 
 
 def _takes(move: PlannedMove) -> Span:
-    if move.way is Way.STAYS:
+    if move.way is Way.STAYS or is_stuck(move):
         return Span("-", Tone.DIM)
     return Span(clock_text(move.ends_in_s - move.starts_in_s), _doubt(move.forecast))
 
@@ -193,9 +195,9 @@ def _ease(move: PlannedMove, glyphs: Glyphs) -> Span:
 
 
 def _why(move: PlannedMove) -> Span:
-    stuck = move.forecast is not None and move.forecast.ease is Ease.STUCK
     told = move.why or (move.forecast.lever if move.forecast else "")
-    return Span(told, Tone.WARN if stuck or move.way is Way.STAYS else Tone.PLAIN)
+    warns = is_stuck(move) or move.way is Way.STAYS
+    return Span(told, Tone.WARN if warns else Tone.PLAIN)
 
 
 def details(row: Row, width: int, glyphs: Glyphs) -> list[Line]:
@@ -206,7 +208,9 @@ def details(row: Row, width: int, glyphs: Glyphs) -> list[Line]:
     fields = []
     if move.why:
         fields.append(("why", Span(move.why, Tone.WARN if move.way is Way.STAYS else Tone.PLAIN)))
-    if move.way is not Way.STAYS:
+    if is_stuck(move):
+        fields.append(("begins", Span("once you have chosen what lets it converge", Tone.WARN)))
+    elif move.way is not Way.STAYS:
         begins = f"{clock_text(move.starts_in_s)} after the start of the plan"
         fields.append(("begins", Span(f"{begins}, ends at {clock_text(move.ends_in_s)}")))
     fields += forecast_fields(move.forecast, glyphs)
@@ -218,5 +222,6 @@ def details(row: Row, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def _chosen(move: PlannedMove) -> Iterable[Span]:
-    if move.pinned or move.chosen_way or move.first:
+    goes = move.way is not Way.STAYS
+    if move.chosen_way or (goes and (move.pinned or move.first)):
         yield Span("  as you chose", Tone.DIM)

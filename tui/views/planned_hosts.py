@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tui.formats.evacuation import link_text
+from tui.formats.evacuation_plan import leaving, waiting
 from tui.formats.finishing import seconds_text, time_of_day
 from tui.formats.units import bytes_text, duration_text
 from tui.paint import Line, Span, Tone, cut, line, wrap
@@ -36,16 +37,21 @@ def leaving_text(plan: Plan, *, brief: bool = False) -> str:
     ways = [
         f"{count} {way}"
         for way in (Way.LIVE, Way.COLD, Way.RESCUE)
-        if (count := sum(each.way is way for each in plan.moves))
+        if (count := sum(each.way is way for each in leaving(plan)))
     ]
-    going = sum(each.way is not Way.STAYS for each in plan.moves)
+    going, waits = len(leaving(plan)), len(waiting(plan))
+    stays = whole - going - waits
     verb = "come back" if plan.kind is EvacuationKind.RETURN else "leave"
     if not whole:
         return "no server is there to be moved"
     of = f"all {whole} servers" if going == whole > 1 else f"{going} of {whole} servers"
     how = f" ({', '.join(ways)})" if ways and not brief else ""
-    told = f"{of} {verb}{how}"
-    return f"{told}, {whole - going} stay" if going < whole else told
+    told = [f"{of} {verb}{how}"]
+    if waits:
+        told.append(f"{waits} {'waits' if waits == 1 else 'wait'} for you")
+    if stays:
+        told.append(f"{stays} stay")
+    return ", ".join(told)
 
 
 def finish_text(plan: Plan, now_ms: int) -> str:
@@ -55,6 +61,8 @@ def finish_text(plan: Plan, now_ms: int) -> str:
     took, low, high = (
         seconds_text(each) for each in (plan.finish_in_s, plan.finish_low_s, plan.finish_high_s)
     )
+    if waiting(plan):
+        return f"what moves is done in {took} ({low} to {high})"
     at = time_of_day(now_ms + 1000 * plan.finish_in_s, now_ms)
     return f"done in {took} ({low} to {high}), at {at} if begun now"
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from backend.evacuations.placing.alike import bound
 from backend.evacuations.placing.options import merged
 from backend.evacuations.placing.wishes import Wish
 from backend.fleet.known import Fleet
@@ -13,11 +14,18 @@ from backend.migrations.choice import skips_of
 from backend.rescue.definition import Definition
 from backend.rescue.placing import facts_of
 from backend.rescue.sorting import obstacle, unwanted
-from backend.scheduler.move import Move
+from backend.scheduler.move import HostState, Move
 from backend.scheduler.state import MOVES_COLD, MOVES_LIVE, cannot_move
 from wire.errors import bad_request
 from wire.evacuation import EvacuationKind, MoveOptions, PlannedMove, Way
-from wire.fleet import HostFacts, OwnerPhase, PowerState, ServerRecord, ServerStatus
+from wire.fleet import (
+    HostFacts,
+    HostStatus,
+    OwnerPhase,
+    PowerState,
+    ServerRecord,
+    ServerStatus,
+)
 from wire.migration import MigrationKind, MigrationOptions
 
 WISHED = "an operator wants it to stay"
@@ -120,23 +128,24 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
     starts = way is Way.COLD and record.wanted_on and not record.suspended
     options = merged(_KINDS[way], for_all, wish.options, auto_start=starts)
     line = msgspec.structs.replace(line, options=options)
-    if wish.way is Way.STAYS:
-        return _staying(line, WISHED)
     if record.owner.phase is OwnerPhase.LOST:
         return _staying(
             line,
             f"it is lost: no host has it; godwit server-settle --keep-host HOST {record.name} "
             "defines it again",
         )
+    move = move_of(
+        fleet, record, kind=_KINDS[way], auto_start=options.auto_start, skips=skips_of(options)
+    )
+    if wish.way is Way.STAYS:
+        tied = bound(move, HostState(facts=line.source, status=HostStatus.ONLINE)) if move else ""
+        return _staying(line, f"{WISHED}, and it could not leave: {tied}" if tied else WISHED)
     if now.status in _ON_ITS_WAY or record.owner.phase is OwnerPhase.MIGRATING:
         moves = f"it already migrates {now.reason}".rstrip()
         why = f"{moves} (migration {record.owner.migration_id}), which has to end first"
         report = owner_report(fleet, record)
         off = report is not None and report.state is PowerState.SHUT_OFF
         return msgspec.structs.replace(line, way=Way.COLD if off else Way.LIVE, why=why)
-    move = move_of(
-        fleet, record, kind=_KINDS[way], auto_start=options.auto_start, skips=skips_of(options)
-    )
     if move is None or now.status not in MOVES_LIVE | MOVES_COLD:
         because = f": {now.reason}" if now.reason else ""
         return _staying(line, f"its state is {now.status}{because}")

@@ -9,7 +9,8 @@ from backend.evacuations.placing.alike import Alike, Verdict, bound, has_room
 from backend.evacuations.placing.lines import Line
 from backend.evacuations.placing.rooms import taken
 from backend.evacuations.placing.spare import Guest, Spare
-from backend.scheduler.candidates import WEIGHERS, candidate
+from backend.scheduler.candidates import WEIGHERS, candidate, lifting
+from backend.scheduler.host import InService
 from backend.scheduler.move import HostState, Move, Skips
 from backend.scheduler.storage import pool_needs
 from backend.scheduler.weighers import MoreFreeMemory
@@ -28,6 +29,9 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     host_id: str = ""
     why: str = ""
     """Without a target: the reason of the nearest host. With one: what it risks."""
+    lever: Skips | None = None
+    """Without a target: the checks that would have to be skipped for one; None if that is no
+    way."""
 
 
 class Placing:
@@ -93,7 +97,9 @@ class Placing:
             if found is not None:
                 return found
         found, unspared = self._first(line, move, self._queue(move, fitting, line.size_bytes))
-        return found or Placed(why=unspared or self._nearest(move, verdicts))
+        if found is not None or unspared:
+            return found or Placed(why=unspared)
+        return Placed(why=self._nearest(move, verdicts), lever=self._lever(move, verdicts))
 
     def _first(self, line: Line, move: Move, queue: list[_Ranked]) -> tuple[Placed | None, str]:
         """Take the best host of a heap that has room, or say of one that only lacks a spare."""
@@ -120,7 +126,8 @@ class Placing:
             return Placed(why=why)
         judged = self._judged(move, host)
         if not judged.fits:
-            return Placed(why="; ".join(judged.reasons))
+            refused = [one.filter for one in judged.verdicts if not one.passed]
+            return Placed(why="; ".join(judged.reasons), lever=lifting(refused))
         if refusal := self._take(line, host_id):
             return Placed(why=f"{host.facts.name} takes it only without a spare: {refusal}")
         return self._risking(move, host)
@@ -180,13 +187,37 @@ class Placing:
         return candidate(move, self._alike.with_cpu(move, host))
 
     def _nearest(self, move: Move, verdicts: tuple[Verdict, ...]) -> str:
-        """The reasons of the host that lacks the least: of room where only that is lacking."""
+        """The reasons of the host that lacks the least: of room where only that is lacking.
+
+        One that would take it, but for its maintenance, is nearer than any other.
+        """
+        served = [
+            self._states[each]
+            for one in verdicts
+            if one.refused == (InService.name,)
+            for each in one.host_ids
+            if has_room(move, self._states[each])
+        ]
         least = min(len(one.refused) for one in verdicts)
-        host_ids = [each for one in verdicts if len(one.refused) == least for each in one.host_ids]
-        states = [self._states[one] for one in host_ids]
+        states = served or [
+            self._states[each]
+            for one in verdicts
+            if len(one.refused) == least
+            for each in one.host_ids
+        ]
         best = min(states, key=lambda one: (-(one.free_bytes or 0), one.facts.name))
         why = "; ".join(self._judged(move, best).reasons)
         count = len(self._states)
         if count == 1:
             return f"the only other host does not take it: {why}"
         return f"none of {count} hosts takes it, the nearest is {best.facts.name}: {why}"
+
+    def _lever(self, move: Move, verdicts: tuple[Verdict, ...]) -> Skips | None:
+        """The fewest checks without which a host that has room takes it."""
+        found = [
+            skips
+            for one in verdicts
+            if (skips := lifting(one.refused)) is not None
+            and any(has_room(move, self._states[each]) for each in one.host_ids)
+        ]
+        return min(found, key=lambda one: (one.cpu + one.kernel, one.kernel), default=None)

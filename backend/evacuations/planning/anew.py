@@ -61,13 +61,16 @@ def under_way(evacuation: Evacuation, at_ms: int) -> tuple[Transfer, ...]:
             continue
         spent_ms = max(0, at_ms - one.started_at_ms)
         share_left = max(0.0, 1 - spent_ms / max(1, forecast.total_ms))
+        rate = max(1, forecast.bandwidth_bytes_per_s)
+        left_s = forecast.total_ms / 1000 * share_left
         found.append(
             Transfer(
                 server_id=one.plan.server_id,
                 source_host_id=one.plan.source_host_id,
                 target_host_id=one.plan.target_host_id,
                 sent_bytes=forecast.sent_bytes * share_left,
-                bytes_per_s=max(1, forecast.bandwidth_bytes_per_s),
+                bytes_per_s=rate,
+                after_s=max(0.0, left_s - forecast.sent_bytes * share_left / rate),
                 alone=forecast.ease is Ease.HEAVY,
             )
         )

@@ -13,14 +13,14 @@ from backend.evacuations.placing.wishes import Wish
 from backend.evacuations.planning.telling import refusals, warnings
 from backend.evacuations.timing.deadline import Verdict, verdict
 from backend.evacuations.timing.reckoning import Reckoner, Sheet
+from backend.evacuations.timing.remarks import remark
 from backend.evacuations.timing.timeline import Span, Transfer
 from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
 from backend.rescue.definition import Definition
-from backend.scheduler.move import HostState
+from backend.scheduler.move import HostState, Skips
 from wire.evacuation import EvacuationKind, MoveOptions, Plan, PlannedMove, Way
 from wire.fleet import HostFacts, ServerRecord
-from wire.forecast import Ease, Forecast
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,8 +118,13 @@ def make(known: Given, wanted: Sequence[Wanted], *, keep_spare: bool) -> tuple[P
         reckoner.ordered(_sheet(fleet, reckoner, one, each, placed))
         for one, each in zip(wanted, lines, strict=True)
     ]
-    lacking = "" if spare is None else spare.lacking
-    whole = _Whole(reckoner=reckoner, sheets=sheets, times=reckoner.timed(sheets), lacking=lacking)
+    whole = _Whole(
+        reckoner=reckoner,
+        sheets=sheets,
+        times=reckoner.timed(sheets),
+        lacking="" if spare is None else spare.lacking,
+        levers={id_: one.lever for id_, one in placed.items() if one.lever is not None},
+    )
     return tuple(_plan(known, whole, number, one) for number, one in enumerate(wanted))
 
 
@@ -175,6 +180,8 @@ class _Whole(msgspec.Struct, frozen=True, kw_only=True):
     sheets: list[Sheet]
     times: list[dict[str, Span]]
     lacking: str
+    levers: Mapping[str, Skips]
+    """server_id → the checks without which it would not have to stay."""
 
 
 def _sheet(
@@ -209,10 +216,7 @@ def _planned(
     known = [placed.why]
     if move.way is Way.COLD and move.options.auto_start:
         known.append("it is off and wanted on: it is started there")
-    if forecast is not None and forecast.ease is Ease.HEAVY:
-        known.append(f"it goes alone: it converges only on the whole link{_slowed(forecast)}")
-    elif forecast is not None and forecast.ease is Ease.STUCK:
-        known.append(forecast.lever or "it does not converge within its pause even alone")
+    known.append(remark(forecast))
     return msgspec.structs.replace(
         move,
         target_host_id=placed.host_id,
@@ -220,11 +224,6 @@ def _planned(
         forecast=forecast,
         why="; ".join(one for one in known if one),
     )
-
-
-def _slowed(forecast: Forecast) -> str:
-    percent = forecast.throttle_percent
-    return f", and once QEMU slows it down by {percent} %" if percent else ""
 
 
 def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
@@ -253,7 +252,11 @@ def _plan(known: Given, whole: _Whole, number: int, wanted: Wanted) -> Plan:
         sent_bytes=total.sent_bytes,
         link=link,
         refusals=tuple(refusals(fleet, host, wanted.kind, sheet.moves, known.at_ms)),
-        warnings=tuple(warnings(fleet, sheet, wanted.kind, link, lacking=whole.lacking)),
+        warnings=tuple(
+            warnings(
+                fleet, sheet, wanted.kind, link, total, lacking=whole.lacking, levers=whole.levers
+            )
+        ),
         deadline=judged.sentence,
         meets_deadline=judged.meets,
     )

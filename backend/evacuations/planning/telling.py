@@ -1,13 +1,15 @@
 """What a plan says beside its lines: why nothing can be started, and what is to be known."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from backend.evacuations.timing.reckoning import Sheet
+from backend.evacuations.timing.ordering import Stage, stage_of
+from backend.evacuations.timing.reckoning import Sheet, Sum
 from backend.fleet.dead import is_dead
 from backend.fleet.host_view import host_status, shutting_down
 from backend.fleet.known import Fleet
 from backend.forecast.rates import UNSHOWN_TIMES
 from backend.moments import lasting
+from backend.scheduler.move import Skips
 from wire.evacuation import Evacuation, EvacuationKind, PlannedMove, Way
 from wire.fleet import HostFacts, HostPolicy, HostStatus
 from wire.forecast import Basis, Ease, LinkRate
@@ -15,6 +17,9 @@ from wire.rescue import IncidentState
 
 _MIB = 1 << 20
 _NAMED = 4
+_SKIP_CPU = "skip CPU check (c, --skip-cpu-check)"
+_SKIP_KERNEL = "skip kernel check (n, --skip-kernel-check)"
+"""As the console's options and the command line name them."""
 
 
 def kind_of(fleet: Fleet, host: HostFacts) -> EvacuationKind:
@@ -58,7 +63,14 @@ def refusals(
 
 
 def warnings(
-    fleet: Fleet, sheet: Sheet, kind: EvacuationKind, link: LinkRate | None, *, lacking: str
+    fleet: Fleet,
+    sheet: Sheet,
+    kind: EvacuationKind,
+    link: LinkRate | None,
+    total: Sum,
+    *,
+    lacking: str,
+    levers: Mapping[str, Skips],
 ) -> list[str]:
     """Say in one sentence each what blocks a part of a plan, or should be known.
 
@@ -67,23 +79,23 @@ def warnings(
         sheet: the plan.
         kind: of the evacuation.
         link: of its host, out of it or for a return into it.
+        total: of its moves.
         lacking: of keep_spare: which host cannot be spared even now; empty if any can.
+        levers: server_id → the checks without which it would not have to stay.
     """
     host = fleet.facts[sheet.host_id]
     moves = sheet.moves
     found = []
     if not moves and kind is not EvacuationKind.RETURN:
         found.append(f"{host.name} has no servers")
-    stay = [one for one in moves if one.way is Way.STAYS and not one.chosen_way]
-    found += [f"{one.server_name} stays: {one.why}" for one in stay[:_NAMED]]
-    if stay[_NAMED:]:
-        found.append(f"{len(stay) - _NAMED} more servers stay, each with its reason")
+    found += _of_staying([one for one in moves if one.way is Way.STAYS and not one.chosen_way])
+    found += _of_levers(moves, levers)
     found += _of_forecasts(moves)
     if lacking:
         worse = "what would make that worse stays"
         found.append(f"not every host can be spared even now, and {worse}: {lacking}")
-    if kind is not EvacuationKind.RESCUE and any(one.way is not Way.STAYS for one in moves):
-        found += _of_link(host, kind, link)
+    if any(_sends(sheet, one) for one in moves):
+        found += _of_link(host, kind, link, total)
     incident = fleet.open_incident(host.host_id)
     if incident is not None and incident.state is IncidentState.RESCUING:
         found.append(
@@ -156,6 +168,48 @@ def _of_return(fleet: Fleet, host: HostFacts, moves: Sequence[PlannedMove]) -> l
     return found
 
 
+def _of_staying(moves: Sequence[PlannedMove]) -> list[str]:
+    """What keeps servers, once for all that the same thing keeps."""
+    kept: dict[str, list[str]] = {}
+    for one in moves:
+        kept.setdefault(one.why, []).append(one.server_name)
+    reasons = list(kept.items())
+    found = [
+        f"{named(names)} {'stay' if names[1:] else 'stays'}: {why}"
+        for why, names in reasons[:_NAMED]
+    ]
+    more = sum(len(names) for _, names in reasons[_NAMED:])
+    if more:
+        found.append(
+            f"{more} more {'servers stay' if more > 1 else 'server stays'}, each with its reason"
+        )
+    return found
+
+
+def _of_levers(moves: Sequence[PlannedMove], levers: Mapping[str, Skips]) -> list[str]:
+    """Which checks would have to be skipped, once for all whom that helps."""
+    found = []
+    for words, skips in (
+        (_SKIP_CPU, Skips(cpu=True)),
+        (_SKIP_KERNEL, Skips(kernel=True)),
+        (f"{_SKIP_CPU} with {_SKIP_KERNEL}", Skips(cpu=True, kernel=True)),
+    ):
+        helped = [
+            one.server_name
+            for one in moves
+            if one.way is Way.STAYS and levers.get(one.server_id) == skips
+        ]
+        if helped:
+            found.append(f"{words} would let {named(helped)} leave")
+    return found
+
+
+def _sends(sheet: Sheet, move: PlannedMove) -> bool:
+    """Whether memory or disks of a server cross the link by this plan."""
+    stage = stage_of(move, sheet.records[move.server_id])
+    return move.way is not Way.RESCUE and stage in {Stage.EASY, Stage.HEAVY, Stage.DISKS}
+
+
 def _of_forecasts(moves: Sequence[PlannedMove]) -> list[str]:
     live = [(one, one.forecast) for one in moves if one.way is Way.LIVE and one.forecast]
     found = [
@@ -179,7 +233,7 @@ def _of_forecasts(moves: Sequence[PlannedMove]) -> list[str]:
     return found
 
 
-def _of_link(host: HostFacts, kind: EvacuationKind, link: LinkRate | None) -> list[str]:
+def _of_link(host: HostFacts, kind: EvacuationKind, link: LinkRate | None, total: Sum) -> list[str]:
     way = "into" if kind is EvacuationKind.RETURN else "out of"
     if link is None:
         unknown = f"nobody knows how fast the link {way} {host.name} is"
@@ -187,9 +241,8 @@ def _of_link(host: HostFacts, kind: EvacuationKind, link: LinkRate | None) -> li
     if not link.measured_at_ms:
         taken = f"the link {way} {host.name} is taken at {link.bytes_per_s / _MIB:.0f} MiB/s"
         unknown = "nobody knows how fast it is until a move has shown it"
-        return [
-            f"{taken}, as its card says: {unknown}, and all may take {UNSHOWN_TIMES} times as long"
-        ]
+        slower = f"if it is {UNSHOWN_TIMES} times slower, all may take {lasting(total.high_s)}"
+        return [f"{taken}, as its card says: {unknown}, and {slower}"]
     return []
 
 

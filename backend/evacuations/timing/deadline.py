@@ -7,7 +7,7 @@ import msgspec
 
 from backend.evacuations.timing.ordering import Stage, stage_of
 from backend.evacuations.timing.reckoning import Reckoner, Sheet, Sum
-from backend.forecast.levers import LONGEST_PAUSE_MS
+from backend.forecast.levers import LONGEST_PAUSE_MS, QUICKLY_FINISH
 from backend.forecast.rates import UNSHOWN_TIMES
 from backend.moments import lasting
 from wire.evacuation import Evacuation, PlannedMove, Way
@@ -49,12 +49,11 @@ def verdict(reckoner: Reckoner, sheet: Sheet, total: Sum, *, left_s: float) -> V
             clock and a time zone of their own.
     """
     staying = [one for one in sheet.moves if one.way is Way.STAYS and not one.chosen_way]
-    if staying:
-        return Verdict(
-            sentence=f"not empty in time: {_named(staying)} {_verb(staying, 'stays', 'stay')}",
-            meets=False,
-        )
     stuck = _stuck(sheet)
+    waits = f", and {_named(stuck)} {_verb(stuck, 'waits', 'wait')} for a lever" if stuck else ""
+    if staying:
+        stay = f"{_named(staying)} {_verb(staying, 'stays', 'stay')}"
+        return Verdict(sentence=f"not empty in time: {stay}{waits}", meets=False)
     if total.finish_s <= left_s and not stuck:
         sure = total.shown and total.high_s <= left_s
         word = "empty in time" if sure else "probably empty in time"
@@ -66,7 +65,6 @@ def verdict(reckoner: Reckoner, sheet: Sheet, total: Sum, *, left_s: float) -> V
             sentence=f"{word}: it takes {lasting(total.finish_s)}, {latest}, and "
             f"{lasting(left_s)} are left"
         )
-    waits = f", and {_named(stuck)} {_verb(stuck, 'waits', 'wait')} for a lever" if stuck else ""
     no = f"not empty in time: it takes {lasting(total.finish_s)} of {lasting(left_s)}{waits}"
     return Verdict(sentence=f"{no}; {_way_out(reckoner, sheet, total, left_s)}", meets=False)
 
@@ -148,7 +146,7 @@ def _levers(reckoner: Reckoner, sheet: Sheet) -> list[Lever]:
     if slow:
         found.append(
             Lever(
-                f"with quickly_finish (a pause of up to {DOWNTIME_BOUND_MS} ms) for {_named(slow)}",
+                f"with {QUICKLY_FINISH}, a pause of up to {DOWNTIME_BOUND_MS} ms, for {_named(slow)}",
                 lambda one: _changed(reckoner, one, _quickly),
             )
         )

@@ -4,12 +4,12 @@ A plan is made before a move has shown what a link carries. What was easy by the
 need the whole of the real link.
 """
 
-import math
 from typing import Literal
 
 import msgspec
 
 from backend.evacuations.timing.ordering import rank
+from backend.evacuations.timing.remarks import reforecast
 from backend.fleet.known import Fleet
 from backend.forecast.forecasts import forecast_of
 from backend.forecast.rates import Rates
@@ -17,10 +17,16 @@ from backend.migrations.jobs import Jobs
 from wire.evacuation import EvacuatedServer, Evacuation, MoveState, PlannedMove, Way
 from wire.forecast import Ease, Forecast, LinkRate
 
-_STEP = math.log(1.15)
+_STEP = 1.15
 """A link whose rate changes by less is the same one."""
 
-_Key = tuple[object, ...]
+
+class _Known(msgspec.Struct, frozen=True):
+    """A forecast, and what it was made of."""
+
+    terms: tuple[object, ...]
+    sides: tuple[LinkRate | None, LinkRate | None]
+    forecast: Forecast | None
 
 
 class Outlook:
@@ -29,7 +35,7 @@ class Outlook:
     def __init__(self, fleet: Fleet, jobs: Jobs) -> None:
         self._fleet = fleet
         self._jobs = jobs
-        self._known: dict[str, tuple[_Key, Forecast | None]] = {}
+        self._known: dict[str, _Known] = {}
 
     def keep(self, server_ids: set[str]) -> None:
         """Forget all others."""
@@ -47,18 +53,17 @@ class Outlook:
         sides = (rates.out_of(record.owner.host_id), rates.into(plan.target_host_id))
         dirtying = self._fleet.dirtying.get(plan.server_id)
         job = self._jobs.latest(record.owner.migration_id)
-        key: _Key = (
+        terms = (
             plan.way,
             plan.target_host_id,
             plan.options,
             cap_bytes_per_s,
-            *(_step(one) for one in sides),
             dirtying.samples if dirtying else (),
             len(job.passes) if job else 0,
         )
         known = self._known.get(plan.server_id)
-        if known is not None and known[0] == key:
-            return known[1]
+        if known is not None and known.terms == terms and _same_links(known.sides, sides):
+            return known.forecast
         kind: Literal["live", "cold"] = "live" if plan.way is Way.LIVE else "cold"
         options = msgspec.structs.replace(
             plan.options, prefer_host="", max_bandwidth_bytes_per_s=cap_bytes_per_s
@@ -71,14 +76,14 @@ class Outlook:
             options=options,
             target_host_id=plan.target_host_id,
         )
-        self._known[plan.server_id] = (key, forecast)
+        self._known[plan.server_id] = _Known(terms, sides, forecast)
         return forecast
 
     def differs(self, evacuation: Evacuation) -> bool:
-        """Whether a server that waits has become easier or harder to move than its plan says."""
+        """Whether what the plan says of a server that waits no longer holds."""
         rates = Rates(self._fleet)
         return any(
-            _ease(one.plan.forecast) != _ease(self._now(evacuation, one, rates))
+            _differ(one.plan.forecast, self._now(evacuation, one, rates))
             for one in evacuation.servers
             if one.state is MoveState.WAITING
         )
@@ -89,8 +94,7 @@ class Outlook:
         waiting = [one for one in evacuation.servers if one.state is MoveState.WAITING]
         known = [
             msgspec.structs.replace(
-                one,
-                plan=msgspec.structs.replace(one.plan, forecast=self._now(evacuation, one, rates)),
+                one, plan=reforecast(one.plan, self._now(evacuation, one, rates))
             )
             for one in waiting
             if one.plan.server_id in records
@@ -114,15 +118,31 @@ class Outlook:
         return self.of(server.plan, evacuation.max_bandwidth_bytes_per_s, rates) or planned
 
 
-def _step(rate: LinkRate | None) -> tuple[int, int, bool] | None:
-    if rate is None:
-        return None
-    whole, stream = (
-        round(math.log(max(1, value)) / _STEP)
-        for value in (rate.bytes_per_s, rate.stream_bytes_per_s)
+def _same_links(
+    before: tuple[LinkRate | None, LinkRate | None], now: tuple[LinkRate | None, LinkRate | None]
+) -> bool:
+    return all(_same_link(*each) for each in zip(before, now, strict=True))
+
+
+def _same_link(before: LinkRate | None, now: LinkRate | None) -> bool:
+    if before is None or now is None:
+        return before is now
+    return (
+        bool(before.measured_at_ms) is bool(now.measured_at_ms)
+        and _same_rate(before.bytes_per_s, now.bytes_per_s)
+        and _same_rate(before.stream_bytes_per_s, now.stream_bytes_per_s)
     )
-    return whole, stream, bool(rate.measured_at_ms)
 
 
-def _ease(forecast: Forecast | None) -> object:
-    return None if forecast is None else (forecast.ease, bool(forecast.lever))
+def _same_rate(before: int, now: int) -> bool:
+    low, high = sorted((max(1, before), max(1, now)))
+    return high < _STEP * low
+
+
+def _differ(planned: Forecast | None, now: Forecast | None) -> bool:
+    """Whether one is easier or harder than planned, gets another rate, or has another lever."""
+    if planned is None or now is None:
+        return planned is not now
+    return (planned.ease, planned.lever) != (now.ease, now.lever) or not _same_rate(
+        planned.bandwidth_bytes_per_s, now.bandwidth_bytes_per_s
+    )

@@ -284,6 +284,9 @@ class _Course:
             ),
         ):
             if len(there) >= _most(link, sending):
+                if link.unseen:
+                    first = there[0].server_name
+                    return f"{first} is being sent first: it shows what the link carries"
                 return f"the link is full: {_named(there)}"
         return ""
 

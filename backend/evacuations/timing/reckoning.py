@@ -18,6 +18,7 @@ from backend.evacuations.timing.timeline import (
     instants,
     spans,
 )
+from backend.evacuations.timing.under_way import FIRST_LEAD_S
 from backend.fleet.known import Fleet
 from backend.forecast.forecasts import forecast_of
 from backend.forecast.rates import UNSHOWN_TIMES, Rates
@@ -108,8 +109,8 @@ class Reckoner:
         """The end of all moves, with the band.
 
         Moves whose links were measured err each for itself, so that their errors add up like
-        chance; where the link's rate is only what a card says, they all err to the same side, and
-        by far: so their forecasts say, and what waits for them waits as much longer.
+        chance. Where the link's rate is only what a card says, all may take so many times as long,
+        and longer only where more passes come on top.
         """
         finish_s = max((one.end_s for one in times.values()), default=0.0)
         forecasts = [
@@ -127,7 +128,8 @@ class Reckoner:
         if shown:
             high_s = finish_s + math.hypot(*late)
         else:
-            high_s = max(finish_s * UNSHOWN_TIMES, finish_s + math.fsum(late))
+            more_ms = (each.high_ms - UNSHOWN_TIMES * each.total_ms for _, each in forecasts)
+            high_s = finish_s * UNSHOWN_TIMES + math.fsum(max(0, one) for one in more_ms) / 1000
         total_ms = sum(forecast.total_ms for _, forecast in forecasts)
         low_ms = sum(min(forecast.low_ms, forecast.total_ms) for _, forecast in forecasts)
         soonest_s = finish_s * low_ms / total_ms if total_ms else finish_s
@@ -195,27 +197,29 @@ class Reckoner:
 def _link(rate: LinkRate | None, cap: int | None) -> Link:
     """One direction of a link; one that nobody knows holds nothing up, yet one move at a time."""
     if rate is None:
-        return Link(bytes_per_s=math.inf if cap is None else cap)
+        return Link(bytes_per_s=math.inf if cap is None else cap, unseen=True)
     whole = rate.bytes_per_s if cap is None else min(rate.bytes_per_s, cap)
-    return Link(bytes_per_s=whole, streams=filling(whole, rate.stream_bytes_per_s))
+    stream = rate.stream_bytes_per_s
+    return Link(bytes_per_s=whole, streams=filling(whole, stream), unseen=not stream)
 
 
 def _transfer(move: PlannedMove, forecast: Forecast) -> Transfer:
     """What a forecast says of a move, seen from the link.
 
-    What it takes beside its bytes is taken to lie in equal parts before and after them.
+    What it takes beside its bytes is taken to lie before them as far as a lead usually takes.
     """
     rate = max(1, forecast.bandwidth_bytes_per_s)
     total_s = forecast.total_ms / 1000
     sending_s = min(total_s, forecast.sent_bytes / rate)
-    beside_s = (total_s - sending_s) / 2
+    beside_s = total_s - sending_s
+    before_s = min(FIRST_LEAD_S, beside_s)
     return Transfer(
         server_id=move.server_id,
         source_host_id=move.source_host_id,
         target_host_id=move.target_host_id,
         sent_bytes=sending_s * rate,
         bytes_per_s=rate,
-        before_s=beside_s,
-        after_s=beside_s,
+        before_s=before_s,
+        after_s=beside_s - before_s,
         alone=forecast.ease is Ease.HEAVY,
     )

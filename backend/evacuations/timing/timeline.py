@@ -6,7 +6,7 @@ which all that use it share alike.
 
 import heapq
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -48,6 +48,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_s: float = math.inf
     streams: int = 1
     """So many moves fill it."""
+    unseen: bool = False
+    """No move has shown it: one sends, one more is prepared behind it, and no third one."""
 
 
 class Links(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +75,7 @@ def spans(queues: Sequence[Sequence[Transfer]], links: Links) -> dict[str, Span]
 
     Returns:
         By server id. A transfer's preparation lies before its turn on the link where there is time
-        for that.
+        for that, its target has prepared those before it, and the link has been seen.
     """
     run = _Run(queues, links)
     while run.goes_on():
@@ -96,11 +98,16 @@ def instants(moves: Sequence[Instant]) -> dict[str, Span]:
 
 
 class _Active:
-    def __init__(self, transfer: Transfer, now_s: float) -> None:
+    def __init__(self, transfer: Transfer, began_s: float, now_s: float) -> None:
         self.transfer = transfer
-        self.began_s = now_s
-        self.preparing_s = max(0.0, transfer.before_s - now_s)
+        self.began_s = began_s
+        self.preparing_s = max(0.0, began_s + transfer.before_s - now_s)
         self.left_bytes = transfer.sent_bytes
+
+    @property
+    def sends(self) -> bool:
+        """Whether it takes a share of its links."""
+        return self.preparing_s <= _SOON_S
 
 
 class _Run:
@@ -114,6 +121,10 @@ class _Run:
         self._out: Counter[str] = Counter()
         self._into: Counter[str] = Counter()
         self._alone: Counter[tuple[str, str]] = Counter()
+        self._free_s: defaultdict[str, list[float]] = defaultdict(lambda: [0.0] * PREPARED_AT_ONCE)
+        """target → from when on it may prepare so many more, as a heap."""
+        self._sent_s: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        """By direction and host: when each so far had sent everything, in this order."""
         self._now_s = 0.0
 
     def goes_on(self) -> bool:
@@ -121,18 +132,19 @@ class _Run:
         self._begin()
         if not self._active:
             return False
-        rates = [self._rate(one.transfer) for one in self._active]
+        rates = self._rates()
         step_s = min(
-            one.preparing_s + one.left_bytes / rate
+            one.left_bytes / rate if one.sends else one.preparing_s
             for one, rate in zip(self._active, rates, strict=True)
         )
         self._now_s += step_s
         going = []
         for one, rate in zip(self._active, rates, strict=True):
-            sending_s = step_s - one.preparing_s
-            one.preparing_s = max(0.0, -sending_s)
-            one.left_bytes -= max(0.0, sending_s) * rate
-            if one.preparing_s + one.left_bytes / rate <= _SOON_S:
+            if one.sends:
+                one.left_bytes -= step_s * rate
+            else:
+                one.preparing_s -= step_s
+            if one.sends and one.left_bytes / rate <= _SOON_S:
                 self._end(one)
             else:
                 going.append(one)
@@ -166,14 +178,32 @@ class _Run:
         return self._out[source] >= self._links.out.get(source, Link()).streams
 
     def _start(self, transfer: Transfer) -> None:
-        self._active.append(_Active(transfer, self._now_s))
+        self._active.append(_Active(transfer, self._began_s(transfer), self._now_s))
         self._count(transfer, 1)
+
+    def _began_s(self, transfer: Transfer) -> float:
+        """When one was begun whose turn on the link it is now, as early as there was a reason."""
+        source, target = transfer.source_host_id, transfer.target_host_id
+        if not transfer.before_s:
+            return self._now_s
+        earliest_s = max(0.0, self._now_s - transfer.before_s)
+        for way, host_id, links in (
+            ("out", source, self._links.out),
+            ("into", target, self._links.into),
+        ):
+            sent_s = self._sent_s[way, host_id]
+            if links.get(host_id, Link()).unseen and sent_s[1:]:
+                earliest_s = max(earliest_s, sent_s[-2])
+        began_s = max(earliest_s, self._free_s[target][0])
+        heapq.heapreplace(self._free_s[target], began_s + transfer.before_s)
+        return began_s
 
     def _end(self, one: _Active) -> None:
         transfer = one.transfer
         self._count(transfer, -1)
-        start_s = max(0.0, one.began_s - transfer.before_s)
-        self.spans[transfer.server_id] = Span(start_s, self._now_s + transfer.after_s)
+        self._sent_s["out", transfer.source_host_id].append(self._now_s)
+        self._sent_s["into", transfer.target_host_id].append(self._now_s)
+        self.spans[transfer.server_id] = Span(one.began_s, self._now_s + transfer.after_s)
 
     def _count(self, transfer: Transfer, by: int) -> None:
         source, target = transfer.source_host_id, transfer.target_host_id
@@ -183,8 +213,15 @@ class _Run:
             self._alone["out", source] += by
             self._alone["into", target] += by
 
-    def _rate(self, transfer: Transfer) -> float:
-        source, target = transfer.source_host_id, transfer.target_host_id
-        out = self._links.out.get(source, Link()).bytes_per_s / self._out[source]
-        into = self._links.into.get(target, Link()).bytes_per_s / self._into[target]
-        return max(1.0, min(transfer.bytes_per_s, out, into))
+    def _rates(self) -> list[float]:
+        """What each gets of its links, shared by those that send."""
+        sending = [one.transfer for one in self._active if one.sends]
+        out = Counter(one.source_host_id for one in sending)
+        into = Counter(one.target_host_id for one in sending)
+        rates = []
+        for one in self._active:
+            source, target = one.transfer.source_host_id, one.transfer.target_host_id
+            out_rate = self._links.out.get(source, Link()).bytes_per_s / max(1, out[source])
+            into_rate = self._links.into.get(target, Link()).bytes_per_s / max(1, into[target])
+            rates.append(max(1.0, min(one.transfer.bytes_per_s, out_rate, into_rate)))
+        return rates

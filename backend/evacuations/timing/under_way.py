@@ -14,7 +14,7 @@ from wire.fleet import ServerRecord
 from wire.forecast import Ease, Forecast
 from wire.migration import Migration, MigrationState, Sample
 
-_FIRST_LEAD_S = 1.5
+FIRST_LEAD_S = 1.5
 """Until one was measured: libvirt starts a QEMU on the target, and agents are asked."""
 _LEADS_KEPT = 8
 _WRONG = 1.3
@@ -39,7 +39,7 @@ class Lead:
     @property
     def s(self) -> float:
         """The median, in seconds."""
-        return statistics.median(self._took_s) if self._took_s else _FIRST_LEAD_S
+        return statistics.median(self._took_s) if self._took_s else FIRST_LEAD_S
 
     def begun(self, migration_id: str) -> None:
         """Note that a move begins now."""

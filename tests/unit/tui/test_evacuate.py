@@ -181,7 +181,7 @@ def test_the_plan_as_a_table(plan, fleet, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0] == "Plan: Evacuation of kvm-01: 3 leave, 1 stays"
+    assert lines[0] == "Plan: Evacuation of kvm-01: 2 leave, 1 waits for you, 1 stays"
     cells = [re.split(r"  +", each.strip()) for each in lines[2:7]]
     assert cells == [
         ["#", "Server", "Way", "Target", "Ease", "Time", "Pause", "Starts", "Ends"],
@@ -190,7 +190,8 @@ def test_the_plan_as_a_table(plan, fleet, capsys):
         ["3", "old-1", "cold", "kvm-02", "-", "-", "-", "2:14", "2:20"],
         ["-", "usb-1", "stays", "-", "-", "-", "-", "-", "-"],
     ]
-    assert re.search(r"total +2 min 20 s \(2 min 00 s to 3 min 20 s\), done \S+ \S+ if", out)
+    band = r"2 min 20 s \(2 min 00 s to 3 min 20 s\)"
+    assert re.search(rf"total +{band} for what leaves; hot-1 waits for you\n", out)
     assert re.search(r"rests on +1 measured, 1 guessed", out)
     assert re.search(r"link +47 MiB/s, measured .*, one move alone 20 MiB/s", out)
     for sentence in (
@@ -211,6 +212,46 @@ def test_what_a_server_and_a_warning_say_alike_is_said_once(plan, fleet, capsys)
     lines = capsys.readouterr().out.splitlines()
     assert lines.count(f"  {sentence}") == 1
     assert lines[-2:] == ["Warnings:", "  kvm-01 is being shut down"]
+
+
+def test_a_plan_in_which_nothing_waits_says_when_it_is_done(plan, fleet, capsys):
+    fleet.plans = [changed(plan, moves=(plan.moves[0], *plan.moves[2:]))]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"total +2 min 20 s \(2 min 00 s to 3 min 20 s\), done \S+ \S+ if", out)
+
+
+def test_what_is_so_of_several_servers_is_told_once_with_their_names(plan, fleet, capsys):
+    web, *_, usb = plan.moves
+    why = "none of 2 hosts takes it, the nearest is kvm-02: microcode 0x1"
+    names = ["a-1", "a-2", "a-3"]
+    alike = tuple(changed(usb, server_id=each, server_name=each, why=why) for each in names)
+    told = (f"a-1, a-2, a-3 stay: {why}", "2 more servers stay, each with its reason", "so it is")
+    fleet.plans = [changed(plan, moves=(web, *alike, usb), warnings=told)]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index("Servers:") + 1 :] == [
+        f"  a-1, a-2, a-3 stay: {why}",
+        "  usb-1 stays: it has a passed-through device",
+        "",
+        "Warnings:",
+        "  so it is",
+    ]
+
+
+def test_what_a_stuck_server_waits_for_is_said_once(plan, fleet, capsys):
+    web, hot, *others = plan.moves
+    lever = hot.forecast.lever
+    hot = changed(hot, why=f"the kernel differs; {lever}")
+    fleet.plans = [changed(plan, moves=(web, hot, *others), warnings=(f"hot-1 waits: {lever}",))]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    out = capsys.readouterr().out
+    assert out.count(lever) == 1
+    assert "  hot-1: the kernel differs\n" in out
+    fleet.plans = [changed(plan, moves=(web, changed(hot, why=lever), *others), warnings=())]
+    assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
+    out = capsys.readouterr().out
+    assert (out.count(lever), out.count("hot-1: ")) == (1, 0)
 
 
 @pytest.mark.usefixtures("plan")
@@ -301,7 +342,8 @@ def test_yes_sums_the_plan_up_and_begins(fleet, capsys, monkeypatch):
     counts = "1 left, 1 waiting, 1 moving, 1 stayed"
     assert out == "e-1\n"
     assert err.splitlines() == [
-        "Evacuation of kvm-01: 3 leave, 1 stays, in 2 min 20 s (2 min 00 s to 3 min 20 s)",
+        "Evacuation of kvm-01: 2 leave, 1 waits for you, 1 stays, those that leave in 2 min 20 s "
+        "(2 min 00 s to 3 min 20 s)",
         "warning: usb-1 blocks the host: shut it down, or take its device away",
         f"Evacuation of kvm-01 has begun, {counts}; see it with: godwit evacuation-show kvm-01",
     ]
@@ -409,6 +451,15 @@ def test_every_wish_reaches_the_backend(fleet):
             "--set a:quickly-finish --downtime-limit-ms 4000",
             "--downtime-bound-ms is 3000, and should be at least the limit of 4000 ms",
         ),
+        (
+            "--set a:downtime-bound-ms=5000",
+            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on; add "
+            "--set a:quickly-finish",
+        ),
+        (
+            "--quickly-finish --set a:quickly-finish=no --set a:downtime-bound-ms=5000",
+            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on",
+        ),
         ("--dry-run --wait", "--wait waits for what begins, and --dry-run begins nothing"),
     ],
 )
@@ -417,6 +468,15 @@ def test_wishes_that_cannot_be_meant_are_refused(arguments, sentence, fleet, cap
     (told,) = words_of(capsys)
     assert told.startswith(sentence)
     assert fleet.bodies == []
+
+
+@pytest.mark.usefixtures("plan")
+@pytest.mark.parametrize("on", ["--set hot-1:quickly-finish", "--quickly-finish"])
+def test_a_bound_of_its_own_for_one_that_quickly_finishes(fleet, on):
+    arguments = f"--dry-run {on} --set hot-1:downtime-bound-ms=5000 kvm-01"
+    assert run(["host-evacuate", *arguments.split()]) == 0
+    (edit,) = fleet.bodies[0].edits
+    assert edit.options.downtime_bound_ms == 5000
 
 
 def test_a_bound_for_one_server_that_quickly_finishes(plan, fleet):

@@ -102,7 +102,7 @@ async def test_a_stuck_server_breaks_the_deadline_and_quickly_finish_is_its_leve
     made = await judged(town, 600)
     assert not made.meets_deadline
     assert "hot-1 waits for a lever" in made.deadline
-    assert "quickly_finish" in made.deadline
+    assert "quickly finish (f, --quickly-finish)" in made.deadline
     assert "for hot-1 it takes" in made.deadline
     made = await judged(
         town,
@@ -110,6 +110,14 @@ async def test_a_stuck_server_breaks_the_deadline_and_quickly_finish_is_its_leve
         edits=(PlanEdit(server="hot-1", options=MoveOptions(quickly_finish=True)),),
     )
     assert made.meets_deadline
+
+
+async def test_a_stuck_server_is_named_beside_what_stays():
+    town = town_of(1)
+    town.server("hot-1", gib=1, dirties_mib_per_s=150, hot_mib=150)
+    town.server("tied-1", passthrough=("PCI device 1",))
+    made = await judged(town, 600)
+    assert made.deadline == "not empty in time: tied-1 stays, and hot-1 waits for a lever"
 
 
 async def test_what_stays_unwillingly_breaks_the_deadline_and_what_was_wished_does_not():

@@ -122,15 +122,53 @@ async def test_a_slow_link_makes_one_heavy_and_puts_it_behind_the_calm(
     assert not outlook.differs(renewed)
 
 
+async def test_what_a_line_says_follows_the_cap_and_the_link_at_once(scene, evacuation, show_rate):
+    outlook = Outlook(scene.fleet, scene.jobs)
+    capped = msgspec.structs.replace(evacuation, max_bandwidth_bytes_per_s=20 * MB)
+    assert outlook.differs(capped)
+    capped = outlook.renewed(capped)
+    hot = next(one.plan for one in capped.servers if one.plan.server_name == "hot")
+    assert hot.forecast.bandwidth_bytes_per_s == 20 * MB
+    assert hot.why == hot.forecast.lever
+    assert "without its cap it gets" in hot.why
+    assert "by the word of its card" in hot.why
+    show_rate(90)
+    assert outlook.differs(capped), "the lever tells of the card still"
+    seen = outlook.renewed(capped)
+    hot = next(one.plan for one in seen.servers if one.plan.server_name == "hot")
+    assert "without its cap it gets 85.8 MiB/s, which is enough" in hot.why
+    free = msgspec.structs.replace(seen, max_bandwidth_bytes_per_s=None)
+    assert outlook.differs(free)
+    free = outlook.renewed(free)
+    assert {one.plan.forecast.bandwidth_bytes_per_s for one in free.servers} == {90 * MB}
+    hot = next(one.plan for one in free.servers if one.plan.server_name == "hot")
+    assert "cap" not in hot.why
+    assert not outlook.differs(free)
+
+
+async def test_a_line_keeps_what_it_says_beside_its_forecast(scene, evacuation, show_rate):
+    hot, calm = evacuation.servers
+    hot = msgspec.structs.replace(
+        hot, plan=msgspec.structs.replace(hot.plan, why="the kernel differs")
+    )
+    show_rate(50)
+    renewed = Outlook(scene.fleet, scene.jobs).renewed(
+        msgspec.structs.replace(evacuation, servers=(hot, calm))
+    )
+    told = {one.plan.server_name: one.plan.why for one in renewed.servers}
+    alone = "it goes alone: it converges only on the whole link"
+    assert told == {"calm": "", "hot": f"the kernel differs; {alone}"}
+
+
 async def test_one_that_a_move_has_shown_to_be_stuck_stays_so(scene, evacuation, show_rate):
     show_rate(50)
     outlook = Outlook(scene.fleet, scene.jobs)
-    hot, calm = evacuation.servers
+    hot, _ = evacuation.servers
     stuck = msgspec.structs.replace(hot.plan.forecast, ease=Ease.STUCK, lever="a pause")
     given_up = msgspec.structs.replace(
         hot, tries=1, plan=msgspec.structs.replace(hot.plan, forecast=stuck)
     )
-    evacuation = msgspec.structs.replace(evacuation, servers=(given_up, calm))
+    evacuation = msgspec.structs.replace(evacuation, servers=(given_up,))
     assert not outlook.differs(evacuation)
     assert eases(outlook.renewed(evacuation))["hot"] is Ease.STUCK
 

@@ -16,7 +16,7 @@ from tests.unit.backend.evacuations.planned import (
     routes,
 )
 from wire.errors import ErrorCode, GodwitError
-from wire.evacuation import EvacuationKind, MoveOptions, MoveState, Way
+from wire.evacuation import EvacuationKind, MoveOptions, MoveState, PlanEdit, Way
 from wire.fleet import OwnerPhase, PowerState
 from wire.forecast import Ease
 from wire.migration import MigrationState, Pass
@@ -65,6 +65,17 @@ async def test_those_that_are_started_there_do_not_get_the_same_room_twice():
     assert sorted(one.way for one in made.moves) == [Way.COLD, Way.STAYS]
 
 
+async def test_small_ones_over_a_link_that_only_its_card_tells_of_do_not_all_start_at_once():
+    town = Planned(hosts=2, link=1200 * MIB)
+    town.host(2, free_gib=60, link=1200 * MIB)
+    for number in range(6):
+        town.server(f"idle-{number}", gib=0.05)
+    made = await town.plan()
+    assert [one.starts_in_s for one in made.moves] == [0, 0, 2, 2, 3, 3]
+    assert made.finish_in_s == made.moves[-1].ends_in_s >= 5
+    assert made.finish_high_s >= 10 * made.finish_in_s
+
+
 async def test_servers_that_cannot_move_stay_with_their_reason_and_come_last():
     town = Planned(hosts=2)
     town.server("a-lost", phase=OwnerPhase.LOST)
@@ -80,6 +91,20 @@ async def test_servers_that_cannot_move_stay_with_their_reason_and_come_last():
     assert "server-settle" in line(made, "a-lost").why
     assert all(one.target_host_id == "" for one in made.moves[1:])
     assert sum("stays" in one for one in made.warnings) == 3
+
+
+async def test_one_that_could_not_leave_keeps_that_reason_though_it_is_wished_to_stay():
+    town = Planned(hosts=2)
+    town.server("tied-1", passthrough=("PCI device 0000:3b:00.0",))
+    town.server("lost-1", phase=OwnerPhase.LOST)
+    town.server("web-1")
+    names = ("tied-1", "lost-1", "web-1")
+    made = await town.plan(edits=tuple(PlanEdit(server=one, way=Way.STAYS) for one in names))
+    assert all(one.chosen_way for one in made.moves)
+    assert "it could not leave: " in line(made, "tied-1").why
+    assert "0000:3b:00.0" in line(made, "tied-1").why
+    assert "server-settle" in line(made, "lost-1").why
+    assert line(made, "web-1").why == "an operator wants it to stay"
 
 
 async def test_a_server_that_moves_already_has_no_target_until_that_has_ended():
@@ -151,6 +176,18 @@ async def test_local_disks_count_in_the_pools_of_targets():
     assert len(staying) == 1
     assert "10240 MiB in pool local" in staying[0].why
     assert "promised" in staying[0].why
+
+
+async def test_disks_are_sent_at_their_full_size_whatever_is_in_them():
+    town = Planned(hosts=2)
+    disks = (disk("local", gib=10),)
+    town.server("live-1", disks=disks)
+    town.server("off-1", state=PowerState.SHUT_OFF, disks=disks)
+    made = await town.plan()
+    assert disks[0].allocation_bytes < 10 * GIB
+    assert 10 * GIB < line(made, "live-1").forecast.sent_bytes < 11.1 * GIB
+    assert line(made, "off-1").forecast.sent_bytes == 10 * GIB
+    assert made.sent_bytes >= 20 * GIB
 
 
 async def test_a_stopped_server_takes_no_memory_on_its_target():

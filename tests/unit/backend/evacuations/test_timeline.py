@@ -79,6 +79,34 @@ def test_the_next_one_is_prepared_while_the_present_one_sends():
     assert (found["b"].start_s, found["b"].end_s) == (pytest.approx(10.0), pytest.approx(23.0))
 
 
+def test_a_target_prepares_two_at_a_time():
+    queue = [transfer(name, sent=1.0, before_s=1.5) for name in "abcd"]
+    found = spans([queue], links(count=9, out=1000.0))
+    starts = [found[name].start_s for name in "abcd"]
+    assert starts == [0.0, 0.0, pytest.approx(1.5), pytest.approx(1.5)]
+    assert found["d"].end_s > 3.0
+
+
+def test_on_a_link_that_nobody_has_seen_one_sends_and_one_more_is_prepared():
+    unseen = Link(bytes_per_s=1000.0, unseen=True)
+    to = {name: f"t{name}" for name in "abcd"}
+    queue = [transfer(name, target_host_id=to[name], before_s=1.5) for name in "abcd"]
+    found = spans([queue], Links(out={"s": unseen}, into={}))
+    assert [found[name].start_s for name in "ab"] == [0.0, pytest.approx(10.0)]
+    short = [transfer(name, 1.0, target_host_id=to[name], before_s=1.5) for name in "abcd"]
+    found = spans([short], Links(out={"s": unseen}, into={}))
+    assert [found[name].start_s for name in "ab"] == [0.0, pytest.approx(0.1)]
+    assert found["c"].start_s == pytest.approx(1.6), "once the first one has sent everything"
+    assert found["d"].start_s == pytest.approx(1.7), "and the second one"
+
+
+def test_one_that_is_prepared_takes_nothing_of_the_link_yet():
+    queue = [transfer("a"), transfer("b", before_s=5.0)]
+    found = spans([queue], links(out=10.0, count=2))
+    assert found["a"].end_s == pytest.approx(15.0)
+    assert found["b"].end_s == pytest.approx(20.0)
+
+
 def test_a_full_target_lets_the_next_one_go_to_another():
     queues = [
         [transfer("a")],

@@ -38,6 +38,22 @@ async def test_one_under_way_tells_when_it_ends(scene):
     assert any("the link is full" in one.reason for one in view.servers)
 
 
+async def test_what_still_waits_counts_in_the_end_though_the_card_tells_of_a_fast_link(scene):
+    for host in scene.hosts.values():
+        facts = msgspec.structs.replace(host, link_bytes_per_s=1_250_000_000)
+        scene.fleet.put_facts(host.host_id, facts)
+    for number in range(5):
+        scene.add(f"idle-{number}", memory_bytes=64 << 20)
+    evacuation = await scene.start()
+    await scene.look()
+    assert len(scene.under_way()) == 2
+    later_ms = now_ms() + 60_000
+    view = evacuation_view(scene.fleet, scene.jobs, scene.known(evacuation), later_ms, Verdicts())
+    assert view.finish_at_ms >= later_ms + 3_000, "three are still to be prepared, two at a time"
+    reasons = {one.reason for one in view.servers if one.state is MoveState.WAITING}
+    assert any("is being sent first: it shows what the link carries" in one for one in reasons)
+
+
 async def test_paused_nobody_can_say(scene):
     evacuation = await begun(scene, empty_by_ms=now_ms() + 3_600_000)
     await scene.steering.pause(evacuation.evacuation_id, requested_by="bob")
