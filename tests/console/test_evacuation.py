@@ -342,6 +342,15 @@ def test_only_what_came_as_forecast_is_called_so(took_ms, pause_ms, told):
     assert progress(server, None, ()).text == told
 
 
+def test_bytes_are_held_against_their_forecast_and_nothing_where_no_link_was_measured():
+    first = course().servers[0]
+    forecast = changed(first.forecast, sent_bytes=139 << 20)
+    more = changed(first, sent_bytes=1_900 << 20, forecast=forecast)
+    assert progress(more, None, ()).text == "paused 52 ms, 1.9 GiB sent, not 139 MiB"
+    blind = changed(more, forecast=changed(forecast, link_seen=False), downtime_ms=442)
+    assert progress(blind, None, ()).text == "paused 442 ms; its link had not been measured"
+
+
 def test_the_pause_is_held_against_nothing_where_no_forecast_was(fleet):
     server = changed(course().servers[0], forecast=None, plan=changed(MOVES[0], forecast=None))
     assert progress(server, None, ()).text == "took 0:09"

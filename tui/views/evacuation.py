@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from tui.formats.evacuation_report import forecast_of, took_ms
+from tui.formats.against_forecast import forecast_of, paused_longer, sent_more, took_ms
 from tui.formats.options import option_words
 from tui.formats.units import bytes_text, clock_text, duration_text, moment_text
 from tui.listing import Column, natural
@@ -195,23 +195,26 @@ def progress(
 
 
 def _result(server: EvacuatedServer) -> Span:
-    """The real time and pause against the forecast's band and pause, what is worse in front."""
+    """The real time, pause and bytes against the forecast, what is worse in front."""
     took, forecast = took_ms(server), forecast_of(server)
     paused = "" if server.downtime_ms is None else f"paused {duration_text(server.downtime_ms)}"
     if not took:
         return Span(paused)
     if forecast is None:
         return Span(f"took {clock_text(round(took / 1000))}")
-    foreseen = duration_text(forecast.downtime_ms)
-    longer = (server.downtime_ms or 0) > forecast.downtime_ms
     if took > forecast.high_ms:
         most = clock_text(round(forecast.high_ms / 1000))
         told = f"{clock_text(round(took / 1000))} of {most} at most"
         return Span(f"{told}, {paused}" if paused else told, Tone.WARN)
-    if longer and paused != f"paused {foreseen}":
-        return Span(f"{paused}, not {foreseen}")
+    if not forecast.link_seen:
+        told = "its link had not been measured"
+        return Span(f"{paused}; {told}" if paused else told)
     told = "as forecast" if took >= forecast.low_ms else "sooner"
-    return Span(f"{paused}, {told}" if paused else told)
+    if paused_longer(server, forecast):
+        told, paused = "", f"{paused}, not {duration_text(forecast.downtime_ms)}"
+    if sent_more(server, forecast):
+        told = f"{bytes_text(server.sent_bytes)} sent, not {bytes_text(forecast.sent_bytes)}"
+    return Span(", ".join(part for part in (paused, told) if part))
 
 
 def _phase(migration: Migration, last: Sample | None) -> str:
