@@ -17,6 +17,9 @@ from tui.views.planned_hosts import (
 from tui.views.spoken import in_keys
 from wire.evacuation import EvacuationKind, Plan, Way
 
+_MOST_REASONS = 3
+"""Servers that stay with a reason each; more are a number, since a dialog is read in one look."""
+
 
 def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
     """Begin what a plan says; or why it cannot."""
@@ -77,10 +80,26 @@ def _facts(plans: Sequence[Plan], now_ms: int) -> Facts:
     if count := unmeasured(plans):
         guessed = f"the forecast of {servers_text(count)}: nothing is known of its memory"
         facts += (("guessed", Span(guessed, Tone.WARN)),)
-    if stay := staying(plans):
-        facts += (("stays", Span(f"{names_text(stay)}: it will not be empty", Tone.WARN)),)
+    facts += _staying(plans)
     if kind is EvacuationKind.RESCUE:
         facts += (("no way back", Span("each rescue goes on to its end", Tone.WARN)),)
     else:
         facts += (("to stop", Span("P pauses, C cancels; what moves then stays where it is")),)
     return facts
+
+
+def _staying(plans: Sequence[Plan]) -> Facts:
+    """What remains undone: of a return and of a rescue each server with its reason."""
+    kind, stay = plans[0].kind, staying(plans)
+    if kind is EvacuationKind.EVACUATE:
+        names = names_text([each.server_name for each in stay])
+        return (("stays", Span(f"{names}: it will not be empty", Tone.WARN)),) if stay else ()
+    away = kind is EvacuationKind.RETURN
+    verb = "does not come back" if away else "is not started"
+    told = [f"{each.server_name} {verb}: {each.why or 'as you chose'}" for each in stay]
+    if len(told) > _MOST_REASONS:
+        told[_MOST_REASONS:] = [f"{len(told) - _MOST_REASONS} more, each with its reason in the plan"]
+    labels = ["stays away" if away else "stays down", *[""] * len(told)]
+    return tuple(
+        (label, Span(in_keys(each), Tone.WARN)) for label, each in zip(labels, told, strict=False)
+    )

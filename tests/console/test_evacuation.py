@@ -167,6 +167,51 @@ async def test_what_is_paused_says_so_and_goes_on(pilot, client, settled):
     assert client.asked[-1] == ("resume", ID)
 
 
+def facts_of(wanted) -> str:
+    return "\n".join(f"{label}: {span.text}" for label, span in wanted.facts)
+
+
+def test_a_cancel_tells_only_of_what_there_is():
+    def state(old, new):
+        return tuple(
+            changed(each, state=new) if each.state is old else each for each in course().servers
+        )
+
+    told = facts_of(acts.cancel_all(course(servers=state(MoveState.WAITING, MoveState.LEFT))))
+    assert "stop: db-1, old-1" in told
+    assert "never begin" not in told
+    told = facts_of(acts.cancel_all(course(servers=state(MoveState.MOVING, MoveState.LEFT))))
+    assert "never begin: 2 servers" in told
+    assert "stop" not in told
+
+
+def test_a_pause_that_ends_counts_what_waits_in_whole_sentences():
+    servers = course().servers
+    one = tuple(each for each in servers if each.plan.server_name == "hot-1")
+    wanted = acts.hold(course(state=EvacuationState.PAUSED, servers=one))
+    assert facts_of(wanted) == "then: as the link allows, what waits begins: 1 server"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("db-1", "the move of db-1 is being cancelled"),
+        ("hot-1", "hot-1 stays on kvm-01: its move never begins"),
+    ],
+)
+def test_a_cancelled_server_is_told_as_it_is(name, told):
+    server = next(each for each in course().servers if each.plan.server_name == name)
+    assert acts.cancel_one(course(), server).done(None) == told
+
+
+async def test_the_keys_of_a_plans_targets_promise_no_question(pilot, settled):
+    await on(pilot, settled, "hot-1")
+    await press(pilot, settled, "E", "question_mark")
+    shown = text_of(pilot, "#page")
+    assert "Plan the server anew with this target" in shown
+    assert "question follows" not in shown
+
+
 async def test_retry_asks_whether_one_or_all(pilot, client, settled):
     await on(pilot, settled, "cache-1")
     await press(pilot, settled, "R")
