@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from tui.acts import Act, Facts, TypedAct, Wanted
+from tui.client import Client
 from tui.draft import Draft
 from tui.evacuation_acts import names_text, servers_text
+from tui.formats.begun_otherwise import begun_otherwise
 from tui.formats.evacuation_plan import leaving
 from tui.paint import Span, Tone
 from tui.views.planned_hosts import (
@@ -15,7 +17,7 @@ from tui.views.planned_hosts import (
     unmeasured,
 )
 from tui.views.spoken import in_keys
-from wire.evacuation import EvacuationKind, Plan, Way
+from wire.evacuation import Evacuation, EvacuationKind, Plan, Way
 
 _MOST_REASONS = 3
 """Servers that stay with a reason each; more are a number, since a dialog is read in one look."""
@@ -31,18 +33,28 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
     names = [each.host_name for each in plans]
     hosts = names_text(names)
     facts = _facts(plans, now_ms)
+    otherwise: list[str] = []
+
+    async def begin(client: Client, confirmed: Sequence[str]) -> list[Evacuation]:
+        begun = await draft.start(client, tuple(confirmed))
+        otherwise[:] = begun_otherwise(plans, begun)
+        return begun
+
+    def done(what: str) -> str:
+        return "; ".join([what, *otherwise])
+
     if draft.returning:
         return Act(
             question=f"Bring back to {hosts} what stands here?",
             facts=facts,
-            call=lambda client: draft.start(client, ()),
-            done=lambda _: f"servers come back to {hosts}",
+            call=lambda client: begin(client, ()),
+            done=lambda _: done(f"servers come back to {hosts}"),
         )
     rescue = plans[0].kind is EvacuationKind.RESCUE
     act = Act(
         question="",
-        call=lambda client: draft.start(client, tuple(names)),
-        done=lambda _: f"being emptied: {hosts}",
+        call=lambda client: begin(client, names),
+        done=lambda _: done(f"being emptied: {hosts}"),
     )
     going = servers_text(_going(plans))
 

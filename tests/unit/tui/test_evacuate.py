@@ -382,6 +382,34 @@ def test_what_the_backend_refuses_meanwhile_keeps_its_sentence(fleet, capsys):
     assert words_of(capsys)[-1] == "kvm-01 is being emptied by bob"
 
 
+def test_what_begins_otherwise_than_the_plan_that_was_agreed_to_is_said(
+    plan, running, fleet, capsys
+):
+    web, hot, old, usb = running.servers
+    there = changed(web.plan, target_host_id="h-3", target_host_name="kvm-03")
+    stays = changed(old.plan, way=Way.STAYS, why="nothing fits")
+    late = changed(hot.plan, server_id="s-9", server_name="late-1")
+    fleet.evacuations = [
+        changed(
+            running,
+            host_id=plan.host_id,
+            planned_finish_s=70,
+            servers=(
+                *(
+                    changed(each, plan=move)
+                    for each, move in ((web, there), (old, stays), (hot, late), (usb, usb.plan))
+                ),
+            ),
+        )
+    ]
+    assert run(["host-evacuate", "--yes", "kvm-01"]) == 0
+    assert words_of(capsys)[2] == (
+        "kvm-01 is not as planned before: web-1 goes to kvm-03, not kvm-02, "
+        "old-1 stays: nothing fits, late-1 has turned up and goes to kvm-02, "
+        "hot-1 is not there any more, it takes 1 min 10 s, not 2 min 20 s"
+    )
+
+
 # Wishes
 
 

@@ -135,6 +135,7 @@ async def test_a_host_that_nobody_wants_rescued_is_held(scene):
     assert incident.state is IncidentState.HELD
     assert incident.dead_at_ms
     assert "auto_migrate_on_host_down" in incident.held_reason
+    assert "godwit host-evacuate kvm-01" in incident.held_reason
     scene.put_policy("kvm-01", down=True)
     scene.sync()
     await scene.settle()
