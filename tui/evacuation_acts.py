@@ -38,7 +38,9 @@ def hold(evacuation: Evacuation) -> Wanted:
         waiting = _count(evacuation, MoveState.WAITING)
         return Act(
             question=f"Let moves of {host} begin again?",
-            facts=(("then", Span(f"as the link allows, what waits begins: {servers_text(waiting)}")),),
+            facts=(
+                ("then", Span(f"as the link allows, what waits begins: {servers_text(waiting)}")),
+            ),
             call=lambda client: client.resume_evacuation(evacuation.evacuation_id),
             done=lambda _: f"the evacuation of {host} goes on",
         )

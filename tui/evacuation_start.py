@@ -110,7 +110,9 @@ def _staying(plans: Sequence[Plan]) -> Facts:
     verb = "does not come back" if away else "is not started"
     told = [f"{each.server_name} {verb}: {each.why or 'as you chose'}" for each in stay]
     if len(told) > _MOST_REASONS:
-        told[_MOST_REASONS:] = [f"{len(told) - _MOST_REASONS} more, each with its reason in the plan"]
+        told[_MOST_REASONS:] = [
+            f"{len(told) - _MOST_REASONS} more, each with its reason in the plan"
+        ]
     labels = ["stays away" if away else "stays down", *[""] * len(told)]
     return tuple(
         (label, Span(in_keys(each), Tone.WARN)) for label, each in zip(labels, told, strict=False)

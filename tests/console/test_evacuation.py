@@ -15,6 +15,7 @@ from tui.screens.evacuations import EvacuationsScreen
 from tui.screens.migration import MigrationScreen
 from tui.screens.plan_edit import PlanLiveDialog
 from tui.views.convergence import convergence, dirty_ratio
+from tui.views.evacuation import columns as evacuation_columns
 from tui.views.evacuation import progress
 from tui.views.evacuation_totals import total_lines
 from tui.views.forecast import forecast_fields
@@ -364,6 +365,19 @@ def test_a_move_that_is_not_heard_of_says_so(fleet):
     silent = changed(fleet.migrations[0], stalled_reason="kvm-01 does not answer")
     assert progress(server, silent, ()).text == "kvm-01 does not answer"
     assert progress(server, None, ()).text == "has begun"
+
+
+def test_pauses_are_sorted_as_numbers():
+    columns = evacuation_columns(
+        style=GraphStyle.ASCII,
+        glyphs=UNICODE,
+        migration_of=lambda _: None,
+        samples_of=lambda _: (),
+        place_of=lambda _: 1,
+    )
+    pause = next(each for each in columns if each.title == "PAUSE")
+    servers = [changed(course().servers[0], downtime_ms=each) for each in (None, 188, 1_100)]
+    assert sorted(servers, key=pause.order) == servers
 
 
 def test_what_took_longer_than_its_forecast_says_so():
