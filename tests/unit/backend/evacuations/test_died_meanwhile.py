@@ -6,7 +6,7 @@ import pytest
 from tests.unit.backend.evacuations.test_evacuator import DEFINITION, a_move_of, dead
 from wire import keys
 from wire.evacuation import EvacuationChange, EvacuationState, MoveState, PlanEdit
-from wire.fleet import PowerState
+from wire.fleet import OwnerPhase, PowerState
 from wire.rescue import IncidentServer, IncidentState, RescueState
 
 LEFT, FAILED, STAYED, WAITING = (
@@ -44,6 +44,32 @@ async def begun(scene, *names: str):
     evacuation = await scene.start()
     dead(scene)
     return evacuation
+
+
+async def test_what_is_claimed_for_another_host_has_not_left_before_it_is_started_there(scene):
+    """Until then it may be given to a third one, and nobody could say by what it was rescued."""
+    evacuation = await begun(scene, "a")
+    accounted(scene, IncidentState.RESCUING, a=(RescueState.STARTING, ""))
+    record = scene.fleet.records["id-a"]
+    claimed = msgspec.structs.replace(
+        record.owner,
+        host_id="host-2",
+        generation=2,
+        phase=OwnerPhase.MIGRATING,
+        migration_id="m-a",
+    )
+    scene.put(msgspec.structs.replace(record, owner=claimed))
+    await scene.look()
+    assert scene.states(evacuation) == {"a": WAITING}
+    rescued(scene, "a")
+    settled = msgspec.structs.replace(
+        scene.fleet.records["id-a"].owner, phase=OwnerPhase.SETTLED, migration_id=""
+    )
+    scene.put(msgspec.structs.replace(scene.fleet.records["id-a"], owner=settled))
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert line.state is LEFT
+    assert line.reason == "a was rescued to kvm-03 (migration m-a)"
 
 
 async def test_what_the_incident_rescues_has_left_and_what_it_skips_has_failed(scene):
