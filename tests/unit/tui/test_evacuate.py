@@ -226,7 +226,7 @@ def test_what_is_so_of_several_servers_is_told_once_with_their_names(plan, fleet
     why = "none of 2 hosts takes it, the nearest is kvm-02: microcode 0x1"
     names = ["a-1", "a-2", "a-3"]
     alike = tuple(changed(usb, server_id=each, server_name=each, why=why) for each in names)
-    told = (f"a-1, a-2, a-3 stay: {why}", "2 more servers stay, each with its reason", "so it is")
+    told = (f"a-1, a-2, a-3 stay: {why}", "so it is", "2 more servers stay, each with its reason")
     fleet.plans = [changed(plan, moves=(web, *alike, usb), warnings=told)]
     assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
     lines = capsys.readouterr().out.splitlines()
