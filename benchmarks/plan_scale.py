@@ -337,12 +337,13 @@ async def measure(runs: int) -> tuple[str, float]:
         (f"a rack of {RACK} hosts", PlanRequest(hosts=rack), False),
         ("the same, with a deadline that no lever makes", late, False),
     ):
-        sources = fresh()
-        before = agents.asked
-        cold, _, _ = await timed(sources, request, 1)
-        asked = agents.asked - before
+        cold: list[float] = []
+        for _ in range(max(1, runs // 4)):
+            sources, before = fresh(), agents.asked
+            cold += (await timed(sources, request, 1))[0]
+            asked = agents.asked - before
         took, stood_still_s, plans = await timed(sources, request, runs)
-        ratio = statistics.median(took) / LIMIT_S
+        ratio = max(statistics.median(cold), statistics.median(took)) / LIMIT_S
         ratios += [ratio] if limited else []
         against = f"{ratio:.2f}" if limited else "-"
         line = (
@@ -359,7 +360,7 @@ async def measure(runs: int) -> tuple[str, float]:
             "",
             *said_before(collecting),
             "",
-            "| plan for | what came out | the first | those after it | ratio | loop held |",
+            "| plan for | what came out | a first one | those after it | ratio | loop held |",
             "|---|---|---|---|---|---|",
             *rows,
             "",
@@ -385,9 +386,9 @@ def said_before(collecting: list[float]) -> list[str]:
     limit = f"Limit for a host: {LIMIT_S * 1000:.0f} ms"
     return [
         f"{fleet}, in the backend's own model.",
-        f"{limit}. The first plan asks hosts about CPUs, which are simulated",
-        "and answer at once; those after it know. The ratio is to that limit. Last comes how long",
-        "the event loop stood still at most, garbage collections included: a full one takes",
+        f"{limit}. A backend's first plan asks hosts about CPUs, which are simulated",
+        "and answer at once; those after it know. The ratio is the slower median's to the limit.",
+        "Last comes how long the event loop stood still at most, collections included: one takes",
         f"{seen} before the backend has frozen its first full state, {frozen} after. {machine()}",
     ]
 

@@ -62,7 +62,8 @@ def start_by_virsh(lab: Lab, where: dict[str, str]) -> float:
     """Start every guest where it was, after all were destroyed; seconds from first to last."""
     for name, host in where.items():
         lab.virsh(host, f"destroy {name}")
-    limits = {host: threading.Semaphore(AT_ONCE_ON_A_TARGET) for host in where.values()}
+    each = min(AT_ONCE_ON_A_TARGET, os.cpu_count() or 1)
+    limits = {host: threading.Semaphore(each) for host in where.values()}
 
     def start(name: str) -> float:
         with limits[where[name]]:

@@ -31,7 +31,7 @@ class Force(msgspec.Struct, frozen=True, kw_only=True):
     watchdog_timeout_s: int = 0
 
 
-NOT_ASKED = Force(fence=Fence.NONE, detail="not asked for")
+NOT_ASKED = Force(fence=Fence.NONE, detail="automatic rescue is off")
 
 
 class Fencing:

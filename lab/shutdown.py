@@ -1,6 +1,7 @@
 """A host that is shut down in order, as its init system would do it."""
 
 import time
+from contextlib import suppress
 
 from lab import hypervisor, node, processes, programs
 from lab.errors import LabError
@@ -36,7 +37,8 @@ def shut_down(host: Node, folders: LabFolders, *, within_s: int) -> None:
 def _end_guests(init: ProcessId) -> None:
     """Press each guest's power button, and after a while cut the power of those that run on."""
     for name in hypervisor.running_names(init):
-        hypervisor.virsh(init, f"shutdown {name}")
+        with suppress(LabError):  # libvirt lets nobody press it while the guest moves away
+            hypervisor.virsh(init, f"shutdown {name}", timeout_s=_GUESTS_S)
     deadline = time.monotonic() + _GUESTS_S
     while (left := hypervisor.running_names(init)) and time.monotonic() < deadline:
         time.sleep(0.1)

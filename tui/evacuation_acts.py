@@ -38,7 +38,9 @@ def hold(evacuation: Evacuation) -> Wanted:
         waiting = _count(evacuation, MoveState.WAITING)
         return Act(
             question=f"Let moves of {host} begin again?",
-            facts=(("then", Span(f"{servers_text(waiting)} that wait begin as the link allows")),),
+            facts=(
+                ("then", Span(f"as the link allows, what waits begins: {servers_text(waiting)}")),
+            ),
             call=lambda client: client.resume_evacuation(evacuation.evacuation_id),
             done=lambda _: f"the evacuation of {host} goes on",
         )
@@ -66,10 +68,11 @@ def cancel_all(evacuation: Evacuation) -> Wanted:
         return f"the evacuation of {host} has ended: nothing to cancel"
     moving = _named(evacuation, MoveState.MOVING)
     waiting = _count(evacuation, MoveState.WAITING)
-    facts: Facts = (
-        ("stop", Span(f"{names_text(moving) or 'nothing'}: each stays where it is now")),
-        ("never begin", Span(servers_text(waiting))),
-    )
+    facts: Facts = ()
+    if moving:
+        facts += (("stop", Span(f"{names_text(moving)}: each stays where it is now")),)
+    if waiting:
+        facts += (("never begin", Span(servers_text(waiting))),)
     if evacuation.kind is EvacuationKind.EVACUATE:
         facts += (("stays", Span(f"{host} in maintenance, until M in Hosts ends it")),)
     facts += (("later", Span("R moves again what was cancelled")),)
@@ -98,7 +101,11 @@ def cancel_one(evacuation: Evacuation, server: EvacuatedServer | None) -> Wanted
         question=f"Cancel the move of {plan.server_name}?",
         facts=(("then", Span(then)), ("later", Span("R moves it again"))),
         call=lambda client: client.cancel_evacuation(evacuation.evacuation_id, (plan.server_id,)),
-        done=lambda _: f"the move of {plan.server_name} is being cancelled",
+        done=lambda _: (
+            f"the move of {plan.server_name} is being cancelled"
+            if moves
+            else f"{plan.server_name} stays on {plan.source_host_name}: its move never begins"
+        ),
     )
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from tui.acts import Act, Facts, TypedAct, Wanted
+from tui.client import Client
 from tui.draft import Draft
 from tui.evacuation_acts import names_text, servers_text
+from tui.formats.begun_otherwise import begun_otherwise
 from tui.formats.evacuation_plan import leaving
 from tui.paint import Span, Tone
 from tui.views.planned_hosts import (
@@ -15,7 +17,10 @@ from tui.views.planned_hosts import (
     unmeasured,
 )
 from tui.views.spoken import in_keys
-from wire.evacuation import EvacuationKind, Plan, Way
+from wire.evacuation import Evacuation, EvacuationKind, Plan, Way
+
+_MOST_REASONS = 3
+"""Servers that stay with a reason each; more are a number, since a dialog is read in one look."""
 
 
 def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
@@ -28,18 +33,28 @@ def start(draft: Draft, plans: Sequence[Plan], now_ms: int) -> Wanted:
     names = [each.host_name for each in plans]
     hosts = names_text(names)
     facts = _facts(plans, now_ms)
+    otherwise: list[str] = []
+
+    async def begin(client: Client, confirmed: Sequence[str]) -> list[Evacuation]:
+        begun = await draft.start(client, tuple(confirmed))
+        otherwise[:] = begun_otherwise(plans, begun)
+        return begun
+
+    def done(what: str) -> str:
+        return "; ".join([what, *otherwise])
+
     if draft.returning:
         return Act(
             question=f"Bring back to {hosts} what stands here?",
             facts=facts,
-            call=lambda client: draft.start(client, ()),
-            done=lambda _: f"servers come back to {hosts}",
+            call=lambda client: begin(client, ()),
+            done=lambda _: done(f"servers come back to {hosts}"),
         )
     rescue = plans[0].kind is EvacuationKind.RESCUE
     act = Act(
         question="",
-        call=lambda client: draft.start(client, tuple(names)),
-        done=lambda _: f"being emptied: {hosts}",
+        call=lambda client: begin(client, names),
+        done=lambda _: done(f"being emptied: {hosts}"),
     )
     going = servers_text(_going(plans))
 
@@ -77,10 +92,28 @@ def _facts(plans: Sequence[Plan], now_ms: int) -> Facts:
     if count := unmeasured(plans):
         guessed = f"the forecast of {servers_text(count)}: nothing is known of its memory"
         facts += (("guessed", Span(guessed, Tone.WARN)),)
-    if stay := staying(plans):
-        facts += (("stays", Span(f"{names_text(stay)}: it will not be empty", Tone.WARN)),)
+    facts += _staying(plans)
     if kind is EvacuationKind.RESCUE:
         facts += (("no way back", Span("each rescue goes on to its end", Tone.WARN)),)
     else:
         facts += (("to stop", Span("P pauses, C cancels; what moves then stays where it is")),)
     return facts
+
+
+def _staying(plans: Sequence[Plan]) -> Facts:
+    """What remains undone: of a return and of a rescue each server with its reason."""
+    kind, stay = plans[0].kind, staying(plans)
+    if kind is EvacuationKind.EVACUATE:
+        names = names_text([each.server_name for each in stay])
+        return (("stays", Span(f"{names}: it will not be empty", Tone.WARN)),) if stay else ()
+    away = kind is EvacuationKind.RETURN
+    verb = "does not come back" if away else "is not started"
+    told = [f"{each.server_name} {verb}: {each.why or 'as you chose'}" for each in stay]
+    if len(told) > _MOST_REASONS:
+        told[_MOST_REASONS:] = [
+            f"{len(told) - _MOST_REASONS} more, each with its reason in the plan"
+        ]
+    labels = ["stays away" if away else "stays down", *[""] * len(told)]
+    return tuple(
+        (label, Span(in_keys(each), Tone.WARN)) for label, each in zip(labels, told, strict=False)
+    )

@@ -83,6 +83,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """How fast the guest writes memory that is clean, at first."""
     bandwidth_bytes_per_s: int = 0
     """What it was reckoned with."""
+    link_seen: bool = True
+    """Moves had shown how fast the link is; else it is no real forecast: that may be a tenth."""
     lever: str = ""
     """What would make it converge, with the numbers, in one sentence; empty where it does."""
 

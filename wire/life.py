@@ -28,7 +28,7 @@ class HealthValue(msgspec.Struct, frozen=True, kw_only=True):
     """Counts the leases this host has taken; never decreases."""
     fence: Fence = Fence.NONE
     fence_detail: str = ""
-    """Why there is none, in one clause: ``no /dev/watchdog``, ``not asked for``."""
+    """Why there is none, in one clause: ``no /dev/watchdog``, ``automatic rescue is off``."""
     ttl_s: int = 0
     """Of the lease, as etcd granted it."""
     watchdog_timeout_s: int = 0

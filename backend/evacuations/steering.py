@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from backend.evacuations.beginning import check_free
+from backend.evacuations.editing import check_met, check_retried, edit_text
 from backend.evacuations.means import Means
 from backend.evacuations.moves import under_way
 from backend.evacuations.planning import planner
@@ -140,7 +141,8 @@ class Steering:
 
         Raises:
             GodwitError: CONFLICT when nothing is to be tried again, another evacuation holds the
-                host, or the host takes servers again.
+                host, or the host takes servers again; BAD_REQUEST when one of these servers stays
+                all the same.
         """
         self._means.found(evacuation_id)
         async with self._evacuator.turn():
@@ -158,6 +160,7 @@ class Steering:
                 return noted(told, f"tried again: {names_of(meant)}", by=requested_by)
 
             fresh = await planner.replan(self._means.sources, change(known))
+            check_retried(self._fleet, fresh, servers)
             now = await self._records.change(evacuation_id, change)
             now = await self._evacuator.replanner.take(now, fresh)
             self._means.look_soon()
@@ -185,8 +188,9 @@ class Steering:
         """Change the cap, the deadline, or the plan of servers that have not begun.
 
         Raises:
-            GodwitError: BAD_REQUEST for a change of nothing or out of its bounds; CONFLICT when it
-                has ended, is being cancelled, or a server is on its way already.
+            GodwitError: BAD_REQUEST for a change of nothing or out of its bounds, or a wish that
+                cannot be met; CONFLICT when it has ended, is being cancelled, or a server is on its
+                way already.
         """
         check_change(wanted)
         self._means.found(evacuation_id)
@@ -194,13 +198,13 @@ class Steering:
             known = self._means.found(evacuation_id)
             check_state(known, _STEERED, "changed")
             edited = to_edit(known, wanted.edits)
-            fresh = (
-                await planner.replan(self._means.sources, known, wanted.edits)
-                if wanted.edits
-                else None
-            )
+            fresh = None
+            if wanted.edits:
+                fresh = await planner.replan(self._means.sources, known, wanted.edits)
+                check_met(self._fleet, fresh, wanted.edits)
+            texts = [edit_text(self._fleet, known, one) for one in wanted.edits]
             told = await self._records.change(
-                evacuation_id, lambda now: changed(now, wanted, requested_by)
+                evacuation_id, lambda now: changed(now, wanted, requested_by, texts)
             )
             if fresh is not None:
                 ids = [one.plan.server_id for one in edited]

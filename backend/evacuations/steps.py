@@ -44,8 +44,15 @@ def check_change(wanted: EvacuationChange) -> None:
     check_deadline(wanted.empty_by_ms or 0)
 
 
-def changed(now: Evacuation, wanted: EvacuationChange, by: str) -> Evacuation:
-    """The record with what a person changed of all its servers."""
+def changed(now: Evacuation, wanted: EvacuationChange, by: str, edits: Sequence[str]) -> Evacuation:
+    """The record with what a person changed of all its servers, and a note of that.
+
+    Args:
+        now: as it is.
+        wanted: the change.
+        by: who wants it.
+        edits: those of single servers, in words.
+    """
     told = []
     cap = wanted.max_bandwidth_bytes_per_s
     if cap is not None or wanted.no_bandwidth_limit:
@@ -54,8 +61,7 @@ def changed(now: Evacuation, wanted: EvacuationChange, by: str) -> Evacuation:
     if (by_ms := wanted.empty_by_ms) is not None:
         now = msgspec.structs.replace(now, empty_by_ms=by_ms)
         told.append(f"to be empty by {moment(by_ms)}" if by_ms else "deadline taken away")
-    told += [f"plan of {one.server} changed" for one in wanted.edits]
-    return noted(now, ", ".join(told), by=by)
+    return noted(now, "; ".join([*told, *edits]), by=by)
 
 
 def line_of(known: Evacuation, name_or_id: str) -> EvacuatedServer:

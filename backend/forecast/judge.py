@@ -95,6 +95,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
         pass_count=course.pass_count,
         dirty_bytes_per_s=int(curve.rate_bytes_per_s),
         bandwidth_bytes_per_s=int(rate),
+        link_seen=terms.link_seen,
         lever=told if stuck else "",
     )
 
@@ -114,6 +115,7 @@ def judge_cold(terms: Terms) -> Forecast:
         sent_bytes=terms.disk_bytes,
         downtime_ms=0,
         bandwidth_bytes_per_s=int(terms.bytes_per_s),
+        link_seen=terms.link_seen,
     )
 
 

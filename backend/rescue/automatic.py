@@ -17,7 +17,8 @@ def held_reason(incident: Incident, *, policy: HostPolicy, guard: RescueGuard, c
     if not policy.auto_migrate_on_host_down:
         return (
             f"nobody has asked for it (auto_migrate_on_host_down of {name} is disabled); "
-            "server-migrate --rescue-mode brings a server elsewhere"
+            f"godwit host-evacuate {name} starts its servers elsewhere, "
+            "server-migrate --rescue-mode a single one"
         )
     if incident.shut_down and not policy.auto_migrate_on_host_shutdown:
         return f"{name} was shut down in order, and its auto_migrate_on_host_shutdown is disabled"

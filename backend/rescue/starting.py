@@ -29,6 +29,8 @@ AT_ONCE = 8
 """Servers that are being started at one moment, in the whole fleet. One whose new host does not
 answer does not count: it may stay like that until a person comes, and loads nothing meanwhile."""
 AT_ONCE_ON_A_TARGET = 4
+"""Or as many as it has CPUs, if those are fewer: a QEMU that starts takes one, so that more begin
+together only run later, the first among them."""
 _AGAIN_S = 3.0
 """A server that fits nowhere is tried again so often: room may have been made."""
 
@@ -92,7 +94,7 @@ class Starting:
         for waiting in self._in_turn(incidents):
             if slots <= 0:
                 return
-            full = {host_id for host_id, count in busy.items() if count >= AT_ONCE_ON_A_TARGET}
+            full = {host_id for host_id, count in busy.items() if count >= self._limit(host_id)}
             if full and takers(self._fleet) <= full:
                 return
             target = await self._target(waiting, full)
@@ -109,6 +111,10 @@ class Starting:
                 continue
             slots -= 1
             busy[target.host_id] += 1
+
+    def _limit(self, host_id: str) -> int:
+        facts = self._fleet.facts.get(host_id)
+        return min(AT_ONCE_ON_A_TARGET, facts.cpu_count) if facts else AT_ONCE_ON_A_TARGET
 
     async def claim(
         self,

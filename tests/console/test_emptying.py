@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.console import emptying
-from tests.console.emptying import NOON_MS, SCENES, host_id
+from tests.console.emptying import MOVES, NOON_MS, SCENES, host_id
 from tui.draft import Draft, deviating, then, with_options
 from tui.formats.moments import deadline_ms
 from tui.paint import plain
@@ -300,6 +300,35 @@ async def test_what_left_is_brought_back_once_maintenance_has_ended(
         await press(pilot, settled, "R", "y")
         assert ("bring_back", host_id(1)) in client.asked
         assert isinstance(pilot.app.screen, EvacuationScreen)
+
+
+async def test_what_does_not_come_back_is_told_with_its_reason(
+    open_console, client, settled, monkeypatch
+):
+    monkeypatch.setattr("tui.desk.time.time", lambda: NOON_MS / 1000)
+    SCENES["ended"](client)
+    why = "CPU model Haswell on kvm-01, Skylake on kvm-02"
+    moves = (MOVES[0], *(emptying.stays(40 + each, f"db-{each}", why) for each in range(6)))
+    client.plan_shown = emptying.make_plan(moves=moves, warnings=())
+    async with open_console().run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, settled, "B", "R")
+        told = " ".join(text_of(pilot, "#sentence").split())
+        assert f"db-0 does not come back: {why} db-1 does" in told
+        assert "db-3" not in told
+        assert "3 more, each with its reason in the plan" in told
+        assert "empty" not in told
+
+
+async def test_the_plan_of_a_rescue_speaks_of_rescues(open_console, client, settled):
+    SCENES["rescue"](client)
+    client.plan_shown = msgspec.structs.replace(client.plan_shown, refusals=())
+    async with open_console().run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, settled, "G", "E", "R")
+        told = " ".join(text_of(pilot, "#sentence").split())
+        assert "4 of 5 servers are rescued, 1 stays;" in told
+        assert "stays down gpu-1 is not started: vdb (/srv/gpu-1.img) is on local" in told
 
 
 async def test_nothing_is_brought_back_to_a_host_in_maintenance(

@@ -15,6 +15,7 @@ from tui.screens.evacuations import EvacuationsScreen
 from tui.screens.migration import MigrationScreen
 from tui.screens.plan_edit import PlanLiveDialog
 from tui.views.convergence import convergence, dirty_ratio
+from tui.views.evacuation import columns as evacuation_columns
 from tui.views.evacuation import progress
 from tui.views.evacuation_totals import total_lines
 from tui.views.forecast import forecast_fields
@@ -165,6 +166,51 @@ async def test_what_is_paused_says_so_and_goes_on(pilot, client, settled):
     assert "P Resume moves" in text_of(pilot, "#footer")
     await press(pilot, settled, "P", "y")
     assert client.asked[-1] == ("resume", ID)
+
+
+def facts_of(wanted) -> str:
+    return "\n".join(f"{label}: {span.text}" for label, span in wanted.facts)
+
+
+def test_a_cancel_tells_only_of_what_there_is():
+    def state(old, new):
+        return tuple(
+            changed(each, state=new) if each.state is old else each for each in course().servers
+        )
+
+    told = facts_of(acts.cancel_all(course(servers=state(MoveState.WAITING, MoveState.LEFT))))
+    assert "stop: db-1, old-1" in told
+    assert "never begin" not in told
+    told = facts_of(acts.cancel_all(course(servers=state(MoveState.MOVING, MoveState.LEFT))))
+    assert "never begin: 2 servers" in told
+    assert "stop" not in told
+
+
+def test_a_pause_that_ends_counts_what_waits_in_whole_sentences():
+    servers = course().servers
+    one = tuple(each for each in servers if each.plan.server_name == "hot-1")
+    wanted = acts.hold(course(state=EvacuationState.PAUSED, servers=one))
+    assert facts_of(wanted) == "then: as the link allows, what waits begins: 1 server"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("db-1", "the move of db-1 is being cancelled"),
+        ("hot-1", "hot-1 stays on kvm-01: its move never begins"),
+    ],
+)
+def test_a_cancelled_server_is_told_as_it_is(name, told):
+    server = next(each for each in course().servers if each.plan.server_name == name)
+    assert acts.cancel_one(course(), server).done(None) == told
+
+
+async def test_the_keys_of_a_plans_targets_promise_no_question(pilot, settled):
+    await on(pilot, settled, "hot-1")
+    await press(pilot, settled, "E", "question_mark")
+    shown = text_of(pilot, "#page")
+    assert "Plan the server anew with this target" in shown
+    assert "question follows" not in shown
 
 
 async def test_retry_asks_whether_one_or_all(pilot, client, settled):
@@ -321,6 +367,19 @@ def test_a_move_that_is_not_heard_of_says_so(fleet):
     assert progress(server, None, ()).text == "has begun"
 
 
+def test_pauses_are_sorted_as_numbers():
+    columns = evacuation_columns(
+        style=GraphStyle.ASCII,
+        glyphs=UNICODE,
+        migration_of=lambda _: None,
+        samples_of=lambda _: (),
+        place_of=lambda _: 1,
+    )
+    pause = next(each for each in columns if each.title == "PAUSE")
+    servers = [changed(course().servers[0], downtime_ms=each) for each in (None, 188, 1_100)]
+    assert sorted(servers, key=pause.order) == servers
+
+
 def test_what_took_longer_than_its_forecast_says_so():
     late = changed(course().servers[0], ended_at_ms=NOON_MS)
     assert progress(late, None, ()).text == "1:30 of 0:12 at most, paused 52 ms"
@@ -340,6 +399,15 @@ def test_only_what_came_as_forecast_is_called_so(took_ms, pause_ms, told):
     ended = first.started_at_ms + took_ms
     server = changed(first, ended_at_ms=ended, downtime_ms=pause_ms)
     assert progress(server, None, ()).text == told
+
+
+def test_bytes_are_held_against_their_forecast_and_nothing_where_no_link_was_measured():
+    first = course().servers[0]
+    forecast = changed(first.forecast, sent_bytes=139 << 20)
+    more = changed(first, sent_bytes=1_900 << 20, forecast=forecast)
+    assert progress(more, None, ()).text == "paused 52 ms, 1.9 GiB sent, not 139 MiB"
+    blind = changed(more, forecast=changed(forecast, link_seen=False), downtime_ms=442)
+    assert progress(blind, None, ()).text == "paused 442 ms; its link had not been measured"
 
 
 def test_the_pause_is_held_against_nothing_where_no_forecast_was(fleet):

@@ -352,6 +352,59 @@ async def test_esc_leads_back_step_by_step(at):
     await at("rescuing", check, "5", "enter", "v", "escape", "escape")
 
 
+def late(client: Any, *, first_s: float, last_s: float):
+    """The case with servers that came up this long after the loss."""
+    incident = client.fleet.incidents[0]
+    one, two, *others = incident.servers
+    ran = [LOST_MS + int(1000 * each) for each in (first_s, last_s)]
+    return changed(
+        incident,
+        dead_at_ms=LOST_MS + 121_000,
+        first_running_at_ms=ran[0],
+        last_running_at_ms=ran[1],
+        servers=(changed(one, running_at_ms=ran[0]), changed(two, running_at_ms=ran[1]), *others),
+    )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_how_long_it_took_is_never_cut(at, client, settled, size):
+    async def check(pilot):
+        client.say(late(client, first_s=136.4, last_s=1000.2))
+        await pilot.pause(0.05)
+        await settled(pilot)
+        row = text_of(pilot, "#table").splitlines()[1]
+        narrow = size[0] == 80
+        for told in ("2:01", "2:16", "16:40") if narrow else ("2 min 01 s", "2 min 16 s"):
+            assert told in row
+        await pilot.press("enter")
+        await settled(pilot)
+        assert ("2:16" if narrow else "2 min 16 s") in text_of(pilot, "#table")
+        pane = text_of(pilot, "#pane")
+        assert "+2 min 16 s   mail-10 on kvm-01" in pane
+        assert "…" not in next(each for each in pane.splitlines() if "+2 min 16 s" in each)
+
+    await at("rescuing", check, "5", size=size)
+
+
+async def test_a_wide_table_marks_what_lies_beyond_its_edge(at):
+    def check(pilot):
+        title, first, second = text_of(pilot, "#table").splitlines()[:3]
+        assert "2026-11-23 11:59:17" in first
+        assert first.endswith("…")
+        assert second.endswith("1 returned")
+        assert length(pilot.app.screen.table.lines[2]) <= 80
+        assert title.endswith("…")
+
+    await at("rescuing", check, "5", "w")
+
+
+async def test_a_wide_table_marks_it_without_the_cursor_too(at):
+    def check(pilot):
+        assert text_of(pilot, "#table").splitlines()[1].endswith("…")
+
+    await at("rescuing", check, "5", "w", "j")
+
+
 @pytest.mark.parametrize("width", [78, 118, 250])
 def test_a_brief_time_line_has_one_line_for_each_moment(client, width):
     incident = store_of(client, "rescuing").incidents["9d20f1c4"]

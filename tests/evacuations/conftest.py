@@ -1,6 +1,9 @@
 """Evacuations on a lab, asked for as consoles and scripts do: through the API."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -16,10 +19,12 @@ from wire.evacuation import (
     Evacuation,
     MoveOptions,
     MoveState,
+    Plan,
     PlanRequest,
     ReturnRequest,
 )
-from wire.migration import MigrationDetail
+from wire.fleet import HostView
+from wire.migration import Migration, MigrationDetail
 
 ANYWHERE = MoveOptions(skip_cpu_check=True, skip_kernel_check=True)
 """kvm-03 and kvm-04 have other CPUs and kernels than kvm-01 and kvm-02, which guests bear."""
@@ -37,6 +42,11 @@ class Office:
         headers = {"Connection": "close", "Content-Type": "application/json"}
         return self._client.post(path, content=content, headers=headers, timeout=30)
 
+    def plan(self, *hosts: str, **changes: Any) -> list[Plan]:
+        answer = self.post("/v1/evacuations/plan", PlanRequest(hosts=hosts, **changes))
+        assert answer.is_success, answer.text
+        return msgspec.json.decode(answer.content, type=list[Plan])
+
     def refusal(self, path: str, body: msgspec.Struct | None = None) -> str:
         answer = self.post(path, body)
         assert answer.is_client_error, answer.text
@@ -47,6 +57,21 @@ class Office:
         answer = self.post("/v1/evacuations", request)
         assert answer.status_code == httpx.codes.ACCEPTED, answer.text
         return msgspec.json.decode(answer.content, type=list[Evacuation])
+
+    def begin_twice(self, *hosts: str, **changes: Any) -> tuple[list[Evacuation], str]:
+        """Begin as two operators at one moment; what began, and what the other one is told."""
+        request = PlanRequest(hosts=hosts, confirmed=hosts, options=ANYWHERE, **changes)
+        together = Barrier(2)
+
+        def post(_: int) -> httpx.Response:
+            together.wait()
+            return self.post("/v1/evacuations", request)
+
+        with ThreadPoolExecutor(2) as operators:
+            answers = sorted(operators.map(post, range(2)), key=lambda one: one.status_code)
+        assert [one.status_code for one in answers] == [httpx.codes.ACCEPTED, httpx.codes.CONFLICT]
+        begun = msgspec.json.decode(answers[0].content, type=list[Evacuation])
+        return begun, msgspec.json.decode(answers[1].content, type=ErrorBody).message
 
     def bring_back(self, host: str) -> Evacuation:
         answer = self.post(f"/v1/hosts/{host}/return", ReturnRequest(options=ANYWHERE))
@@ -66,6 +91,14 @@ class Office:
 
     def detail(self, migration_id: str) -> MigrationDetail:
         return self._get(f"/v1/migrations/{migration_id}", MigrationDetail)
+
+    def hosts(self) -> dict[str, HostView]:
+        return {one.facts.name: one for one in self._get("/v1/hosts", list[HostView])}
+
+    def moves(self, evacuation: Evacuation) -> list[Migration]:
+        """Every try of every server."""
+        known = self._get("/v1/migrations", list[Migration])
+        return [one for one in known if one.evacuation_id == evacuation.evacuation_id]
 
     def lines(self, evacuation: Evacuation) -> dict[str, EvacuatedServer]:
         """The servers of an evacuation as they are now, by name."""
@@ -95,9 +128,9 @@ class Office:
         return msgspec.json.decode(answer.content, type=kind)
 
 
-@pytest.fixture
-def office(fleet: Fleet) -> Iterator[Office]:
-    """Whatever a test began is over when it ends, and every host in service."""
+@contextmanager
+def opened(fleet: Fleet) -> Iterator[Office]:
+    """Whatever was begun is over at the end, and every host in service."""
     with operator_client(fleet.lab.state, fleet.lab.folders) as client:
         office = Office(fleet, client)
         yield office
@@ -110,3 +143,17 @@ def office(fleet: Fleet) -> Iterator[Office]:
         eventually(lambda: not office.open(), within_s=90, what="every evacuation ended")
         for host in fleet.hosts:
             office.leave_maintenance(host)
+
+
+@pytest.fixture
+def office(fleet: Fleet) -> Iterator[Office]:
+    """Begins evacuations of a fleet of four hosts."""
+    with opened(fleet) as office:
+        yield office
+
+
+@pytest.fixture
+def office_of_six(six_hosts: Fleet) -> Iterator[Office]:
+    """The same of six hosts."""
+    with opened(six_hosts) as office:
+        yield office

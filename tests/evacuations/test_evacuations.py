@@ -7,6 +7,7 @@ import pytest
 
 from lab import hypervisor
 from lab.state import LinkLimit
+from tests.evacuations.outcome import assert_true, assert_whole, defined_on, some
 from tests.fleet import Fleet
 from wire.evacuation import (
     EvacuatedServer,
@@ -16,9 +17,7 @@ from wire.evacuation import (
     MoveState,
     PlanEdit,
     PlanRequest,
-    Way,
 )
-from wire.migration import MigrationState
 from wire.rescue import DeclareOff
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
@@ -27,39 +26,6 @@ SOURCE = "kvm-01"
 RATE_BITS_PER_S = 400_000_000
 EVENING_S = 10.0
 MOVING, LEFT, STAYED = MoveState.MOVING, MoveState.LEFT, MoveState.STAYED
-
-
-def assert_whole(fleet: Fleet, name: str, host: str) -> None:
-    """The guest runs there alone, was never started anew, and lost nothing."""
-    assert fleet.running_on(name) == [host]
-    assert fleet.lab.memory_losses(host, name) == []
-    report = fleet.lab.guest_report(host, name)
-    assert (report.boots, report.memory_faults, report.disk_splits) == (1, 0, 0)
-
-
-def assert_true(office: Any, evacuation: Evacuation) -> None:
-    """What the report says of each server is what its migration's record says."""
-    for line in evacuation.servers:
-        if line.state is not LEFT:
-            continue
-        record = office.detail(line.migration_id).migration
-        figures = record.statistics
-        assert record.state is MigrationState.SUCCEEDED, record
-        assert record.evacuation_id == evacuation.evacuation_id
-        assert record.target_host_name == line.plan.target_host_name
-        assert line.downtime_ms == figures.downtime_ms
-        sent_bytes = figures.memory_transferred_bytes + figures.disk_transferred_bytes
-        assert line.sent_bytes >= sent_bytes
-        assert (line.plan.way is Way.LIVE) is (line.downtime_ms is not None)
-
-
-def defined_on(fleet: Fleet, name: str, hosts: list[str] | None = None) -> list[str]:
-    """Those of the hosts whose libvirt knows a server."""
-    return [
-        host
-        for host in hosts or fleet.hosts
-        if name in fleet.lab.virsh(host, "list --all --name").split()
-    ]
 
 
 def test_a_mixed_host_empties_although_the_backend_dies_and_is_filled_again(
@@ -124,8 +90,9 @@ def test_what_was_to_go_to_a_target_that_dies_goes_to_another(fleet: Fleet, offi
 
 def test_two_hosts_empty_at_once_and_fill_neither(fleet: Fleet, office: Any):
     names = {host: fleet.add_server(host) for host in ("kvm-01", "kvm-02")}
-    begun = office.begin("kvm-01", "kvm-02", max_bandwidth_bytes_per_s=4 << 20)
+    begun, told = office.begin_twice("kvm-01", "kvm-02", max_bandwidth_bytes_per_s=4 << 20)
     assert [one.host_name for one in begun] == ["kvm-01", "kvm-02"]
+    assert f"by operator (evacuation {begun[0].evacuation_id})" in told
     said = office.refusal("/v1/hosts/kvm-01/exit-maintenance")
     assert f"evacuation-cancel {begun[0].evacuation_id}" in said
     for evacuation in begun:
@@ -230,11 +197,6 @@ def test_twelve_of_mixed_kind_leave_whatever_happens(fleet: Fleet, office: Any):
     for name in (paused, off, off_local):
         assert defined_on(fleet, name) == [lines[name].plan.target_host_name]
     assert defined_on(fleet, tied) == [SOURCE]
-
-
-def some(evacuation: Evacuation, state: MoveState) -> list[EvacuatedServer]:
-    """Its servers in a state."""
-    return [one for one in evacuation.servers if one.state is state]
 
 
 def one_that_copies(office: Any, evacuation: Evacuation) -> EvacuatedServer | None:

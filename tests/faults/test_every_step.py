@@ -15,6 +15,7 @@ from lab import hypervisor
 from lab.folders import LOCAL_PATH
 from lab.readiness import operator_client
 from wire.migration import Migration, MigrationDetail, MigrationState
+from wire.rescue import Incident, RescueState
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
 
@@ -171,3 +172,92 @@ def test_a_fault_at_a_step(fleet: Any, kind: str, step: MigrationState, fault: s
         again = fleet.end_of(begin(fleet, kind, name))
         assert again["state"] == "succeeded", again
         check_end(fleet, kind, name, again)
+
+
+HOSTS = {"source": SOURCE, "target": TARGET}
+CUTS_IN_EACH_RUN = {
+    ("live", MigrationState.COPYING_DISKS, "source"),
+    ("cold", MigrationState.COPYING_DISKS, "target"),
+}
+"""Either kind and either side once: each of them takes a lease and a start of a host."""
+CUTS = [
+    pytest.param(
+        *(kind, step, side),
+        id=f"{kind}: power of the {side} cut while {step}",
+        marks=() if (kind, step, side) in CUTS_IN_EACH_RUN else pytest.mark.long,
+    )
+    for kind, steps in STEPS.items()
+    for step in steps
+    for side in HOSTS
+]
+
+
+def lost(client: httpx.Client, host: str, *, within_s: float = 60.0) -> Incident:
+    """The report of a host that was cut off its power, once there is one."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        reports = msgspec.json.decode(client.get("/v1/incidents").content, type=list[Incident])
+        for one in reports:
+            if one.host_name == host and one.open and one.servers:
+                return one
+        time.sleep(0.2)
+    raise AssertionError(f"nobody misses {host}")
+
+
+def check_kept(fleet: Any, kind: str, name: str, record: dict[str, Any], cut: str) -> None:
+    """One host has the server, whole; a guest that died with its host has been started there."""
+    here, elsewhere = (TARGET, SOURCE) if record["state"] == "succeeded" else (SOURCE, TARGET)
+    fleet.until_status(name, "ready" if kind == "cold" else "running")
+    assert fleet.show(name)["host_name"] == here, record
+    assert defined_on(fleet, name) == [here], record
+    assert local_files(fleet, here, name), record
+    # a target that cannot let go of its half at once is told of, and does it by itself
+    notes = [note["text"] for note in record["notes"]]
+    told = any(f"{elsewhere} may still hold" in text for text in notes)
+    assert told or local_files(fleet, elsewhere, name) == {}, (record["outcome"], notes)
+    fleet.eventually(
+        lambda: not local_files(fleet, elsewhere, name),
+        within_s=90,
+        what=f"{elsewhere} holds nothing of {name}",
+    )
+    assert fleet.lab.data_losses(here, name) == []
+    if kind == "cold":
+        assert fleet.running_on(name) == []
+        return
+    assert fleet.running_on(name) == [here]
+    fleet.eventually(lambda: fleet.lab.guest_report(here, name).beats, within_s=60, what="beats")
+    report = fleet.lab.guest_report(here, name)
+    assert (report.memory_faults, report.disk_splits) == (0, 0)
+    if record["state"] == "failed":
+        assert report.boots == (2 if cut == SOURCE else 1), record
+
+
+@pytest.mark.parametrize(("kind", "step", "side"), CUTS)
+def test_a_host_dies_at_a_step(fleet: Any, kind: str, step: MigrationState, side: str):
+    """Its disks are its own, so that nobody starts elsewhere what it had: it waits for its host."""
+    cut = HOSTS[side]
+    name = fleet.add_server(SOURCE, storage="local", data_mb=DATA_MB, stopped=kind == "cold")
+    waits = fleet.add_server(cut, storage="local")
+    fleet.limit_links("200mbit")
+    migration_id = begin(fleet, kind, name)
+    with operator_client(fleet.lab.state, fleet.lab.folders) as client:
+        wait_for_step(client, migration_id, step)
+        fleet.lab.power_cut(cut)
+        try:
+            told = {one.server_name: one for one in lost(client, cut).servers}
+        finally:
+            fleet.lab.power_on(cut)
+    assert (told[waits].state, told[waits].migration_id) == (RescueState.SKIPPED, "")
+    assert f"alone ({LOCAL_PATH}/{waits}" in told[waits].reason
+    if cut == SOURCE:
+        assert name not in told or told[name].reason, told[name]
+    record = fleet.end_of(migration_id, within_s=150)
+    fleet.clear_links()
+    fleet.wait_until_healthy()
+    check_kept(fleet, kind, name, record, cut)
+    fleet.until_status(waits, "running")
+    assert fleet.running_on(waits) == [cut]
+    if record["state"] == "failed":
+        again = fleet.end_of(begin(fleet, kind, name))
+        assert again["state"] == "succeeded", again
+        check_kept(fleet, kind, name, again, cut)

@@ -5,24 +5,26 @@ any of them is checked there. Here stands what is more to expect of each.
 """
 
 import os
+import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal, NamedTuple
 
 import pytest
 
 from lab.card import CardCondition
 from lab.fleet import Lab
 from lab.server import ServerSpec, Workload
+from lab.state import LEASE_TTL_S
 from lab.trials import faults
 from lab.trials.faults import Fault
-from lab.trials.moving import migration_cut
+from lab.trials.moving import limit_links, migration_cut
 from lab.trials.trial import Finding, Trial, until_rescued
 from lab.trials.witness import Witness
 from wire.console import BackendStatus
 from wire.migration import MigrationState
-from wire.rescue import IncidentState
+from wire.rescue import HealthReport, IncidentState
 
 pytestmark = [
     pytest.mark.lab,
@@ -34,6 +36,7 @@ TTL_S = 5
 GUESTS = 6
 RESCUED_WITHIN_S = 60.0
 UNTIL_RESCUED = 0.0
+InTurn = Callable[[], AbstractContextManager[None]]
 
 
 class Case(NamedTuple):
@@ -53,6 +56,7 @@ CASES = [
     Case(faults.POWER_CUT, UNTIL_RESCUED, rescued=True),
     Case(faults.POWER_CUT, 0.5),
     Case(faults.POWER_CUT, 5, long=True),
+    Case(faults.POWER_CUT, 60, rescued=True, long=True),
     Case(faults.PARTITION, UNTIL_RESCUED, rescued=True),
     Case(faults.PARTITION, 0.2 * TTL_S),
     Case(faults.FROZEN, UNTIL_RESCUED, rescued=True),
@@ -69,14 +73,21 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def watched(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Trial]:
+@contextmanager
+def watching(
+    lab: Lab, in_turn: InTurn, *, ttl_s: int = TTL_S, etcd_members: Literal[1, 3] = 1
+) -> Iterator[Trial]:
     """A lab with short leases, clocks that can be set, and guests that leave traces."""
-    lab = Lab(f"test-{os.getpid()}-5")
     names = [f"guest-{number + 1}" for number in range(GUESTS)]
     try:
         with in_turn():
-            lab.up(host_count=4, server_count=0, lease_ttl_s=TTL_S, stepped_clocks=True)
+            lab.up(
+                host_count=4,
+                server_count=0,
+                lease_ttl_s=ttl_s,
+                etcd_members=etcd_members,
+                stepped_clocks=True,
+            )
         for number, name in enumerate(names):
             host = lab.state.hosts[number % 4].name
             workload = Workload(working_set_mb=8, dirty_mb_per_s=0.5)
@@ -92,6 +103,12 @@ def watched(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Tri
     finally:
         if lab.folders.root.exists():
             lab.down()
+
+
+@pytest.fixture(scope="module")
+def watched(in_turn: InTurn) -> Iterator[Trial]:
+    with watching(Lab(f"test-{os.getpid()}-5"), in_turn) as trial:
+        yield trial
 
 
 @pytest.fixture
@@ -152,6 +169,28 @@ def test_a_host_that_is_shut_down_keeps_its_servers_if_nobody_wants_otherwise(tr
     assert found.wrong == ()
     assert found.rescued == ()
     assert set(found.restarted) == owned
+
+
+@pytest.mark.long
+def test_what_a_shutdown_gives_no_time_to_leave_is_rescued(trial: Trial):
+    views = trial.before.servers
+    hosts = [trial.before.owner(min(n for n in trial.servers if views[n].target_host_names))]
+    owned = servers_of(trial, hosts)
+
+    def begin(lab: Lab, hosts: Sequence[str]) -> None:
+        limit_links(lab, 5_000_000)
+        lab.shut_down(hosts[0], within_s=8)
+
+    def end(lab: Lab, _hosts: Sequence[str]) -> None:
+        faults.switch_on(lab)
+        limit_links(lab, 0)
+
+    trial.set_policy(hosts[0], auto_migrate_on_host_shutdown=True)
+    found = try_fault(trial, Fault("shut down too soon", begin, end), hosts, UNTIL_RESCUED)
+    trial.set_policy(hosts[0], auto_migrate_on_host_shutdown=False)
+    assert found.wrong == ()
+    assert found.rescued
+    assert set(found.rescued) == set(found.restarted) <= owned
 
 
 @pytest.mark.parametrize(
@@ -258,3 +297,40 @@ def test_the_disks_tell_when_a_person_declares_a_living_host_off(trial: Trial):
     found = trial.run(faults.PARTITION, hosts, hold)
     assert any("still wrote" in each for each in found.wrong), found
     assert any("written by another" in each for each in found.wrong), found
+
+
+@pytest.mark.long
+def test_a_leader_of_etcd_that_stands_still_costs_no_host_and_no_guest(in_turn: InTurn):
+    def leader_of(trial: Trial) -> str:
+        """The node of the member that leads, as the backend tells it."""
+        members = trial.witness.get("/v1/health", HealthReport).members
+        (endpoint,) = (one.endpoint for one in members if one.leader and not one.error)
+        state = trial.witness.lab.state
+        nodes = {state.address(one.number): one.name for one in state.etcd_members}
+        return nodes[endpoint.rpartition(":")[0]]
+
+    # an election takes 1 to 2 s, and a lease of 5 s has its guests killed after 2.5 s of silence
+    lab = Lab(f"test-{os.getpid()}-3")
+    with watching(lab, in_turn, ttl_s=LEASE_TTL_S, etcd_members=3) as trial:
+        trial.before = trial.wait_until_whole()
+        stopped = leader_of(trial)
+        incidents = [one.incident_id for one in trial.before.incidents]
+        lives = {name: view.health for name, view in trial.before.hosts.items()}
+        boots = {name: len(trial.watch.boots(name)) for name in trial.servers}
+
+        def hold() -> None:
+            time.sleep(3 * LEASE_TTL_S)
+            assert leader_of(trial) != stopped
+            assert {name: len(trial.watch.boots(name)) for name in trial.servers} == boots
+            assert [one.incident_id for one in trial.witness.incidents()] == incidents
+            assert {n: view.health for n, view in trial.witness.hosts().items()} == lives
+
+        fault = Fault(
+            "leader of etcd stopped",
+            lambda lab, _hosts: lab.signal_program(stopped, "etcd", signal.SIGSTOP),
+            lambda lab, _hosts: lab.signal_program(stopped, "etcd", signal.SIGCONT),
+        )
+        # an etcd that wakes as its old leader may end leases: hosts take new ones
+        found = trial.run(fault, [], hold)
+        assert found.wrong == ()
+        assert (found.rescued, found.restarted) == ((), ())

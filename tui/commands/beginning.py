@@ -11,10 +11,11 @@ from tui.commands.output import narrate, print_json, terminal_width
 from tui.commands.session import ask
 from tui.errors import BackendUnreachable
 from tui.exits import Exit, VerbError, exit_of
+from tui.formats.begun_otherwise import begun_otherwise
 from tui.formats.evacuation import counts_text, not_gone, state_word, title_of
 from tui.formats.evacuation_report import report_text
 from wire.errors import GodwitError
-from wire.evacuation import Evacuation, EvacuationKind
+from wire.evacuation import Evacuation, EvacuationKind, Plan
 
 if TYPE_CHECKING:
     from tui.client import Client
@@ -38,16 +39,24 @@ def begin(start: Start) -> list[Evacuation]:
 
 
 def conclude(
-    begun: Sequence[Evacuation], *, wait: bool, as_json: bool, alone: bool = False
+    begun: Sequence[Evacuation],
+    plans: Sequence[Plan],
+    *,
+    wait: bool,
+    as_json: bool,
+    alone: bool = False,
 ) -> Exit:
     """Tell what was begun, or wait for its end and write the reports.
 
-    ``alone`` makes the JSON that of the only one instead of a list.
+    First comes what is not as the plans said that were agreed to. ``alone`` makes the JSON that of
+    the only one instead of a list.
 
     Raises:
         VerbError: it was waited for, and not every server is where it was to go, or nobody could
             wait until the end.
     """
+    for sentence in begun_otherwise(plans, begun):
+        narrate(sentence)
     told = _follow(begun) if wait else begun
     if as_json:
         print_json(told[0] if alone else told)

@@ -50,4 +50,4 @@ def host_return(
     async def bring_back(client: "Client") -> list[Evacuation]:
         return [await client.bring_back(host, wanted)]
 
-    return conclude(begin(bring_back), wait=wait, as_json=as_json, alone=True)
+    return conclude(begin(bring_back), [plan], wait=wait, as_json=as_json, alone=True)

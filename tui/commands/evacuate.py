@@ -60,4 +60,4 @@ def host_evacuate(
     names = confirm("host-evacuate", plans, yes=yes, empty_by_ms=wanted.empty_by_ms)
     confirmed = msgspec.structs.replace(wanted, confirmed=names)
     begun = begin(lambda client: client.evacuate(confirmed))
-    return conclude(begun, wait=wait, as_json=as_json)
+    return conclude(begun, plans, wait=wait, as_json=as_json)

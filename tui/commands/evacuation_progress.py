@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import IO
 
 from tui.commands.status_line import StatusLine
+from tui.formats.against_forecast import took_ms
 from tui.formats.evacuation import gone_text, state_word, what_is_done
-from tui.formats.evacuation_report import took_ms
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationState, MoveState
 

@@ -1,6 +1,6 @@
 """Verbs that steer an evacuation while it runs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +12,7 @@ from tui.commands.session import ask
 from tui.commands.several import change_each, check
 from tui.formats.evacuation import counts_text, title_of
 from tui.formats.units import moment_text, rate_text
-from wire.evacuation import Evacuation, EvacuationChange, PlanEdit
+from wire.evacuation import Evacuation, EvacuationChange, MoveState, PlanEdit
 
 if TYPE_CHECKING:
     from tui.client import Client
@@ -70,7 +70,8 @@ def evacuation_cancel(*, evacuation: str, servers: tuple[str, ...]) -> None:
 def evacuation_retry(*, evacuation: str, servers: tuple[str, ...]) -> None:
     """Move servers again whose moves failed or were cancelled; without one all of them."""
     what = f"tries {', '.join(servers)} again" if servers else "tries again what did not work"
-    _steer((evacuation,), lambda client, key: client.retry_evacuation(key, servers), what)
+    told = _steer((evacuation,), lambda client, key: client.retry_evacuation(key, servers), what)
+    _tell_plans(told, servers)
 
 
 @click.command("evacuation-change", short_help="Change cap, deadline, or single servers.")
@@ -116,9 +117,24 @@ def evacuation_change(
         lambda client, key: client.change_evacuation(key, changed),
         f"has {', '.join(_words(changed))} from now on",
     )
+    _tell_plans(told, [edit.server for edit in edits])
     for each in told:
         if each.deadline:
             narrate(each.deadline)
+
+
+def _tell_plans(told: list[Evacuation], names: Sequence[str]) -> None:
+    """Say where those that were named go now, and of the others who has no target any more."""
+    for server in (server for each in told for server in each.servers):
+        plan = server.plan
+        named = plan.server_name in names or plan.server_id in names
+        if server.state is MoveState.STAYED and named:
+            narrate(f"{plan.server_name} now stays: {server.reason or plan.why}")
+        elif server.state is MoveState.WAITING and not plan.target_host_name:
+            narrate(f"{plan.server_name} waits: {server.reason or 'a target is being chosen'}")
+        elif server.state.open and named:
+            why = f": {plan.why}" if plan.why else ""
+            narrate(f"{plan.server_name} goes to {plan.target_host_name}{why}")
 
 
 def _words(changed: EvacuationChange) -> list[str]:

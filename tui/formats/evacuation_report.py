@@ -5,6 +5,7 @@ The same words as text, for a terminal, and as Markdown, for a ticket.
 
 from statistics import median_low
 
+from tui.formats.against_forecast import forecast_of, held, took_ms
 from tui.formats.evacuation import (
     counts_text,
     link_text,
@@ -28,7 +29,6 @@ from tui.formats.table import Column, table_lines
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text, zone_text
 from tui.text import escape_text
 from wire.evacuation import EvacuatedServer, Evacuation, MoveState, Way
-from wire.forecast import Forecast
 
 _COLUMNS = (
     Column("Server", least=8),
@@ -69,18 +69,6 @@ def report_markdown(evacuation: Evacuation) -> str:
     lines += markdown_table(columns, rows)
     lines += markdown_items("What happened", _notes(evacuation))
     return "\n".join(lines)
-
-
-def forecast_of(server: EvacuatedServer) -> Forecast | None:
-    """The forecast that a server's move began with, or that of its plan before that."""
-    return server.forecast or server.plan.forecast
-
-
-def took_ms(server: EvacuatedServer) -> int:
-    """How long its latest try took; 0 while it is under way, and if there was none."""
-    if server.state.open or not (server.started_at_ms and server.ended_at_ms):
-        return 0
-    return max(0, server.ended_at_ms - server.started_at_ms)
 
 
 def _title(evacuation: Evacuation) -> str:
@@ -155,14 +143,22 @@ def _pauses_text(evacuation: Evacuation) -> str:
 
 
 def _bands_text(evacuation: Evacuation) -> str:
-    """How true the forecasts were: ``9 of 10 moves ended within their band``."""
-    known = [
-        (took, told)
-        for each in _gone(evacuation)
-        if (told := forecast_of(each)) and (took := took_ms(each))
-    ]
-    within = sum(told.low_ms <= took <= told.high_ms for took, told in known)
-    return f"{within} of {len(known)} moves ended within their band" if known else ""
+    """How true the forecasts were, time, bytes and pause each."""
+    ended = [each for each in _gone(evacuation) if took_ms(each) and forecast_of(each)]
+    known = [(each, judged) for each in ended if (judged := held(each))]
+    parts = []
+    if known:
+        within = sum(judged.in_band for _, judged in known)
+        parts.append(f"{within} of {len(known)} moves ended within their band")
+    live = [judged for each, judged in known if each.plan.way is Way.LIVE]
+    if live:
+        sent = sum(judged.as_much_sent for judged in live)
+        paused = sum(judged.no_longer_paused for judged in live)
+        parts += [f"{sent} of {len(live)} sent as much", f"{paused} paused no longer"]
+    if unseen := len(ended) - len(known):
+        of_it = "their links" if unseen > 1 else "its link"
+        parts.append(f"of {unseen} nothing was really forecast: {of_it} had not been measured")
+    return ", ".join(parts)
 
 
 def _deadline_text(evacuation: Evacuation) -> str:

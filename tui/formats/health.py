@@ -5,7 +5,7 @@ from wire.fleet import HostPolicy, HostStatus, HostView
 from wire.life import Fence, HealthValue
 from wire.rescue import HostHealth
 
-ARMING = frozenset({"not asked for", "godwit-fence is not armed yet"})
+ARMING = frozenset({"automatic rescue is off", "godwit-fence is not armed yet"})
 """``fence_detail`` of a host that may arm its watchdog in a moment, if its policy wants it."""
 
 

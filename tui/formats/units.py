@@ -35,6 +35,13 @@ def duration_text(duration_ms: int) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def duration_within(duration_ms: int, width: int) -> str:
+    """``2 min 16 s``, ``2:16`` or ``27 h``: as much of a duration as that many cells hold."""
+    texts = (duration_text(duration_ms), clock_text(round(duration_ms / 1000)))
+    fitting = [text for text in texts if len(text) <= width]
+    return fitting[0] if fitting else f"{round(duration_ms / 3_600_000)} h"
+
+
 def clock_text(duration_s: int) -> str:
     """``0:09``, ``12:05``, ``1:02:05``: a place on a time line, in minutes or hours and seconds."""
     minutes, seconds = divmod(max(0, duration_s), 60)

@@ -1,7 +1,7 @@
 """Keys of dialogs: targets and options of a move, choices, questions, what is typed."""
 
 from tui.keyboard.action import Action
-from tui.places import DIALOGS, LIVE_OPTIONS, MOVES, Place
+from tui.places import DIALOGS, EDITS, LIVE_OPTIONS, MOVES, Place
 
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -15,9 +15,17 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "choose",
         "enter",
-        DIALOGS,
+        (*MOVES, Place.RESCUE),
         "Choose",
         "Choose this host as the target; a question follows.",
+        footer=1,
+    ),
+    Action(
+        "choose",
+        "enter",
+        EDITS,
+        "Choose",
+        "Plan the server anew with this target and these options.",
         footer=1,
     ),
     Action(

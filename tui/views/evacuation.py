@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from tui.formats.evacuation_report import forecast_of, took_ms
+from tui.formats.against_forecast import forecast_of, paused_longer, sent_more, took_ms
 from tui.formats.options import option_words
-from tui.formats.units import bytes_text, clock_text, duration_text, moment_text
+from tui.formats.units import bytes_text, clock_text, duration_text, duration_within, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line
 from tui.plot import GraphStyle
@@ -102,11 +102,17 @@ def columns(
             order=lambda each: _RANKS[each.state],
             searched=False,
         ),
-        _figure("took", "TOOK", 7, 4, _took),
-        _figure("expected", "FORECAST", 8, 5, _expected),
-        _figure("pause", "PAUSE", 7, 2, _pause),
-        _figure("planned", "FORECAST", 8, 6, _planned_pause),
-        _figure("sent", "SENT", 8, 6, _sent),
+        _figure("took", "TOOK", 4, lambda each: took_ms(each) or -1, _clock),
+        _figure("expected", "FORECAST", 5, _expected_ms, _clock),
+        _figure("pause", "PAUSE", 2, _pause_ms, duration_within),
+        _figure("planned", "FORECAST", 6, _planned_pause_ms, duration_within),
+        _figure(
+            "sent",
+            "SENT",
+            6,
+            lambda each: each.sent_bytes or -1,
+            lambda size, _: bytes_text(size),
+        ),
         Column(
             key="what",
             title="HOW FAR, AND WHY",
@@ -135,45 +141,46 @@ _RANKS = {
 
 
 def _figure(
-    key: str, title: str, width: int, rank: int, cell: Callable[[EvacuatedServer], str]
+    key: str,
+    title: str,
+    rank: int,
+    value: Callable[[EvacuatedServer], int],
+    text: Callable[[int, int], str],
 ) -> Column[EvacuatedServer]:
-    def span(server: EvacuatedServer, _: int) -> Span:
-        text = cell(server)
-        return Span(text or "-", Tone.PLAIN if text else Tone.DIM)
+    """A column of a number, which is sorted as such; below 0 is what nobody knows."""
+
+    def span(server: EvacuatedServer, room: int) -> Span:
+        known = value(server)
+        return Span(text(known, room)) if known >= 0 else Span("-", Tone.DIM)
 
     return Column(
         key=key,
         title=title,
-        width=width,
+        width=8,
         rank=rank,
         cell=span,
-        order=lambda each: natural(cell(each)),
+        order=value,
         right=True,
         searched=False,
     )
 
 
-def _took(server: EvacuatedServer) -> str:
-    took = took_ms(server)
-    return clock_text(round(took / 1000)) if took else ""
+def _clock(duration_ms: int, _: int) -> str:
+    return clock_text(round(duration_ms / 1000))
 
 
-def _expected(server: EvacuatedServer) -> str:
+def _expected_ms(server: EvacuatedServer) -> int:
     forecast = forecast_of(server)
-    return clock_text(round(forecast.total_ms / 1000)) if forecast else ""
+    return forecast.total_ms if forecast else -1
 
 
-def _pause(server: EvacuatedServer) -> str:
-    return "" if server.downtime_ms is None else duration_text(server.downtime_ms)
+def _pause_ms(server: EvacuatedServer) -> int:
+    return -1 if server.downtime_ms is None else server.downtime_ms
 
 
-def _planned_pause(server: EvacuatedServer) -> str:
+def _planned_pause_ms(server: EvacuatedServer) -> int:
     forecast = forecast_of(server)
-    return duration_text(forecast.downtime_ms) if forecast else ""
-
-
-def _sent(server: EvacuatedServer) -> str:
-    return bytes_text(server.sent_bytes) if server.sent_bytes else ""
+    return forecast.downtime_ms if forecast else -1
 
 
 def progress(
@@ -195,23 +202,26 @@ def progress(
 
 
 def _result(server: EvacuatedServer) -> Span:
-    """The real time and pause against the forecast's band and pause, what is worse in front."""
+    """The real time, pause and bytes against the forecast, what is worse in front."""
     took, forecast = took_ms(server), forecast_of(server)
     paused = "" if server.downtime_ms is None else f"paused {duration_text(server.downtime_ms)}"
     if not took:
         return Span(paused)
     if forecast is None:
         return Span(f"took {clock_text(round(took / 1000))}")
-    foreseen = duration_text(forecast.downtime_ms)
-    longer = (server.downtime_ms or 0) > forecast.downtime_ms
     if took > forecast.high_ms:
         most = clock_text(round(forecast.high_ms / 1000))
         told = f"{clock_text(round(took / 1000))} of {most} at most"
         return Span(f"{told}, {paused}" if paused else told, Tone.WARN)
-    if longer and paused != f"paused {foreseen}":
-        return Span(f"{paused}, not {foreseen}")
+    if not forecast.link_seen:
+        told = "its link had not been measured"
+        return Span(f"{paused}; {told}" if paused else told)
     told = "as forecast" if took >= forecast.low_ms else "sooner"
-    return Span(f"{paused}, {told}" if paused else told)
+    if paused_longer(server, forecast):
+        told, paused = "", f"{paused}, not {duration_text(forecast.downtime_ms)}"
+    if sent_more(server, forecast):
+        told = f"{bytes_text(server.sent_bytes)} sent, not {bytes_text(forecast.sent_bytes)}"
+    return Span(", ".join(part for part in (paused, told) if part))
 
 
 def _phase(migration: Migration, last: Sample | None) -> str:

@@ -1,8 +1,7 @@
 """The Evacuations view: hosts that are or were emptied and filled again."""
 
 from tui.formats.evacuation import gone_text
-from tui.formats.finishing import seconds_text
-from tui.formats.units import moment_text
+from tui.formats.units import duration_within, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, line, plain
 from tui.views.evacuation_totals import counts, total_lines
@@ -54,7 +53,7 @@ def columns(glyphs: Glyphs) -> list[Column[Evacuation]]:
             flex=1,
             most=12,
             rank=3,
-            cell=lambda each, _: _took(each),
+            cell=_took,
             order=lambda each: each.ended_at_ms - each.created_at_ms,
             right=True,
             searched=False,
@@ -80,10 +79,11 @@ def columns(glyphs: Glyphs) -> list[Column[Evacuation]]:
     ]
 
 
-def _took(evacuation: Evacuation) -> Span:
+def _took(evacuation: Evacuation, width: int) -> Span:
     if not evacuation.ended_at_ms:
         return Span("-", Tone.DIM)
-    return Span(seconds_text((evacuation.ended_at_ms - evacuation.created_at_ms) // 1000))
+    took_ms = evacuation.ended_at_ms - evacuation.created_at_ms
+    return Span(duration_within(took_ms // 1000 * 1000, width))
 
 
 def _servers(evacuation: Evacuation, width: int) -> Span:

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 
 from tui.formats.incident import brief_proof, counts_text, timeline, what_is_done
-from tui.formats.units import duration_text, moment_text
+from tui.formats.units import duration_text, duration_within, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, cut, line, pad, wrap
 from tui.views.glyphs import Glyphs, incident_span
 from tui.views.spoken import in_keys
 from wire.rescue import Incident, IncidentState, RescueState
 
-_COLUMNS = (15, 10, 10)
-"""Cells of a moment's label, its time of day, and the seconds since the loss."""
+_COLUMNS = (15, 10)
+"""Cells of a moment's label and of its time of day."""
+_LEAST_AFTER = 10
+"""Cells of the time since the loss, more where it is long."""
 
 
 def columns(glyphs: Glyphs) -> list[Column[Incident]]:
@@ -69,15 +71,15 @@ def _since_loss(
         flex=1,
         most=12,
         rank=rank,
-        cell=lambda each, _: Span(_after(each, at_ms(each))),
+        cell=lambda each, width: Span(_after(each, at_ms(each), width)),
         order=lambda each: at_ms(each) - each.lost_at_ms,
         right=True,
         searched=False,
     )
 
 
-def _after(incident: Incident, at_ms: int) -> str:
-    return duration_text(max(0, at_ms - incident.lost_at_ms)) if at_ms else "-"
+def _after(incident: Incident, at_ms: int, width: int) -> str:
+    return duration_within(max(0, at_ms - incident.lost_at_ms), width) if at_ms else "-"
 
 
 def _servers(incident: Incident, width: int, glyphs: Glyphs) -> Span:
@@ -114,13 +116,19 @@ def timeline_lines(incident: Incident, width: int, *, brief: bool = False) -> li
         lines += wrap(f"{incident.declared_off_by} declared it to be off.", width)
     if incident.shut_down:
         lines += wrap("It had said that it was being shut down in order.", width)
-    room = max(10, width - sum(_COLUMNS))
-    for label, at_ms, told in timeline(incident):
+    events = timeline(incident)
+    lost_at_ms = incident.lost_at_ms
+    afters = [
+        f"+{duration_text(max(0, at_ms - lost_at_ms))}" if at_ms and at_ms != lost_at_ms else ""
+        for _, at_ms, _ in events
+    ]
+    sizes = (*_COLUMNS, max(_LEAST_AFTER, 2 + max(map(len, afters))))
+    room = max(10, width - sum(sizes))
+    for (label, at_ms, told), after in zip(events, afters, strict=True):
         date, _, clock = moment_text(at_ms).partition(" ")
-        first = at_ms == incident.lost_at_ms
-        after = "" if first or not at_ms else f"+{_after(incident, at_ms)}"
+        first = at_ms == lost_at_ms
         cells = (label, clock if at_ms else "not yet", after)
-        head = "".join(pad(text, size) for text, size in zip(cells, _COLUMNS, strict=True))
+        head = "".join(pad(text, size) for text, size in zip(cells, sizes, strict=True))
         short = brief_proof(incident) if brief and label == "dead" else told
         text = f"{date}, {told}" if first else short
         parts = [line(Span(cut(text, room)))] if brief else wrap(text, room)

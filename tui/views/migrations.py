@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tui.formats.units import duration_text, moment_text
+from tui.formats.units import duration_within, moment_text
 from tui.listing import Column, natural
 from tui.paint import Span, Tone
 from tui.views.glyphs import Glyphs, migration_span
@@ -79,7 +79,7 @@ def columns(glyphs: Glyphs, last_sample: LastSample) -> list[Column[Migration]]:
             flex=1,
             most=12,
             rank=1,
-            cell=lambda each, _: Span(_duration(each, last_sample(each.migration_id))),
+            cell=lambda each, width: Span(_duration(each, last_sample(each.migration_id), width)),
             order=lambda each: duration_ms(each, None) or 0,
             right=True,
             searched=False,
@@ -100,7 +100,7 @@ def columns(glyphs: Glyphs, last_sample: LastSample) -> list[Column[Migration]]:
             width=8,
             flex=1,
             most=12,
-            cell=lambda each, _: Span(downtime(each)),
+            cell=lambda each, width: Span(downtime(each, width)),
             order=lambda each: each.statistics.downtime_ms or 0,
             right=True,
             searched=False,
@@ -118,11 +118,11 @@ def columns(glyphs: Glyphs, last_sample: LastSample) -> list[Column[Migration]]:
     ]
 
 
-def downtime(migration: Migration) -> str:
-    """The real pause of a finished migration."""
+def downtime(migration: Migration, width: int) -> str:
+    """The real pause of a finished migration, in at most so many cells."""
     if not migration.state.ended or migration.statistics.downtime_ms is None:
         return "-"
-    return duration_text(migration.statistics.downtime_ms)
+    return duration_within(migration.statistics.downtime_ms, width)
 
 
 def _moment(migration: Migration, width: int) -> str:
@@ -134,8 +134,8 @@ def _moment(migration: Migration, width: int) -> str:
     return f"{date[5:]} {time}" if len(date[5:]) + 1 + len(time) <= width else time
 
 
-def _duration(migration: Migration, last: Sample | None) -> str:
+def _duration(migration: Migration, last: Sample | None, width: int) -> str:
     took = duration_ms(migration, last)
     if took is None:
         return "-"
-    return duration_text(took if migration.state.ended else took // 1000 * 1000)
+    return duration_within(took if migration.state.ended else took // 1000 * 1000, width)

@@ -6,7 +6,7 @@ import msgspec
 
 from tui.formats.evacuation_plan import is_stuck
 from tui.formats.options import option_words
-from tui.formats.units import bytes_text, clock_text, duration_text
+from tui.formats.units import bytes_text, clock_text, duration_within
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line
 from tui.views.forecast import forecast_fields
@@ -121,7 +121,7 @@ def columns(glyphs: Glyphs, *, several: bool) -> list[Column[Row]]:
             width=7,
             flex=1,
             most=10,
-            cell=lambda each, _: _pause(each.move),
+            cell=lambda each, width: _pause(each.move, width),
             order=lambda each: each.move.forecast.downtime_ms if each.move.forecast else -1,
             right=True,
             searched=False,
@@ -178,11 +178,11 @@ def _takes(move: PlannedMove) -> Span:
     return Span(clock_text(move.ends_in_s - move.starts_in_s), _doubt(move.forecast))
 
 
-def _pause(move: PlannedMove) -> Span:
+def _pause(move: PlannedMove, width: int) -> Span:
     """The pause that is expected; a stopped server has none, a rescued one was never asked."""
     if move.forecast is None:
         return Span("-", Tone.DIM)
-    return Span(duration_text(move.forecast.downtime_ms), _doubt(move.forecast))
+    return Span(duration_within(move.forecast.downtime_ms, width), _doubt(move.forecast))
 
 
 def _doubt(forecast: Forecast | None) -> Tone:

@@ -9,8 +9,14 @@ from tui.formats.units import bytes_text, duration_text
 from tui.paint import Line, Span, Tone, cut, line, wrap
 from tui.views.glyphs import Glyphs
 from tui.views.spoken import in_keys
-from wire.evacuation import EvacuationKind, Plan, Way
+from wire.evacuation import EvacuationKind, Plan, PlannedMove, Way
 from wire.forecast import Basis
+
+_VERBS = {
+    EvacuationKind.EVACUATE: "leave",
+    EvacuationKind.RESCUE: "are rescued",
+    EvacuationKind.RETURN: "come back",
+}
 
 
 def host_lines(
@@ -41,16 +47,17 @@ def leaving_text(plan: Plan, *, brief: bool = False) -> str:
     ]
     going, waits = len(leaving(plan)), len(waiting(plan))
     stays = whole - going - waits
-    verb = "come back" if plan.kind is EvacuationKind.RETURN else "leave"
+    verb = _VERBS[plan.kind]
     if not whole:
         return "no server is there to be moved"
     of = f"all {whole} servers" if going == whole > 1 else f"{going} of {whole} servers"
-    how = f" ({', '.join(ways)})" if ways and not brief else ""
-    told = [f"{of} {verb}{how}"]
+    # of a rescue the verb says it
+    told_ways = ways and not brief and plan.kind is not EvacuationKind.RESCUE
+    told = [f"{of} {verb} ({', '.join(ways)})" if told_ways else f"{of} {verb}"]
     if waits:
         told.append(f"{waits} {'waits' if waits == 1 else 'wait'} for you")
     if stays:
-        told.append(f"{stays} stay")
+        told.append(f"{stays} {'stays' if stays == 1 else 'stay'}")
     return ", ".join(told)
 
 
@@ -100,9 +107,9 @@ def longest_pause(plans: Sequence[Plan]) -> str:
     return f"{duration_text(longest)} ({name})"
 
 
-def staying(plans: Sequence[Plan]) -> list[str]:
-    """Names of the servers that stay."""
-    return [each.server_name for plan in plans for each in plan.moves if each.way is Way.STAYS]
+def staying(plans: Sequence[Plan]) -> list[PlannedMove]:
+    """The servers that stay."""
+    return [each for plan in plans for each in plan.moves if each.way is Way.STAYS]
 
 
 def unmeasured(plans: Sequence[Plan]) -> int:

@@ -13,7 +13,7 @@ from textual.message import Message
 
 from tui.listing import Column, Listing, RowT, fit, gap
 from tui.motion import Motion, moved
-from tui.paint import Line, Span, Tone, line, pad, width_of
+from tui.paint import Line, Span, Tone, clip, length, line, pad, width_of
 from tui.text import escape_text
 from tui.widgets.lines import Lines
 
@@ -241,6 +241,9 @@ class Table(Lines, Generic[RowT]):
                 spans[-1] = Span(spans[-1].text + text, tone)
             else:
                 spans.append(Span(text, tone))
+        if length(tuple(spans)) > width:
+            # so that "…" stands where text is lost, and not where blanks are
+            spans[-1] = Span(spans[-1].text.rstrip(), spans[-1].tone)
         if cursor:
             return line(Span(pad(spans[0].text, width), Tone.CURSOR))
-        return tuple(spans)
+        return clip(tuple(spans), width)

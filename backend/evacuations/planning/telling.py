@@ -143,7 +143,9 @@ def _of_state(fleet: Fleet, host: HostFacts) -> list[str]:
         advice = f"; {incident.declared_off_by} has declared that it is off: ask again in a moment"
     elif declare in because:
         advice = ""
-    told = f"{host.name} is down and not proven to be dead, so that its guests may still run"
+    told = f"{host.name} is down and not proven to be dead"
+    if "may still run" not in because:
+        told += ", so that its guests may still run"
     return [f"{told}: {because}{advice}"]
 
 

@@ -180,7 +180,7 @@ def _moving(
     if gone is not None:
         there = record is not None and record.owner.host_id == server.plan.target_host_id
         moved = server if there else _by_others(fleet, server, record)
-        return _left(moved, "" if there else gone, at_ms)
+        return _left(moved, _unstarted(migration) if there else gone, at_ms)
     if migration is None:
         reason = f"the record of migration {server.migration_id} vanished"
         return ended(server, MoveState.FAILED, reason, at_ms)
@@ -188,6 +188,14 @@ def _moving(
         reason = f"{server.plan.server_name} is on {server.plan.source_host_name} again"
         return ended(server, MoveState.FAILED, reason, at_ms)
     return after_failure(fleet, evacuation, server, migration)
+
+
+def _unstarted(migration: Migration | None) -> str:
+    """Say of a server that arrived why it does not run there although it was to; else empty."""
+    if migration is None or migration.state is not MigrationState.FAILED:
+        return ""
+    why = migration.error or migration.outcome
+    return f"not started: {why}" if migration.kind != "live" else why
 
 
 def _with_figures(server: EvacuatedServer, migration: Migration) -> EvacuatedServer:

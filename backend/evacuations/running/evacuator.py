@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from backend.evacuations.moves import under_way
 from backend.evacuations.planning.planner import Sources
@@ -29,6 +30,7 @@ from wire.evacuation import (
 )
 from wire.migration import Migration, PostcopyState
 
+DoneT = TypeVar("DoneT")
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
@@ -134,7 +136,7 @@ class Evacuator:
             await read_anew(self._records, self.open())
             self._read = True
         known = self.open()
-        for gone in self._not_before_s.keys() - {one.evacuation_id for one in known}:
+        for gone in self._not_before_s.keys() - self._fleet.evacuations.keys():
             del self._not_before_s[gone]
         self.replanner.keep({one.evacuation_id for one in known})
         looked_at = [seen for one in known if (seen := await self._looked_at(one)) is not None]
@@ -145,11 +147,13 @@ class Evacuator:
             self._fleet.put_waits(over, {})
         going = [one for one in looked_at if one.open]
         begun = await self._setting_out.look(going)
-        for one in going:
-            self.sharing.look(one, under_way(self._fleet, one), self._setting_out.held_back)
+        for one in self.open():  # also what is skipped: what it holds back would stay so
+            await self._or_skipped(one, self._shared)
         for outcome in begun:
             await self._note_begun(outcome)
-        await self._mark_what_is_back()
+        for one in tuple(self._fleet.evacuations.values()):
+            if not one.open and not self._is_skipped(one):
+                await self._or_skipped(one, self._mark_what_is_back)
 
     def open(self) -> list[Evacuation]:
         """List what is open, oldest first."""
@@ -164,20 +168,42 @@ class Evacuator:
             evacuation_id, lambda known: observed(self._fleet, known, now_ms())
         )
 
+    async def _shared(self, evacuation: Evacuation) -> None:
+        moves = under_way(self._fleet, evacuation)
+        self.sharing.look(evacuation, moves, self._setting_out.held_back)
+
     async def _note_begun(self, outcome: Outcome) -> None:
         """Write which moves have begun, and take their targets from those that cannot."""
-        await self._records.change(
-            outcome.evacuation_id,
-            lambda known: observed(self._fleet, unplaced(known, outcome.refused), now_ms()),
-        )
+
+        async def note(evacuation: Evacuation) -> None:
+            await self._records.change(
+                evacuation.evacuation_id,
+                lambda known: observed(self._fleet, unplaced(known, outcome.refused), now_ms()),
+            )
+
+        known = self._fleet.evacuations.get(outcome.evacuation_id)
+        if known is not None:
+            await self._or_skipped(known, note)
 
     async def _looked_at(self, evacuation: Evacuation) -> Evacuation | None:
-        """Look at one; None, and a word to its servers, if that cannot be done for now."""
-        evacuation_id = evacuation.evacuation_id
-        if time.monotonic() < self._not_before_s.get(evacuation_id, 0.0):
+        """Look at one; None if that cannot be done for now."""
+        if self._is_skipped(evacuation):
             return None
+        seen = await self._or_skipped(evacuation, self._observe)
+        if seen is not None:
+            self._not_before_s.pop(evacuation.evacuation_id, None)
+        return seen
+
+    def _is_skipped(self, evacuation: Evacuation) -> bool:
+        return time.monotonic() < self._not_before_s.get(evacuation.evacuation_id, 0.0)
+
+    async def _or_skipped(
+        self, evacuation: Evacuation, step: Callable[[Evacuation], Awaitable[DoneT]]
+    ) -> DoneT | None:
+        """Take a step with one; None, a word to its servers and a pause if that fails."""
+        evacuation_id = evacuation.evacuation_id
         try:
-            seen = await self._observe(evacuation)
+            return await step(evacuation)
         except GodwitError as error:
             if error.code in _ENDS_THE_LOOK:
                 raise
@@ -186,9 +212,6 @@ class Evacuator:
         except Exception as error:  # noqa: BLE001 - the others go on
             why = f"{type(error).__name__} in this backend, told in its log"
             _log.exception("evacuation %s is not looked at", evacuation_id)
-        else:
-            self._not_before_s.pop(evacuation_id, None)
-            return seen
         self._not_before_s[evacuation_id] = time.monotonic() + _SKIPPED_S
         text = f"the evacuation of {evacuation.host_name} cannot go on now: {why}"
         waiting = (one for one in evacuation.servers if one.state is MoveState.WAITING)
@@ -266,10 +289,9 @@ class Evacuator:
         )
         return await self.note_moves(evacuation.evacuation_id)
 
-    async def _mark_what_is_back(self) -> None:
-        """Note in evacuations that have ended what is on their hosts again."""
-        for one in tuple(self._fleet.evacuations.values()):
-            if marked(self._fleet, one) is not one:
-                await self._records.change(
-                    one.evacuation_id, lambda known: marked(self._fleet, known)
-                )
+    async def _mark_what_is_back(self, evacuation: Evacuation) -> None:
+        """Note in an evacuation that has ended what is on its host again."""
+        if marked(self._fleet, evacuation) is not evacuation:
+            await self._records.change(
+                evacuation.evacuation_id, lambda known: marked(self._fleet, known)
+            )

@@ -11,7 +11,7 @@ from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
 from backend.evacuations.running.course import newcomers
 from backend.evacuations.running.prospects import Prospects, are_better, prospects
-from backend.evacuations.running.replanning import replanned, to_place, unfit
+from backend.evacuations.running.replanning import broken_pins, replanned, to_place, unfit
 from backend.migrations.notes import noted
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import EvacuatedServer, Evacuation
@@ -103,15 +103,19 @@ class Replanner:
     async def _noted(
         self, evacuation: Evacuation, before: Iterable[EvacuatedServer], new: Sequence[str]
     ) -> Evacuation:
-        """Note in the record what was planned anew."""
-        now = {one.plan.server_id: one.plan for one in evacuation.servers}
+        """Note in the record what was planned anew, and what a person has to choose anew."""
+        servers = {one.plan.server_id: one for one in evacuation.servers}
+        pins = broken_pins(self._fleet, evacuation)
         texts = [f"{name} has turned up on {evacuation.host_name}" for name in new]
         for one in before:
-            plan = now[one.plan.server_id]
+            now = servers[one.plan.server_id]
+            plan = now.plan
             if plan.target_host_id and plan.target_host_id != one.plan.target_host_id:
                 why = unfit(self._fleet, one.plan.target_host_id) if one.plan.target_host_id else ""
                 because = f", since {why}" if why else ""
                 texts.append(f"{plan.server_name} goes to {plan.target_host_name}{because}")
+            elif now.reason != one.reason and now.reason == pins.get(plan.server_id):
+                texts.append(f"{plan.server_name} waits: {now.reason}")
 
         def change(known: Evacuation) -> Evacuation:
             for text in texts:
@@ -139,7 +143,8 @@ class Replanner:
         self._attempts[evacuation.evacuation_id] = _Attempt(
             at_s=time.monotonic(), again_after_s=_AGAIN_S
         )
+        pins = broken_pins(self._fleet, fresh)
         return await self._records.change(
             evacuation.evacuation_id,
-            lambda known: replanned(known, fresh, asked_for=asked_for, edited=edited),
+            lambda known: replanned(known, fresh, pins, asked_for=asked_for, edited=edited),
         )

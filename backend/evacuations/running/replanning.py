@@ -79,21 +79,50 @@ def unplaced(evacuation: Evacuation, refused: Mapping[str, str]) -> Evacuation:
     return msgspec.structs.replace(evacuation, servers=servers)
 
 
+def broken_pins(fleet: Fleet, evacuation: Evacuation) -> dict[str, str]:
+    """Say of each server whose target an operator chose that this one takes nothing any more.
+
+    Returns:
+        server_id → what has become of the target, and how another one is chosen.
+    """
+    found = {}
+    for plan in (one.plan for one in evacuation.servers if one.plan.pinned):
+        host = fleet.facts.get(plan.options.prefer_host)
+        why = unfit(fleet, plan.options.prefer_host)
+        if not why:
+            continue
+        what = f"{host.name}, and {why}" if host else "a host that was removed from the fleet"
+        if host is not None and host_status(fleet, host)[0] is HostStatus.OFFLINE:
+            what = f"{host.name}, which is lost"
+        found[plan.server_id] = (
+            f"an operator chose {what}; choose another: godwit evacuation-change "
+            f"--move {plan.server_name}=HOST {evacuation.host_name}"
+        )
+    return found
+
+
 def replanned(
-    known: Evacuation, fresh: Evacuation, *, asked_for: bool, edited: Collection[str] = ()
+    known: Evacuation,
+    fresh: Evacuation,
+    pins: Mapping[str, str],
+    *,
+    asked_for: bool,
+    edited: Collection[str] = (),
 ) -> Evacuation:
     """Take over a new plan for what waits, and for servers that turned up.
 
     Args:
         known: the evacuation as it is.
         fresh: the same with a new plan.
+        pins: what is said of chosen targets that take nothing any more, by server id.
         asked_for: a person wants it, so that also those are planned which stayed by the plan.
         edited: ids of servers that a person wants otherwise: what the plan says holds.
     """
     planned = {one.plan.server_id: one for one in fresh.servers}
     there = {one.plan.server_id for one in known.servers}
     servers = [
-        _replanned(one, planned.get(one.plan.server_id), asked_for, edited) for one in known.servers
+        _replanned(one, planned.get(one.plan.server_id), pins, asked_for, edited)
+        for one in known.servers
     ]
     added = [one for one in fresh.servers if one.plan.server_id not in there]
     places = {one.plan.server_id: place for place, one in enumerate(fresh.servers)}
@@ -109,6 +138,7 @@ def replanned(
 def _replanned(
     server: EvacuatedServer,
     fresh: EvacuatedServer | None,
+    pins: Mapping[str, str],
     asked_for: bool,  # noqa: FBT001
     edited: Collection[str],
 ) -> EvacuatedServer:
@@ -129,7 +159,7 @@ def _replanned(
             server, plan=fresh.plan, state=MoveState.STAYED, reason=fresh.plan.why
         )
     plan = msgspec.structs.replace(server.plan, target_host_id="", target_host_name="")
-    reason = f"no host takes it now: {fresh.plan.why}"
+    reason = pins.get(plan.server_id) or f"no host takes it now: {fresh.plan.why}"
     return msgspec.structs.replace(server, plan=plan, reason=reason)
 
 

@@ -194,6 +194,7 @@ class SettingOut:
         for one in sorted(open_ones, key=lambda one: one.created_at_ms):
             evacuation, server = lines.get((one.evacuation_id, one.server_id), (None, None))
             cap = evacuation.max_bandwidth_bytes_per_s if evacuation else None
+            stream = stream_of(rates, one.source_host_id)
             found.append(
                 moving(
                     self._fleet,
@@ -202,7 +203,8 @@ class SettingOut:
                     server,
                     forecast=self.outlook.of(server.plan, cap, rates) if server else None,
                     shown_heavy=self._has_shown_heavy(one.migration_id),
-                    stream_bytes_per_s=stream_of(rates, one.source_host_id),
+                    # nobody is nearly through under a cap who would be on the whole link
+                    stream_bytes_per_s=stream if cap is None else min(stream, cap),
                     lead_s=self._lead.s,
                     at_ms=at_ms,
                 )

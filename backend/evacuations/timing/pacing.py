@@ -283,8 +283,7 @@ class _Course:
                 self._sending_into[one.target_host_id],
             ),
         ):
-            # behind the first one on a link that nobody knows another is prepared, and held back
-            if len(there) >= streams(link, sending) + link.unseen:
+            if len(there) >= _most(link, sending):
                 if link.unseen:
                     first = there[0].server_name
                     return f"{first} is being sent first: it shows what the link carries"
@@ -294,6 +293,18 @@ class _Course:
     def _count(self, one: Moving) -> None:
         self._out[one.source_host_id].append(one)
         self._into[one.target_host_id].append(one)
+
+
+def _most(link: Link, now: int) -> int:
+    """How many moves may be on a link now.
+
+    Behind the first one on a link that nobody knows another is prepared and held back, unless a cap
+    has no room for the little that it sends.
+    """
+    most = streams(link, now) + link.unseen
+    if link.cap_bytes_per_s is None:
+        return most
+    return min(most, max(1, link.cap_bytes_per_s // link.least_share_bytes_per_s))
 
 
 def _named(moving: Sequence[Moving]) -> str:

@@ -111,11 +111,15 @@ class Sharing:
             await self._acts.set_parameters(migration_id, parameters, requested_by=BY)
         except GodwitError as error:
             _log.info("%s: its share is not set yet: %s", migration_id, error.message)
-            self._refused.add(migration_id)
-            try:
-                await asyncio.sleep(_AGAIN_S)
-            finally:
-                self._refused.discard(migration_id)
+        except Exception:  # noqa: BLE001 - it is told again like any other
+            _log.exception("%s: its share is not set yet", migration_id)
+        else:
+            return
+        self._refused.add(migration_id)
+        try:
+            await asyncio.sleep(_AGAIN_S)
+        finally:
+            self._refused.discard(migration_id)
 
     def _forget(self) -> None:
         for migration_id, (_, task) in tuple(self._telling.items()):

@@ -148,9 +148,15 @@ def unchanged(lab: Lab, operator: Operator) -> Callable[[], AbstractContextManag
 
     def everything() -> tuple[object, ...]:
         domains = [lab.virsh(host.name, "list --all") for host in lab.state.hosts]
-        # where they may go follows meters, which change by themselves
+        # where they may go follows meters, which change by themselves as what disks hold does
         servers = [
-            msgspec.structs.replace(one, target_host_names=())
+            msgspec.structs.replace(
+                one,
+                target_host_names=(),
+                disks=tuple(
+                    msgspec.structs.replace(disk, allocation_bytes=0) for disk in one.disks
+                ),
+            )
             for one in operator.json(list[ServerView], "server-list")
         ]
         return domains, servers, operator.json(list[Migration], "migration-list")

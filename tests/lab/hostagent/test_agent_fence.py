@@ -183,7 +183,7 @@ def test_an_agent_that_stands_still_does_not_save_its_guests(
 def test_no_more_wanted_rescued_is_no_more_fenced(lab, fenced, etcd, ids, until, health):
     etcd.delete(POLICIES + ids[HOST])
     until(lambda: not is_fenced(health(LIVES)), "it says so")
-    assert health(LIVES).fence_detail == "not asked for"
+    assert health(LIVES).fence_detail == "automatic rescue is off"
     until(lambda: lab.card(HOST).condition is CardCondition.DISARMED, "the card is stopped")
 
 

@@ -108,7 +108,7 @@ def host(etcd, tmp_path):
 
 def test_a_host_that_nobody_wants_rescued_is_not_fenced_and_says_why(host):
     host.heartbeat.start()
-    value = host.until(fence=Fence.NONE, fence_detail="not asked for", epoch=1, ttl_s=5)
+    value = host.until(fence=Fence.NONE, fence_detail="automatic rescue is off", epoch=1, ttl_s=5)
     assert value == host.value(LIVES)
     assert not read_word(host.folder).armed
 
@@ -156,7 +156,7 @@ def test_a_fence_is_let_go_only_after_etcd_knows(host, server):
     host.heartbeat.start()
     host.until(fence=Fence.WATCHDOG)
     host.want_rescue(wanted=False)
-    host.until(fence=Fence.NONE, fence_detail="not asked for")
+    host.until(fence=Fence.NONE, fence_detail="automatic rescue is off")
     eventually(lambda: not read_word(host.folder).armed, "it is disarmed")
 
 

@@ -384,6 +384,34 @@ def test_what_the_backend_refuses_meanwhile_keeps_its_sentence(fleet, capsys):
     assert words_of(capsys)[-1] == "kvm-01 is being emptied by bob"
 
 
+def test_what_begins_otherwise_than_the_plan_that_was_agreed_to_is_said(
+    plan, running, fleet, capsys
+):
+    web, hot, old, usb = running.servers
+    there = changed(web.plan, target_host_id="h-3", target_host_name="kvm-03")
+    stays = changed(old.plan, way=Way.STAYS, why="nothing fits")
+    late = changed(hot.plan, server_id="s-9", server_name="late-1")
+    fleet.evacuations = [
+        changed(
+            running,
+            host_id=plan.host_id,
+            planned_finish_s=70,
+            servers=(
+                *(
+                    changed(each, plan=move)
+                    for each, move in ((web, there), (old, stays), (hot, late), (usb, usb.plan))
+                ),
+            ),
+        )
+    ]
+    assert run(["host-evacuate", "--yes", "kvm-01"]) == 0
+    assert words_of(capsys)[2] == (
+        "kvm-01 is not as planned before: web-1 goes to kvm-03, not kvm-02, "
+        "old-1 stays: nothing fits, late-1 has turned up and goes to kvm-02, "
+        "hot-1 is not there any more, it takes 1 min 10 s, not 2 min 20 s"
+    )
+
+
 # Wishes
 
 
@@ -638,10 +666,40 @@ def test_the_report_holds_the_forecast_against_what_came(running, fleet, capsys)
     assert re.search(r"time +2 min 32 s, planned 2 min 20 s", out)
     assert re.search(r"sent +226 MiB, forecast 220 MiB", out)
     assert re.search(r"pauses +median 43 ms, longest 43 ms \(web-1\)", out)
-    assert re.search(r"forecasts +0 of 1 moves ended within their band", out)
+    judged = "0 of 1 moves ended within their band, 1 of 1 sent as much, 0 paused no longer"
+    assert re.search(f"forecasts +{judged}", out)
     assert "  usb-1 stayed: it has a passed-through device" in out.splitlines()
     assert "put hot-1 to kvm-02 (by bob)" in out
     assert re.search(r"state +ended: 2 of 4 servers have left", out)
+
+
+def told_of_forecasts(capsys) -> str:
+    assert run(["evacuation-show", "kvm-01"]) == 0
+    (found,) = re.findall(r"^forecasts +(.*(?:\n {3,}.*)*)", capsys.readouterr().out, re.MULTILINE)
+    return " ".join(found.split())
+
+
+def test_time_bytes_and_pause_are_each_held_against_the_forecast(running, fleet, capsys):
+    web = running.servers[0]
+    again = changed(web, sent_bytes=1_900 * MIB, tries=2, downtime_ms=40)
+    more = changed(web, sent_bytes=1_900 * MIB, downtime_ms=442)
+    old = changed(running.servers[2], state=MoveState.LEFT)
+    fleet.evacuations = [changed(running, servers=(web, again, more, old))]
+    assert told_of_forecasts(capsys) == (
+        "3 of 3 moves ended within their band, 2 of 3 sent as much, 1 paused no longer"
+    )
+
+
+def test_a_move_over_a_link_that_nobody_had_measured_is_within_no_band(running, fleet, capsys):
+    web = running.servers[0]
+    blind = changed(web, forecast=changed(web.forecast, link_seen=False))
+    fleet.evacuations = [changed(running, servers=(blind, web))]
+    assert told_of_forecasts(capsys) == (
+        "1 of 1 moves ended within their band, 1 of 1 sent as much, 0 paused no longer, "
+        "of 1 nothing was really forecast: its link had not been measured"
+    )
+    fleet.evacuations = [changed(running, servers=(blind,))]
+    assert told_of_forecasts(capsys).startswith("of 1 nothing was really forecast")
 
 
 @pytest.mark.parametrize(
@@ -733,6 +791,25 @@ def test_a_change_reaches_the_backend(running, fleet, arguments, wanted):
     fleet.evacuations = [changed(running, deadline="it can be kept")]
     assert run(["evacuation-change", *arguments.split(), "kvm-01"]) == 0
     assert fleet.bodies == [wanted]
+
+
+def test_a_change_says_where_its_servers_go_now_and_who_has_no_target_any_more(
+    running, fleet, capsys
+):
+    web, hot, old, usb = running.servers
+    without = changed(old.plan, target_host_name="", server_name="old-2")
+    lost = changed(old, plan=without, reason="no host takes it now: kvm-02 is full")
+    stays = changed(usb, plan=changed(usb.plan, why="an operator wants it to stay"))
+    fleet.evacuations = [changed(running, servers=(web, hot, old, lost, stays))]
+    arguments = "--move old-1=kvm-02 --stay usb-1 kvm-01"
+    assert run(["evacuation-change", *arguments.split()]) == 0
+    assert words_of(capsys)[1:] == [
+        "old-1 goes to kvm-02",
+        "old-2 waits: no host takes it now: kvm-02 is full",
+        "usb-1 now stays: an operator wants it to stay",
+    ]
+    assert run(["evacuation-retry", "kvm-01", "old-2"]) == 0
+    assert words_of(capsys)[1:] == ["old-2 waits: no host takes it now: kvm-02 is full"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tui.formats.table import Column, record_lines, table_lines
-from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
+from tui.formats.units import bytes_text, duration_text, duration_within, moment_text, rate_text
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,20 @@ def test_bytes(size_bytes: int, text: str):
 )
 def test_durations(duration_ms: int, text: str):
     assert duration_text(duration_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "width", "text"),
+    [
+        (136_400, 11, "2 min 16 s"),
+        (136_400, 7, "2:16"),
+        (59_900, 7, "59.9 s"),
+        (3_725_000, 7, "1:02:05"),
+        (97_200_000, 7, "27 h"),
+    ],
+)
+def test_a_duration_is_told_as_the_room_allows(duration_ms: int, width: int, text: str):
+    assert duration_within(duration_ms, width) == text
 
 
 def test_moments_are_local(monkeypatch: pytest.MonkeyPatch):

@@ -54,6 +54,14 @@ async def test_an_unproven_death_refuses_with_what_is_missing():
     assert "godwit host-declare-off" not in refusal
 
 
+async def test_what_an_unfenced_host_may_still_do_is_said_once():
+    because = "kvm-01 is unfenced, so its guests may still run: switch it off"
+    (refusal,) = (await lost(proven=False, held_reason=because).plan()).refusals
+    assert refusal.count("may still run") == 1
+    (refusal,) = (await lost(proven=False).plan()).refusals
+    assert refusal.count("may still run") == 1
+
+
 async def test_local_disks_and_what_is_bound_to_the_host_stay():
     town = lost()
     town.server("db-1", pool_name="local")

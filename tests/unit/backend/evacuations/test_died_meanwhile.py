@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.backend.evacuations.test_evacuator import DEFINITION, a_move_of, dead
 from wire import keys
-from wire.evacuation import EvacuationState, MoveState
+from wire.evacuation import EvacuationChange, EvacuationState, MoveState, PlanEdit
 from wire.fleet import PowerState
 from wire.rescue import IncidentServer, IncidentState, RescueState
 
@@ -128,3 +128,34 @@ async def test_what_was_to_be_rescued_is_its_own_hosts_again(scene, state, reaso
     line = scene.line(evacuation, "a")
     assert (line.state, line.reason) == (STAYED, reason)
     assert scene.known(evacuation).state is EvacuationState.ENDED
+
+
+async def test_one_whose_chosen_target_was_lost_asks_for_another_and_it_is_noted_once(scene):
+    scene.add("a")
+    evacuation = await scene.start(edits=(PlanEdit(server="a", target="kvm-03"),))
+    scene.drop_host("kvm-03")
+    told = (
+        "an operator chose kvm-03, which is lost; choose another: "
+        "godwit evacuation-change --move a=HOST kvm-01"
+    )
+    for _ in range(2):
+        await scene.look()
+        line = scene.line(evacuation, "a")
+        assert (line.state, line.reason) == (WAITING, told)
+        scene.evacuator.replanner._attempts.clear()
+    texts = [note.text for note in scene.known(evacuation).notes[1:]]
+    assert texts == [f"a waits: {told}"]
+    edit = EvacuationChange(edits=(PlanEdit(server="a", target="kvm-02"),))
+    await scene.steering.change(evacuation.evacuation_id, edit, requested_by="bob")
+    await scene.look()
+    assert scene.under_way()["a"].options.prefer_host == scene.host_id("kvm-02")
+
+
+async def test_one_whose_chosen_target_is_taken_out_of_service_says_so(scene, set_maintenance):
+    scene.add("a")
+    evacuation = await scene.start(edits=(PlanEdit(server="a", target="kvm-03"),))
+    set_maintenance("kvm-03")
+    await scene.look()
+    assert scene.line(evacuation, "a").reason.startswith(
+        "an operator chose kvm-03, and kvm-03 is in maintenance; choose another: "
+    )

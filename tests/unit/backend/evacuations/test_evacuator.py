@@ -8,8 +8,9 @@ from backend.evacuations.running import evacuator, replanner
 from backend.evacuations.running.course import observed
 from backend.evacuations.running.failing import GAVE_UP, hopeless
 from backend.evacuations.running.replanning import to_place
-from backend.migrations.ending import unlocked
+from backend.migrations.ending import owner_after, unlocked
 from backend.migrations.notes import noted
+from backend.migrations.outcome import Judgement, Verdict
 from backend.moments import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
@@ -542,6 +543,58 @@ async def test_one_evacuation_that_cannot_be_looked_at_does_not_stop_the_others(
     assert "KeyError" in waits
 
 
+async def test_one_whose_beginning_cannot_be_noted_does_not_stop_the_others(scene, monkeypatch):
+    scene.add("a")
+    scene.add("b", "kvm-02")
+    bad = await scene.start("kvm-01")
+    good = await scene.start("kvm-02")
+    real = evacuator.unplaced
+
+    def faulty(evacuation, refused):
+        if evacuation.evacuation_id == bad.evacuation_id:
+            raise KeyError("host-9")
+        return real(evacuation, refused)
+
+    monkeypatch.setattr(evacuator, "unplaced", faulty)
+    await scene.look()
+    assert set(scene.under_way()) == {"a", "b"}
+    assert scene.states(good) == {"b": MOVING}
+
+
+async def test_one_that_has_ended_and_cannot_be_marked_does_not_stop_the_others(scene, monkeypatch):
+    bad, good = await scene.start("kvm-01"), await scene.start("kvm-02")
+    await scene.look()
+    seen = []
+
+    def faulty(fleet, evacuation):
+        seen.append(evacuation.evacuation_id)
+        if evacuation.evacuation_id == bad.evacuation_id:
+            raise KeyError("host-9")
+        return evacuation
+
+    monkeypatch.setattr(evacuator, "marked", faulty)
+    await scene.look()
+    await scene.look()
+    assert seen.count(bad.evacuation_id) == 1, "it is left alone for a while"
+    assert seen.count(good.evacuation_id) == 2
+
+
+async def test_one_that_is_skipped_is_shared_all_the_same(scene, monkeypatch):
+    scene.add("a")
+    evacuation = await scene.start(max_bandwidth_bytes_per_s=8 << 20)
+    await scene.look()
+
+    def faulty(*_: object) -> None:
+        raise KeyError("host-9")
+
+    monkeypatch.setattr(evacuator, "observed", faulty)
+    await scene.look()
+    shared = []
+    monkeypatch.setattr(scene.evacuator.sharing, "look", lambda one, *_: shared.append(one))
+    await scene.look()
+    assert [one.evacuation_id for one in shared] == [evacuation.evacuation_id]
+
+
 async def test_a_record_that_cannot_be_read_is_told_and_not_an_end_of_the_backend(scene):
     scene.add("a")
     evacuation = await scene.start()
@@ -683,6 +736,27 @@ async def test_the_report_says_where_a_server_is_that_another_one_moved(scene):
     await scene.look()
     line = scene.line(evacuation, "a")
     assert (line.state, line.plan.target_host_name, line.forecast) == (LEFT, "kvm-03", None)
+
+
+async def test_one_that_arrived_and_was_not_started_there_has_left_with_the_reason(scene):
+    scene.add("off", state=PowerState.SHUT_OFF)
+    evacuation = await scene.start()
+    await scene.look()
+    migration = scene.under_way()["off"]
+    target = migration.options.prefer_host
+    final = msgspec.structs.replace(
+        migration,
+        state=MigrationState.FAILED,
+        target_host_id=target,
+        target_host_name=scene.fleet.facts[target].name,
+        finished_at_ms=migration.created_at_ms + 4_000,
+        error="Cannot allocate memory",
+    )
+    moved = Judgement(verdict=Verdict.MOVED)
+    await scene.journal.advance_with_owner(final, lambda owner: owner_after(owner, final, moved, 3))
+    await scene.look()
+    line = scene.line(evacuation, "off")
+    assert (line.state, line.reason) == (LEFT, "not started: Cannot allocate memory")
 
 
 async def test_notes_are_bounded_and_the_first_one_is_kept(scene):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.unit.backend.evacuations.test_under_way import sample
+from tests.unit.backend.evacuations.test_under_way import Shown, sample
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
 from wire.forecast import Basis, Ease, Forecast
@@ -39,6 +39,23 @@ async def test_those_that_begin_at_once_share_the_cap(scene):
     await scene.look()
     caps = {one.server_name: one.max_bandwidth_bytes_per_s for one in scene.under_way().values()}
     assert caps == {"a": 4 * MIB, "b": 4 * MIB}
+
+
+@pytest.mark.parametrize(("cap", "begun"), [(None, ["a", "b"]), (MIB, ["a"])])
+async def test_under_a_cap_nobody_is_nearly_through_who_would_be_on_the_whole_link(
+    scene, cap, begun
+):
+    scene.fleet.traffic = Shown((48, 1), (47, 2))
+    scene.evacuator._setting_out._lead._took_s.extend([1.5] * 8)
+    for name in ("a", "b"):
+        scene.add(name)
+    await scene.start(max_bandwidth_bytes_per_s=cap)
+    await scene.look()
+    (first,) = scene.under_way().values()
+    rate = {"bandwidth_bytes_per_s": MIB if cap else 48 * MIB}
+    scene.jobs.put_sample(first.migration_id, sample(2, 9, 9, elapsed_ms=2_000, **rate))
+    await scene.look()
+    assert list(scene.under_way()) == begun
 
 
 async def test_the_report_sets_the_end_against_the_moves_own_forecast(scene):

@@ -25,15 +25,20 @@ class PlayedActs:
 
     def __init__(self) -> None:
         self.silent: set[str] = set()
+        self.broken: set[str] = set()
+        self.asked: list[str] = []
         self.told: list[tuple[str, int | None]] = []
 
     async def set_parameters(
         self, migration_id: str, parameters: MigrationParameters, *, requested_by: str
     ) -> None:
         assert requested_by == BY
+        self.asked.append(migration_id)
         await asyncio.sleep(0)
         if migration_id in self.silent:
             raise GodwitError(ErrorCode.AGENT_UNREACHABLE, "kvm-01 does not answer")
+        if migration_id in self.broken:
+            raise KeyError(migration_id)
         self.told.append((migration_id, parameters.max_bandwidth_bytes_per_s))
 
 
@@ -148,3 +153,16 @@ async def test_a_cap_of_the_least_is_given_to_both(acts):
     shares.look(evacuation(1), [move("heavy", 2), move("next", 2)], {"next"})
     await settle()
     assert dict(acts.told) == {"heavy": MIB, "next": MIB}
+
+
+@pytest.mark.parametrize("kind", ["silent", "broken"])
+async def test_what_was_not_set_is_not_asked_for_again_at_every_look(acts, kind, caplog):
+    shares = Sharing(acts)
+    getattr(acts, kind).add("a")
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            shares.look(evacuation(8), [move("a", 10)])
+            await settle()
+    assert acts.asked == ["a"]
+    assert len([one for one in caplog.records if "its share is not set" in one.message]) == 1
+    shares.stop()

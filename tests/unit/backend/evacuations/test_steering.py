@@ -282,9 +282,12 @@ async def test_nothing_to_try_again_is_refused_and_so_is_a_host_that_takes_serve
     id_ = evacuation.evacuation_id
     none = scene.steering.retry(id_, (), requested_by="bob")
     assert await refused(none) == "no move of the evacuation of kvm-01 has failed"
-    again = await scene.steering.retry(id_, ("tied",), requested_by="bob")
-    assert scene.states(again)["tied"] is STAYED
-    await scene.look()
+    before = scene.known(evacuation)
+    again = scene.steering.retry(id_, ("tied",), requested_by="bob")
+    said = await refused(again, ErrorCode.BAD_REQUEST)
+    assert said.startswith("tied stays all the same: ")
+    assert "PCI device 0000:3b:00.0" in said
+    assert scene.known(evacuation) == before
     await scene.desk.set_maintenance("kvm-01", on=False, requested_by="bob")
     said = await refused(scene.steering.retry(id_, ("tied",), requested_by="bob"))
     assert said == ("kvm-01 takes servers again; godwit host-evacuate kvm-01 empties it anew")
@@ -319,6 +322,65 @@ async def test_the_plan_of_a_waiting_server_is_edited_and_of_a_moving_one_not(sc
     assert scene.states(told)[waiting] is STAYED
     nobody = change(scene, evacuation, edits=(PlanEdit(server="web-9", first=True),))
     assert "'web-9'" in await refused(nobody, ErrorCode.NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (PlanEdit(server="a", target="kvm-03"), "a cannot go to kvm-03: kvm-03 is in maintenance"),
+        (PlanEdit(server="tied", way=Way.LIVE), "tied stays all the same: "),
+        (PlanEdit(server="tied", first=True), "tied stays all the same: "),
+        (
+            PlanEdit(server="tied", options=MoveOptions(skip_cpu_check=True)),
+            "tied stays all the same: ",
+        ),
+    ],
+)
+async def test_a_wish_that_cannot_be_met_is_refused_and_nothing_changes(
+    scene, set_maintenance, edit, words
+):
+    scene.add("a")
+    scene.add("tied", passthrough=("PCI device 0000:3b:00.0",))
+    evacuation = await scene.start()
+    set_maintenance("kvm-03")
+    other = PlanEdit(server="a", options=MoveOptions(quickly_finish=True))
+    edits = (edit,) if edit.server == "a" else (other, edit)
+    said = await refused(change(scene, evacuation, edits=edits), ErrorCode.BAD_REQUEST)
+    assert said.startswith(words)
+    assert said.endswith("; nothing was changed")
+    assert scene.known(evacuation) == evacuation
+
+
+async def test_a_wish_is_taken_back_although_nothing_fits(scene, set_maintenance):
+    scene.add("a")
+    evacuation = await scene.start(edits=(PlanEdit(server="a", target="kvm-03", first=True),))
+    for host in ("kvm-02", "kvm-03"):
+        set_maintenance(host)
+    back = PlanEdit(server="a", target="", first=False, options=MoveOptions())
+    told = await change(scene, evacuation, edits=(back,))
+    (line,) = told.servers
+    assert (line.state, line.plan.pinned, line.plan.first) == (STAYED, False, False)
+
+
+async def test_each_change_of_a_server_is_noted_with_its_name_and_what_changed(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    edits = (
+        PlanEdit(server="id-a", target="kvm-03", options=MoveOptions(quickly_finish=True)),
+        PlanEdit(server="id-a", first=True, options=MoveOptions(downtime_limit_ms=900)),
+        PlanEdit(server="a", target="", options=MoveOptions(enable_tls=False)),
+        PlanEdit(server="a", way=Way.STAYS),
+    )
+    for edit in edits:
+        await change(scene, evacuation, edits=(edit,))
+    notes = scene.known(evacuation).notes[1:]
+    assert {one.by for one in notes} == {"bob"}
+    assert [one.text for one in notes] == [
+        "a: target kvm-03, quickly finish",
+        "a: first, downtime limit 900 ms",
+        "a: any target, no TLS",
+        "a: stays",
+    ]
 
 
 async def test_one_that_stays_is_made_to_go(scene):

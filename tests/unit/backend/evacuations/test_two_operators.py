@@ -83,9 +83,12 @@ async def test_whoever_edits_a_server_last_is_heard_and_both_are_noted(scene):
         )
     )
     assert (len(done), refusals) == (2, [])
-    notes = [note for note in scene.known(evacuation).notes if note.text == "plan of a changed"]
+    notes = [note for note in scene.known(evacuation).notes if note.text.startswith("a: target ")]
     heard = {"alice": "kvm-02", "bob": "kvm-03"}[notes[-1].by]
-    assert {note.by for note in notes} == {"alice", "bob"}
+    assert {(note.by, note.text) for note in notes} == {
+        ("alice", "a: target kvm-02"),
+        ("bob", "a: target kvm-03"),
+    }
     assert scene.line(evacuation, "a").plan.target_host_name == heard
     await scene.look()
     assert [one.options.prefer_host for one in scene.fleet.migrations.values()] == [

@@ -325,6 +325,7 @@ def test_a_link_that_only_its_card_tells_of_may_be_ten_times_slower(case, make_h
     copying_ms = 1000 * GIB / unseen.bandwidth_bytes_per_s
     assert unseen.high_ms > 10 * copying_ms > seen.high_ms
     assert unseen.low_ms == seen.low_ms
+    assert (unseen.link_seen, seen.link_seen) == (False, True)
 
 
 def test_passes_of_a_move_under_way_refine_its_forecast(case):

@@ -135,6 +135,7 @@ async def test_a_host_that_nobody_wants_rescued_is_held(scene):
     assert incident.state is IncidentState.HELD
     assert incident.dead_at_ms
     assert "auto_migrate_on_host_down" in incident.held_reason
+    assert "godwit host-evacuate kvm-01" in incident.held_reason
     scene.put_policy("kvm-01", down=True)
     scene.sync()
     await scene.settle()
@@ -455,7 +456,10 @@ async def test_starts_that_wait_for_a_lost_host_keep_no_other_from_its_turn(
     assert scene.record("b-1").owner.host_id == "host-3"
 
 
-async def test_no_server_is_judged_while_every_host_starts_as_many_as_it_may(scene, monkeypatch):
+@pytest.mark.parametrize(("cpu_count", "at_once"), [(2, 2), (64, starting.AT_ONCE_ON_A_TARGET)])
+async def test_no_server_is_judged_while_every_host_starts_as_many_as_it_may(
+    scene, monkeypatch, cpu_count, at_once
+):
     judged = []
 
     async def judge(fleet, comparisons, record, source, **rest: Any):
@@ -467,10 +471,12 @@ async def test_no_server_is_judged_while_every_host_starts_as_many_as_it_may(sce
     for number in range(6):
         scene.add(f"web-{number}")
     scene.cut("kvm-01")
+    for host in scene.hosts:
+        scene.fleet.put_facts(host.host_id, msgspec.structs.replace(host, cpu_count=cpu_count))
     scene.fleet.put_policy("host-3", HostPolicy(maintenance=True))
     await scene.pass_(12.0)
     await scene.look()
-    assert judged == [f"web-{number}" for number in range(starting.AT_ONCE_ON_A_TARGET)]
+    assert judged == [f"web-{number}" for number in range(at_once)]
 
 
 async def test_priority_comes_before_size_and_size_before_name(scene):
