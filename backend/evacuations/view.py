@@ -1,5 +1,7 @@
 """An evacuation as the API shows it: with its band of finishing, its link, and what waits."""
 
+import statistics
+
 import msgspec
 
 from backend.evacuations.placing.lines import Line
@@ -61,6 +63,10 @@ def _with_finish(
     )
     sheet = reckoner.ordered(sheet)
     total = reckoner.sum_up(sheet, reckoner.timed([sheet])[0])
+    if not total.shown:
+        finish_s = total.finish_s * _times_longer(view, at_ms)
+        high_s = max(total.high_s, finish_s)
+        total = msgspec.structs.replace(total, finish_s=finish_s, high_s=high_s)
     if not (waits or paused or unplaced):
         view = msgspec.structs.replace(
             view,
@@ -69,6 +75,25 @@ def _with_finish(
             finish_high_ms=at_ms + round(total.high_s * 1000),
         )
     return view, sheet, total
+
+
+def _times_longer(record: Evacuation, at_ms: int) -> float:
+    """How many times as long as expected its moves took so far, the half of them at most.
+
+    Small ones end before they have shown what their link carries: that they take long shows it too.
+    """
+    longer = []
+    for one in record.servers:
+        if one.forecast is None or not one.forecast.total_ms:
+            continue
+        if one.state is MoveState.LEFT and one.started_at_ms:
+            took_ms = one.ended_at_ms - one.started_at_ms
+        elif one.state is MoveState.MOVING:
+            took_ms = max(at_ms - one.started_at_ms, one.forecast.total_ms)
+        else:
+            continue
+        longer.append(took_ms / one.forecast.total_ms)
+    return max(1.0, statistics.median(longer)) if longer else 1.0
 
 
 def _judged(

@@ -9,7 +9,7 @@ from backend.forecast.judge import Terms, judge_cold, judge_live
 from backend.forecast.known import known_of
 from backend.forecast.rates import Rates
 from backend.migrations.jobs import Jobs
-from backend.scheduler.storage import pool_needs
+from backend.scheduler.storage import carried, pool_needs
 from wire.fleet import ServerRecord
 from wire.forecast import Basis, Forecast, LinkRate
 from wire.migration import MigrationOptions
@@ -50,8 +50,11 @@ def forecast_of(
     alone = bandwidth_bytes_per_s or min((_alone(one) for one in links), default=0.0)
     report = owner_report(fleet, record)
     disks = record.disks if report is None else report.disks
-    disk_bytes = pool_needs(disks, kind).total()  # QEMU sends holes too
-    if not alone or (kind == "cold" and not disk_bytes):
+    full_bytes = pool_needs(disks, kind).total()
+    written_bytes = sum(disk.allocation_bytes for disk in carried(disks, kind))
+    if report is None:  # records do not tell what is written
+        written_bytes = full_bytes
+    if not alone or (kind == "cold" and not full_bytes):
         return None
     share = bandwidth_bytes_per_s or min((_share(one) for one in links), default=0.0)
     cap = options.max_bandwidth_bytes_per_s or math.inf
@@ -62,7 +65,8 @@ def forecast_of(
         uncapped_bytes_per_s=alone,
         link_seen=bandwidth_bytes_per_s is not None or any(one.measured_at_ms for one in links),
         options=options,
-        disk_bytes=disk_bytes,
+        disk_bytes=full_bytes if kind == "live" else written_bytes,
+        written_bytes=written_bytes,
         overhead_ms=fleet.past.overhead_ms(kind),
         fixed_pause_ms=fleet.past.fixed_pause_ms(),
         band=fleet.past.band(kind, Basis.MEASURED if known is None else known.basis),

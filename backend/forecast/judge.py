@@ -41,6 +41,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Moves have shown the link's rate."""
     options: MigrationOptions
     disk_bytes: int
+    """As they are counted: of a live move at their full sizes, whatever is written in them."""
+    written_bytes: int
+    """What of them takes time: holes cost next to nothing on the wire."""
     overhead_ms: int
     fixed_pause_ms: int
     band: tuple[float, float] | None = None
@@ -99,7 +102,7 @@ def judge_live(known: Known, terms: Terms) -> Forecast:
 
 def judge_cold(terms: Terms) -> Forecast:
     """The forecast of a stopped server's move: its local disks are all there is to send."""
-    disks_ms = int(1000 * terms.disk_bytes / terms.bytes_per_s)
+    disks_ms = int(1000 * terms.written_bytes / terms.bytes_per_s)
     total_ms = terms.overhead_ms + disks_ms
     low, high = terms.band or _BANDS[Basis.MEASURED]
     slowest_ms = total_ms if terms.link_seen else terms.overhead_ms + UNSHOWN_TIMES * disks_ms
@@ -135,7 +138,7 @@ class _Times:
         copying_ms = int(1000 * course.seconds) + self.pause_ms(course, rate)
         if self._known.under_way is not None:
             return copying_ms
-        return self.before_ms + int(1000 * self._terms.disk_bytes / rate) + copying_ms
+        return self.before_ms + int(1000 * self._terms.written_bytes / rate) + copying_ms
 
     def band(self, rest_ms: int) -> tuple[int, int]:
         """Between which times nine of ten such moves end.

@@ -8,7 +8,7 @@ from backend.forecast.throttling import MOST_PERCENT
 
 _MIB = 1 << 20
 _MARGIN = 1.1
-QUICKLY_FINISH = "quickly finish (f, --quickly-finish)"
+QUICKLY_FINISH = "quickly finish (f in its options, --quickly-finish)"
 """As the console's options and the command line name it."""
 LONGEST_PAUSE_MS = 10_000
 """Beyond that nobody would call it a live move."""

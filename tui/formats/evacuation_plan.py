@@ -151,11 +151,13 @@ def _remarks(plan: Plan) -> list[str]:
 
 def _warnings(plan: Plan, remarks: Sequence[str]) -> list[str]:
     """What stands above for each server is not told again."""
-    stays = {f": {move.why}" for move in plan.moves if move.way is Way.STAYS and move.why}
+    whys = [move.why for move in plan.moves if move.way is Way.STAYS]
+    levers = [move.forecast.lever for move in plan.moves if move.forecast]
+    ends = tuple(f": {each}" for each in (*whys, *levers) if each)
     return [
         each
         for each in plan.warnings
-        if each not in remarks and not each.endswith((*stays, ", each with its reason"))
+        if each not in remarks and not each.endswith((*ends, ", each with its reason"))
     ]
 
 

@@ -17,8 +17,8 @@ from wire.rescue import IncidentState
 
 _MIB = 1 << 20
 _NAMED = 4
-_SKIP_CPU = "skip CPU check (c, --skip-cpu-check)"
-_SKIP_KERNEL = "skip kernel check (n, --skip-kernel-check)"
+_SKIP_CPU = "skip CPU check (c in the options, --skip-cpu-check)"
+_SKIP_KERNEL = "skip kernel check (n in the options, --skip-kernel-check)"
 """As the console's options and the command line name them."""
 
 
@@ -214,10 +214,14 @@ def _sends(sheet: Sheet, move: PlannedMove) -> bool:
 
 def _of_forecasts(moves: Sequence[PlannedMove]) -> list[str]:
     live = [(one, one.forecast) for one in moves if one.way is Way.LIVE and one.forecast]
+    waits: dict[str, list[str]] = {}
+    for move, forecast in live:
+        if forecast.ease is Ease.STUCK:
+            lever = forecast.lever or "it does not converge within its pause"
+            waits.setdefault(lever, []).append(move.server_name)
     found = [
-        f"{move.server_name} waits: {forecast.lever or 'it does not converge within its pause'}"
-        for move, forecast in live
-        if forecast.ease is Ease.STUCK
+        f"{named(names)} {'wait' if names[1:] else 'waits'}: {lever}"
+        for lever, names in waits.items()
     ]
     slowed = [
         f"{move.server_name} (by {each.throttle_percent} %)"
@@ -243,9 +247,15 @@ def _of_link(host: HostFacts, kind: EvacuationKind, link: LinkRate | None, total
     if not link.measured_at_ms:
         taken = f"the link {way} {host.name} is taken at {link.bytes_per_s / _MIB:.0f} MiB/s"
         unknown = "nobody knows how fast it is until a move has shown it"
-        slower = f"if it is {UNSHOWN_TIMES} times slower, all may take {lasting(total.high_s)}"
+        slower = f"if it is {UNSHOWN_TIMES} times slower, all may take {_precise(total.high_s)}"
         return [f"{taken}, as its card says: {unknown}, and {slower}"]
     return []
+
+
+def _precise(duration_s: float) -> str:
+    """As exact as the band of the plan, which tells the same."""
+    minutes, seconds = divmod(round(duration_s), 60)
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 
 
 def _of_arrivals(fleet: Fleet, host: HostFacts) -> list[str]:

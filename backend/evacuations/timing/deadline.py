@@ -146,7 +146,8 @@ def _levers(reckoner: Reckoner, sheet: Sheet) -> list[Lever]:
     if slow:
         found.append(
             Lever(
-                f"with {QUICKLY_FINISH}, a pause of up to {DOWNTIME_BOUND_MS} ms, for {_named(slow)}",
+                f"with {QUICKLY_FINISH}, a pause of up to {DOWNTIME_BOUND_MS} ms, for "
+                f"{_named(slow)}",
                 lambda one: _changed(reckoner, one, _quickly),
             )
         )

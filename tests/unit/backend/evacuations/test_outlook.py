@@ -157,7 +157,9 @@ async def test_a_line_keeps_what_it_says_beside_its_forecast(scene, evacuation, 
     )
     told = {one.plan.server_name: one.plan.why for one in renewed.servers}
     alone = "it goes alone: it converges only on the whole link"
-    assert told == {"calm": "", "hot": f"the kernel differs; {alone}"}
+    assert told["calm"] == ""
+    assert told["hot"].startswith(f"the kernel differs; {alone}")
+    assert Outlook(scene.fleet, scene.jobs).renewed(renewed) == renewed
 
 
 async def test_one_that_a_move_has_shown_to_be_stuck_stays_so(scene, evacuation, show_rate):

@@ -73,7 +73,7 @@ async def test_small_ones_over_a_link_that_only_its_card_tells_of_do_not_all_sta
     made = await town.plan()
     assert [one.starts_in_s for one in made.moves] == [0, 0, 2, 2, 3, 3]
     assert made.finish_in_s == made.moves[-1].ends_in_s >= 5
-    assert made.finish_high_s >= 10 * made.finish_in_s
+    assert made.finish_high_s >= 10 * made.finish_in_s - 5, "both are rounded"
 
 
 async def test_servers_that_cannot_move_stay_with_their_reason_and_come_last():
@@ -178,7 +178,7 @@ async def test_local_disks_count_in_the_pools_of_targets():
     assert "promised" in staying[0].why
 
 
-async def test_disks_are_sent_at_their_full_size_whatever_is_in_them():
+async def test_disks_of_live_moves_are_sent_at_their_full_size_whatever_is_in_them():
     town = Planned(hosts=2)
     disks = (disk("local", gib=10),)
     town.server("live-1", disks=disks)
@@ -186,8 +186,8 @@ async def test_disks_are_sent_at_their_full_size_whatever_is_in_them():
     made = await town.plan()
     assert disks[0].allocation_bytes < 10 * GIB
     assert 10 * GIB < line(made, "live-1").forecast.sent_bytes < 11.1 * GIB
-    assert line(made, "off-1").forecast.sent_bytes == 10 * GIB
-    assert made.sent_bytes >= 20 * GIB
+    assert line(made, "off-1").forecast.sent_bytes == disks[0].allocation_bytes
+    assert made.sent_bytes >= 10 * GIB + disks[0].allocation_bytes
 
 
 async def test_a_stopped_server_takes_no_memory_on_its_target():
@@ -387,7 +387,7 @@ async def test_guests_that_nobody_measured_and_links_that_only_the_card_tells_ar
     assert any(
         "100 MiB/s, as its card says: nobody knows how fast it is" in one for one in made.warnings
     )
-    assert made.finish_high_s > 10 * made.finish_in_s
+    assert made.finish_high_s >= 10 * made.finish_in_s - 5, "both are rounded"
 
 
 async def test_a_link_that_moves_have_shown_makes_the_band_narrow():

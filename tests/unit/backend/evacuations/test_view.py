@@ -54,6 +54,40 @@ async def test_what_still_waits_counts_in_the_end_though_the_card_tells_of_a_fas
     assert any("is being sent first: it shows what the link carries" in one for one in reasons)
 
 
+async def test_moves_that_took_longer_than_the_word_of_a_card_tell_of_those_that_wait(scene):
+    for host in scene.hosts.values():
+        facts = msgspec.structs.replace(host, link_bytes_per_s=1_250_000_000)
+        scene.fleet.put_facts(host.host_id, facts)
+    for name in "abc":
+        scene.add(name, memory_bytes=64 << 20)
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.end(next(iter(scene.under_way())))
+    await scene.look()
+    record = scene.known(evacuation)
+
+    def left_ms(times: int) -> int:
+        servers = tuple(
+            msgspec.structs.replace(
+                one,
+                started_at_ms=1,
+                ended_at_ms=1 + times * one.plan.forecast.total_ms,
+                forecast=one.plan.forecast,
+            )
+            if one.state is MoveState.LEFT
+            else msgspec.structs.replace(one, state=MoveState.WAITING)
+            for one in record.servers
+        )
+        changed = msgspec.structs.replace(record, servers=servers)
+        at_ms = now_ms()
+        view = evacuation_view(scene.fleet, scene.jobs, changed, at_ms, Verdicts())
+        assert view.finish_low_ms <= view.finish_at_ms <= view.finish_high_ms
+        return view.finish_at_ms - at_ms
+
+    assert left_ms(12) == pytest.approx(12 * left_ms(1), rel=0.01)
+    assert left_ms(1) >= 1_500
+
+
 async def test_paused_nobody_can_say(scene):
     evacuation = await begun(scene, empty_by_ms=now_ms() + 3_600_000)
     await scene.steering.pause(evacuation.evacuation_id, requested_by="bob")

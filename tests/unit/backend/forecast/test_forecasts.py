@@ -177,7 +177,7 @@ def test_local_disks_go_along(case):
     server = msgspec.structs.replace(case.two.server, disks=(*case.two.server.disks, LOCAL))
     case.two.report(case.two.hosts[0], server)
     along = case.ask()
-    assert along.sent_bytes - without.sent_bytes == GIB
+    assert along.sent_bytes - without.sent_bytes == 4 * GIB, "at its full size"
     assert along.total_ms - without.total_ms == pytest.approx(GIB / LINK * 1000, abs=2)
 
 
@@ -190,6 +190,10 @@ def test_a_stopped_server_with_disks_and_one_without(case):
     told = case.ask("cold")
     assert (told.sent_bytes, told.downtime_ms, told.ease) == (GIB, 0, Ease.EASY)
     assert told.total_ms > GIB / LINK * 1000
+    empty = msgspec.structs.replace(LOCAL, allocation_bytes=0)
+    server = msgspec.structs.replace(server, disks=(empty,))
+    case.two.report(case.two.hosts[0], server)
+    assert case.ask("cold").sent_bytes == 0, "and still it is a copy"
 
 
 def test_without_any_rate_nobody_can_say(case):
