@@ -49,6 +49,9 @@ class Console(Ways, inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """Carry keys out one after the other; while something is typed, letters are no keys."""
+        if isinstance(event, events.Key) and event.is_forwarded:
+            # no key of ours: it was offered to the screen, and comes back behind keys typed later
+            return
         screen = self.screen_stack[-1] if self.screen_stack else None
         if isinstance(event, events.Key) and isinstance(screen, Frame | Dialog):
             screen.hush()
@@ -70,8 +73,10 @@ class Console(Ways, inherit_bindings=False):
         store.apply(message.item)
         if store.snapshots != snapshots:
             for screen in self.screen_stack:
-                if isinstance(screen, TargetDialog | PlanScreen):
+                if isinstance(screen, TargetDialog):
                     screen.action_ask_again()
+                elif isinstance(screen, PlanScreen):
+                    screen.ask_anew()
         if store.complete and not complete:
             self.show_changes()
         if store.complete and store.trouble and store.trouble != trouble:

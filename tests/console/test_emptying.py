@@ -136,10 +136,47 @@ async def test_a_server_that_is_left_out_stays_under_the_cursor(plan, client, se
     assert (edit.server, edit.way) == (plan.app.screen.table.cursor_id, Way.STAYS)
     row = plan.app.screen.table.cursor_row
     assert (row.move.server_name, row.move.way) == (name, Way.STAYS)
-    assert row_under_cursor(plan) != before
+    assert row_under_cursor(plan) == before
     assert "s Leave" in text_of(plan, "#footer")
+    await press(plan, settled, "r")
+    assert names(plan).index(name) > names(plan).index("files-1")
     await press(plan, settled, "s")
     assert wishes(client).edits[0].way is Way.LIVE
+
+
+def names(pilot) -> list[str]:
+    return [each.split()[0] for each in text_of(pilot, "#table").splitlines()[1:]]
+
+
+@pytest.fixture
+def many(client):
+    """Thirty servers leave kvm-01."""
+    moves = [emptying.move(40 + each, f"vm-{each}", starts_in_s=each) for each in range(30)]
+    client.plan_shown = emptying.make_plan(moves=tuple(moves))
+
+
+async def test_no_key_moves_the_rows_but_the_one_that_orders_them(many, console, client, settled):
+    async with console.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, settled, "E", *["j"] * 10, "k", "k", "k")
+        shown, line_no = names(pilot), row_under_cursor(pilot)
+        assert shown[line_no - 1] == "vm-7" != shown[0]
+        for keys in (["s"], ["d", "d"], ["d", "escape"], ["f"], ["n"]):
+            await press(pilot, settled, *keys)
+            assert (names(pilot), row_under_cursor(pilot)) == (shown, line_no)
+        client.say(client.fleet, name="snapshot")
+        await pilot.pause(0.05)
+        await settled(pilot)
+        assert (names(pilot), row_under_cursor(pilot)) == (shown, line_no)
+        await press(pilot, settled, "r")
+        assert names(pilot)[-1] == "vm-7"
+
+
+async def test_details_begin_with_their_title_after_they_had_the_screen(many, console, settled):
+    async with console.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, settled, "E", "d", "ctrl+d", "G", "d")
+        assert text_of(pilot, "#details").startswith("vm-0  live to kvm-02")
 
 
 async def test_a_change_of_the_same_place_moves_nothing(plan, client, settled):
@@ -148,6 +185,24 @@ async def test_a_change_of_the_same_place_moves_nothing(plan, client, settled):
     await press(plan, settled, "enter", "j", "j", "enter")
     assert (row_under_cursor(plan), plan.app.screen.table.cursor_id) == before
     assert plan.app.screen.table.cursor_row.move.pinned
+
+
+async def test_a_row_shows_options_of_its_own_and_not_those_of_all(plan, client, settled):
+    def row(name: str) -> str:
+        return next(each for each in text_of(plan, "#table").splitlines() if each.startswith(name))
+
+    assert "--quickly-finish" in row("hot-1")
+    assert "--" not in row("web-1")
+    moves = tuple(
+        msgspec.structs.replace(
+            each, options=MigrationOptions(enable_tls=each.server_name != "web-1")
+        )
+        for each in MOVES
+    )
+    client.plan_shown = emptying.make_plan(moves=moves)
+    await press(plan, settled, "a", "t", "enter")
+    assert "--enable-tls" not in text_of(plan, "#table")
+    assert "fewer options" in row("web-1")
 
 
 async def test_one_that_cannot_leave_says_why(plan, client, settled):

@@ -99,6 +99,19 @@ def test_a_deadline_says_when_it_is_and_whether_it_can_be_kept():
     assert f"✔ by 12:30: {told}" in lines
 
 
+@pytest.mark.parametrize(
+    ("kind", "word"), [(EvacuationKind.RESCUE, "rescued"), (EvacuationKind.RETURN, "back")]
+)
+async def test_a_row_says_gone_in_the_words_of_the_whole(pilot, client, settled, kind, word):
+    client.say(course(kind=kind))
+    await pilot.pause(0.05)
+    await settled(pilot)
+    await press(pilot, settled, "g")
+    assert f"✔ {word}" in row(pilot, "web-1")
+    assert f"✔ {word}" in text_of(pilot, "#details").splitlines()[0]
+    assert f"3 {word}" in text_of(pilot, "#pane")
+
+
 async def test_each_server_says_where_it_is(pilot):
     assert "moving" in row(pilot, "db-1")
     assert "pass 6" in row(pilot, "db-1")
@@ -371,9 +384,9 @@ def test_pauses_are_sorted_as_numbers():
     columns = evacuation_columns(
         style=GraphStyle.ASCII,
         glyphs=UNICODE,
-        migration_of=lambda _: None,
-        samples_of=lambda _: (),
+        move_of=lambda _: (None, ()),
         place_of=lambda _: 1,
+        kind_of=lambda: EvacuationKind.EVACUATE,
     )
     pause = next(each for each in columns if each.title == "PAUSE")
     servers = [changed(course().servers[0], downtime_ms=each) for each in (None, 188, 1_100)]

@@ -126,6 +126,13 @@ async def test_keys_typed_ahead_reach_the_view_that_the_key_before_led_to(pilot:
     assert under_cursor(pilot) == "web-2"
 
 
+async def test_a_key_without_meaning_is_not_typed_where_a_later_key_leads(pilot: Pilot):
+    for key, character in [("1", "1"), ("0", "0"), ("colon", ":"), ("4", "4"), ("0", "0")]:
+        pilot.app.post_message(events.Key(key, character))
+    await pilot.pause(0.1)
+    assert pilot.app.screen.prompt.text == "40"
+
+
 async def test_pasted_text_is_typed(pilot: Pilot):
     await pilot.press("2", "slash")
     pilot.app.post_message(events.Paste("web-\x1b1"))

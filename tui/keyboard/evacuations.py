@@ -180,7 +180,7 @@ ACTIONS: tuple[Action, ...] = (
         "r",
         (Place.PLAN,),
         "Ask again",
-        "Plan again, with what is known now.",
+        "Plan again with what is known now, and put the servers in order.",
         footer=6,
     ),
     Action(

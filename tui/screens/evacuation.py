@@ -22,12 +22,13 @@ from tui.views.evacuation_totals import heading, sending_bytes_per_s, total_line
 from wire.evacuation import (
     EvacuatedServer,
     Evacuation,
+    EvacuationKind,
     EvacuationState,
     MoveState,
     PlanEdit,
     Way,
 )
-from wire.migration import Sample
+from wire.migration import Migration, Sample
 
 _NOTES = 2
 """Of what happened last, where there is room above the table."""
@@ -43,7 +44,7 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
     def __init__(self, desk: Desk, evacuation_id: str) -> None:
         self._evacuation_id = evacuation_id
         columns = course.columns(
-            desk.graph, desk.glyphs, desk.store.migrations.get, self._samples_of, self._place_of
+            desk.graph, desk.glyphs, self._move_of, self._place_of, self._kind_of
         )
         super().__init__(desk, Listing(columns, sorted_by="order"))
         self.table.shows_all = True
@@ -55,8 +56,12 @@ class EvacuationScreen(PanedList[EvacuatedServer]):
         """The evacuation, if the backend still knows it."""
         return self.desk.store.evacuations.get(self._evacuation_id)
 
-    def _samples_of(self, migration_id: str) -> Sequence[Sample]:
-        return self.desk.store.samples.get(migration_id, ())
+    def _move_of(self, migration_id: str) -> tuple[Migration | None, Sequence[Sample]]:
+        store = self.desk.store
+        return store.migrations.get(migration_id), store.samples.get(migration_id, ())
+
+    def _kind_of(self) -> EvacuationKind:
+        return self.evacuation.kind if self.evacuation else EvacuationKind.EVACUATE
 
     def _place_of(self, server_id: str) -> int:
         return self._places.get(server_id, 0)

@@ -181,7 +181,7 @@ class ListView(Frame, Generic[RowT]):
     async def action_back(self) -> None:
         """Clear what was set last: zoom, filter, then the view itself."""
         if self.has_class("-zoomed"):
-            self.remove_class("-zoomed")
+            self.action_details()
         elif self.table.listing.filter.text:
             self.filter_typed("")
         else:
@@ -218,8 +218,9 @@ class ListView(Frame, Generic[RowT]):
         self.table.slide(step)
 
     def action_details(self) -> None:
-        """Give the details the screen."""
+        """Give the details the screen, or take it back; either way they begin with their title."""
         self.toggle_class("-zoomed")
+        self.details.move("first")
 
     def action_copy_id(self) -> None:
         """Copy the id of the row under the cursor."""

@@ -50,6 +50,8 @@ class PlanScreen(PanedList[planned.Row]):
         super().__init__(desk, Listing(columns, sorted_by="order"))
         self.table.shows_all = True
         self._draft = draft
+        self._in_order = True
+        """Whether the next answer is put in order; after a change rows stay in place."""
         self._answered: Draft | None = None
         """The draft that is shown."""
         self._plans: Sequence[Plan] = ()
@@ -115,7 +117,7 @@ class PlanScreen(PanedList[planned.Row]):
 
     @on(PlansAnswered)
     def show_plans(self, event: PlansAnswered) -> None:
-        """Show the answer; the cursor stays on its server. A change that is refused is undone."""
+        """Show the answer; every row stays in its place. A change that is refused is undone."""
         if event.draft is not self._draft:
             return
         if isinstance(event.answer, Refusal):
@@ -127,8 +129,11 @@ class PlanScreen(PanedList[planned.Row]):
         else:
             self._answered = event.draft
             self._plans = event.answer
-            self._rows = planned.rows(event.answer)
-            self.table.reorder(self._rows)
+            self._rows = planned.rows(event.answer, event.draft.request.options)
+            self.table.take(self._rows)
+            if self._in_order:
+                self.table.resort()
+            self._in_order = False
         self.take(Changes())
         self.refresh_frame()
 
@@ -152,6 +157,11 @@ class PlanScreen(PanedList[planned.Row]):
         }
 
     def action_ask_again(self) -> None:
+        """Plan with what is known now, and put the rows in order."""
+        self._in_order = True
+        self.ask_anew()
+
+    def ask_anew(self) -> None:
         """Plan with what is known now."""
         self._ask(self._draft.changed())
 

@@ -13,11 +13,11 @@ from tui.views.figures import note_lines
 from tui.views.forecast import forecast_fields
 from tui.views.glyphs import Glyphs, move_span
 from tui.views.planned import target_span, way_span
-from wire.evacuation import EvacuatedServer, Evacuation, MoveState
+from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState
 from wire.migration import Migration, MigrationState, Sample
 
-MigrationOf = Callable[[str], Migration | None]
-SamplesOf = Callable[[str], Sequence[Sample]]
+MoveOf = Callable[[str], tuple[Migration | None, Sequence[Sample]]]
+"""Gives a move and its curve by the migration's id."""
 
 _TONES = {MoveState.FAILED: Tone.BAD, MoveState.CANCELLED: Tone.WARN, MoveState.STAYED: Tone.WARN}
 
@@ -25,27 +25,26 @@ _TONES = {MoveState.FAILED: Tone.BAD, MoveState.CANCELLED: Tone.WARN, MoveState.
 def columns(
     style: GraphStyle,
     glyphs: Glyphs,
-    migration_of: MigrationOf,
-    samples_of: SamplesOf,
+    move_of: MoveOf,
     place_of: Callable[[str], int],
+    kind_of: Callable[[], EvacuationKind],
 ) -> list[Column[EvacuatedServer]]:
     """The table's columns.
 
     Args:
         style: how curves are drawn.
         glyphs: the marks.
-        migration_of: gives a move by its migration's id.
-        samples_of: gives its curve.
+        move_of: gives what is known of a move.
         place_of: gives the place of a server in the order in which they begin.
+        kind_of: says whether servers leave, are rescued or come back.
     """
 
     def curve(server: EvacuatedServer, width: int) -> Span:
-        found = migration_of(server.migration_id)
-        return convergence(found, samples_of(server.migration_id), width, style, glyphs)
+        migration, samples = move_of(server.migration_id)
+        return convergence(migration, samples, width, style, glyphs)
 
     def what(server: EvacuatedServer, _: int) -> Span:
-        migration = migration_of(server.migration_id)
-        return progress(server, migration, samples_of(server.migration_id))
+        return progress(server, *move_of(server.migration_id))
 
     return [
         Column(
@@ -71,7 +70,7 @@ def columns(
             key="state",
             title="STATE",
             width=11,
-            cell=lambda each, _: move_span(each.state, glyphs),
+            cell=lambda each, _: move_span(kind_of(), each.state, glyphs),
             order=lambda each: _RANKS[each.state],
         ),
         Column(
@@ -247,7 +246,7 @@ def details(
     title = line(
         Span(plan.server_name, Tone.TITLE),
         f"  {plan.way}, {route}  ",
-        move_span(server.state, glyphs),
+        move_span(evacuation.kind, server.state, glyphs),
     )
     fields: list[tuple[str, Span]] = []
     if server.reason:

@@ -2,10 +2,11 @@
 
 import msgspec
 
+from tui.formats.evacuation import state_word
 from tui.formats.health import health_word, host_word
 from tui.paint import Span, Tone
 from tui.plot import GraphStyle
-from wire.evacuation import EvacuationState, MoveState
+from wire.evacuation import EvacuationKind, EvacuationState, MoveState
 from wire.fleet import HostView, ServerStatus
 from wire.forecast import Basis, Ease, Forecast
 from wire.migration import MigrationState
@@ -167,9 +168,9 @@ def evacuation_span(state: EvacuationState, glyphs: Glyphs) -> Span:
     return _span(state, _EVACUATION[state], glyphs)
 
 
-def move_span(state: MoveState, glyphs: Glyphs) -> Span:
-    """How far one server of an evacuation is."""
-    return _span(state, _MOVE[state], glyphs)
+def move_span(kind: EvacuationKind, state: MoveState, glyphs: Glyphs) -> Span:
+    """How far one server of an evacuation, a rescue or a return is."""
+    return _span(state_word(kind, state), _MOVE[state], glyphs)
 
 
 def ease_span(forecast: Forecast, glyphs: Glyphs) -> Span:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from tui.draft import deviating, with_options
+from tui.formats.evacuation import move_option_words
 from tui.formats.evacuation_plan import is_stuck
 from tui.formats.options import option_words
 from tui.formats.units import bytes_text, clock_text, duration_within
@@ -11,8 +13,11 @@ from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line
 from tui.views.forecast import forecast_fields
 from tui.views.glyphs import Glyphs, ease_span
-from wire.evacuation import Plan, PlannedMove, Way
+from wire.evacuation import MoveOptions, Plan, PlannedMove, Way
 from wire.forecast import Basis, Ease, Forecast
+from wire.migration import MigrationOptions
+
+_USUAL = MoveOptions()
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +28,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Whose plan it is in."""
     place: int
     """From 1, over all hosts, in the order in which they begin."""
+    own: tuple[str, ...] = ()
+    """Its options that are not those of all servers, in the words of the command line."""
 
 
-def rows(plans: Sequence[Plan]) -> dict[str, Row]:
-    """All servers by id, those that begin first in front, those that stay last."""
+def rows(plans: Sequence[Plan], options: MoveOptions = _USUAL) -> dict[str, Row]:
+    """All servers by id, those that begin first in front, those that stay last.
+
+    Args:
+        plans: as the backend answered.
+        options: what was asked of all servers.
+    """
     moves = [
         (each.way is Way.STAYS, each.starts_in_s, plan, each)
         for plan in plans
@@ -35,9 +47,20 @@ def rows(plans: Sequence[Plan]) -> dict[str, Row]:
     if len(plans) > 1:
         moves.sort(key=lambda each: each[:2])
     return {
-        move.server_id: Row(move=move, host_name=plan.host_name, place=place)
+        move.server_id: Row(
+            move=move, host_name=plan.host_name, place=place, own=_own(move, options)
+        )
         for place, (_, _, plan, move) in enumerate(moves, start=1)
     }
+
+
+def _own(move: PlannedMove, options: MoveOptions) -> tuple[str, ...]:
+    """Which options of a move were chosen for it alone."""
+    if move.way is Way.STAYS:
+        return ()
+    alone = deviating(with_options(MigrationOptions(), options), move.options)
+    words = tuple(move_option_words(alone))
+    return words if words or alone == _USUAL else ("fewer options than the others",)
 
 
 def columns(glyphs: Glyphs, *, several: bool) -> list[Column[Row]]:
@@ -140,8 +163,8 @@ def columns(glyphs: Glyphs, *, several: bool) -> list[Column[Row]]:
             title="WHY",
             width=12,
             flex=24,
-            cell=lambda each, _: _why(each.move),
-            order=lambda each: each.move.why,
+            cell=lambda each, _: _why(each),
+            order=lambda each: _why(each).text,
         ),
     ]
     return found if several else [each for each in found if each.key != "host"]
@@ -194,8 +217,11 @@ def _ease(move: PlannedMove, glyphs: Glyphs) -> Span:
     return ease_span(move.forecast, glyphs) if move.forecast else Span("-", Tone.DIM)
 
 
-def _why(move: PlannedMove) -> Span:
+def _why(row: Row) -> Span:
+    """What to know of it: its own options first, since nothing else in the table shows them."""
+    move = row.move
     told = move.why or (move.forecast.lever if move.forecast else "")
+    told = "; ".join(part for part in (" ".join(row.own), told) if part)
     warns = is_stuck(move) or move.way is Way.STAYS
     return Span(told, Tone.WARN if warns else Tone.PLAIN)
 

@@ -81,13 +81,6 @@ class Table(Lines, Generic[RowT]):
         self.listing.update(rows, changed)
         self._follow(before)
 
-    def reorder(self, rows: Mapping[str, RowT]) -> None:
-        """Take new data in a new order; the cursor stays on its row, and follows it."""
-        before = self.position
-        self.listing.update(rows)
-        self.listing.resort()
-        self._follow(before)
-
     def sort_by(self, key: str) -> None:
         """Sort by a column; the cursor stays on its row."""
         self.listing.sort_by(key)
@@ -140,6 +133,9 @@ class Table(Lines, Generic[RowT]):
 
     def on_resize(self) -> None:
         """Keep the cursor in sight, and fill the room that there is now."""
+        if not self.size.height:
+            # hidden behind the details: whoever comes back finds every row where it was
+            return
         room = max(1, self.size.height - 1)
         self._top = min(self._top, max(0, len(self.listing.ids) - room))
         self._reveal()
@@ -182,6 +178,8 @@ class Table(Lines, Generic[RowT]):
         ids = self.listing.ids
         if self._cursor_id not in ids:
             self._set_cursor(ids[0] if ids else None)
+        if not self.size.height:
+            return
         room = max(1, self.size.height - 1)
         here = self.position
         last = 0 if self.shows_all and len(ids) <= room else max(0, len(ids) - 1)
