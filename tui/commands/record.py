@@ -38,7 +38,7 @@ def print_migration(detail: MigrationDetail) -> None:
         ("risk", migration.risk),
         ("safe", migration.safe),
         ("post-copy", _postcopy_text(migration)),
-        ("expected", _expected_text(migration.forecast)),
+        ("forecast", _expected_text(migration.forecast)),
         ("lever", migration.forecast.lever if migration.forecast else ""),
         ("created", moment_text(migration.created_at_ms)),
         ("finished", moment_text(migration.finished_at_ms)),

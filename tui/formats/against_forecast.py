@@ -14,21 +14,19 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the three came as forecast; all are told of a move that has ended and took time."""
 
     in_band: bool
-    as_much_sent: bool
+    as_much_sent: bool | None
+    """None of one that took several tries: its bytes are those of all."""
     no_longer_paused: bool
 
 
 def held(server: EvacuatedServer) -> Held | None:
-    """Judge a move; None where it has not ended, or nothing was really forecast of it.
-
-    Bytes are those of all tries, and a forecast is of one: they are judged of the first alone.
-    """
+    """Judge a move; None where it has not ended, or nothing was really forecast of it."""
     took, told = took_ms(server), forecast_of(server)
     if not took or told is None or not told.link_seen:
         return None
     return Held(
         in_band=told.low_ms <= took <= told.high_ms,
-        as_much_sent=not sent_more(server, told),
+        as_much_sent=None if server.tries > 1 else not sent_more(server, told),
         no_longer_paused=not paused_longer(server, told),
     )
 

@@ -31,7 +31,8 @@ def _differences(plan: Plan, begun: Evacuation) -> list[str]:
     if found[_MOST:]:
         found = [*found[:_MOST], f"{len(found) - _MOST} more servers too"]
     was_s, is_s = plan.finish_in_s, begun.planned_finish_s
-    if abs(is_s - was_s) > max(_NOTICED_S, _NOTICED_SHARE * was_s):
+    # a time of 0 is one that nobody could tell
+    if was_s and is_s and abs(is_s - was_s) > max(_NOTICED_S, _NOTICED_SHARE * was_s):
         found.append(f"it takes {duration_text(is_s * 1000)}, not {duration_text(was_s * 1000)}")
     return found
 
@@ -46,5 +47,5 @@ def _of_one(before: PlannedMove | None, now: PlannedMove) -> str:
     if before.way is Way.STAYS:
         return f"{name} goes to {now.target_host_name}, and does not stay"
     if now.target_host_id == before.target_host_id:
-        return ""
+        return "" if now.way is before.way else f"{name} goes {now.way}, not {before.way}"
     return f"{name} goes to {now.target_host_name}, not {before.target_host_name}"

@@ -32,17 +32,25 @@ def plan_lines(plan: Plan, width: int | None, *, empty_by_ms: int = 0) -> list[s
     return [*lines, *item_lines("Refused as it is", plan.refusals, width)]
 
 
+_NOBODY = "nobody can say how long it takes"
+"""Over links of which not even the cards tell a rate."""
+
+
 def plan_summary(plan: Plan) -> str:
     """``Evacuation of kvm-01: 10 leave, 2 stay, in 5 min 50 s (4 min 10 s to 8 min 00 s)``."""
     text = f"{title_of(plan.kind, plan.host_name)}: {_counts(plan)}"
     if not leaving(plan):
         return text
     whole = "" if not waiting(plan) else "those that leave "
+    if not plan.finish_in_s:
+        return f"{text}, {_NOBODY}"
     return f"{text}, {whole}in {finish_text(plan)}"
 
 
 def finish_text(plan: Plan) -> str:
     """``5 min 50 s (4 min 10 s to 8 min 00 s)``: how long it takes, with its band."""
+    if not plan.finish_in_s:
+        return _NOBODY
     band = f"{_seconds(plan.finish_low_s)} to {_seconds(plan.finish_high_s)}"
     return f"{_seconds(plan.finish_in_s)} ({band})"
 
@@ -119,7 +127,7 @@ def _totals(plan: Plan, empty_by_ms: int) -> list[tuple[str, str]]:
     if not leaving(plan):
         return [("total", "nothing moves until you choose" if waits else "nothing moves")]
     done_at_ms = plan.made_at_ms + plan.finish_in_s * 1000
-    end = f", done {moment_text(done_at_ms)} if it starts now"
+    end = f", done {moment_text(done_at_ms)} if it starts now" if plan.finish_in_s else ""
     if waits:
         verb = "waits" if len(waits) == 1 else "wait"
         end = f" for what leaves; {names_text(waits)} {verb} for you"

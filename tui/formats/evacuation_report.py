@@ -152,9 +152,10 @@ def _bands_text(evacuation: Evacuation) -> str:
         parts.append(f"{within} of {len(known)} moves ended within their band")
     live = [judged for each, judged in known if each.plan.way is Way.LIVE]
     if live:
-        sent = sum(judged.as_much_sent for judged in live)
+        sent = [one.as_much_sent for one in live if one.as_much_sent is not None]
         paused = sum(judged.no_longer_paused for judged in live)
-        parts += [f"{sent} of {len(live)} sent as much", f"{paused} paused no longer"]
+        parts += [f"{sum(sent)} of {len(sent)} sent as much"] if sent else []
+        parts.append(f"{paused} of {len(live)} paused no longer")
     if unseen := len(ended) - len(known):
         of_it = "their links" if unseen > 1 else "its link"
         parts.append(f"of {unseen} nothing was really forecast: {of_it} had not been measured")

@@ -130,6 +130,7 @@ class PlanScreen(PanedList[planned.Row]):
             return
         if isinstance(event.answer, Refusal):
             self.tell(event.answer.sentence)
+            self._in_order = False
             if self._answered is None:
                 self._trouble = event.answer.sentence
             else:

@@ -13,6 +13,7 @@ from tui.views.figures import note_lines
 from tui.views.forecast import forecast_fields
 from tui.views.glyphs import Glyphs, move_span
 from tui.views.planned import target_span, way_span
+from tui.views.spoken import in_keys
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationKind, MoveState
 from wire.migration import Migration, MigrationState, Sample
 
@@ -190,7 +191,7 @@ def progress(
         return _result(server)
     if server.state is not MoveState.MOVING:
         told = server.reason or (server.plan.why if server.state.open else "")
-        return Span(told, _TONES.get(server.state, Tone.PLAIN))
+        return Span(in_keys(told), _TONES.get(server.state, Tone.PLAIN))
     if migration is None:
         return Span(server.reason or "has begun")
     if migration.stalled_reason:
@@ -208,13 +209,13 @@ def _result(server: EvacuatedServer) -> Span:
         return Span(paused)
     if forecast is None:
         return Span(f"took {clock_text(round(took / 1000))}")
+    if not forecast.link_seen:
+        told = "its link had not been measured"
+        return Span(f"{paused}; {told}" if paused else told)
     if took > forecast.high_ms:
         most = clock_text(round(forecast.high_ms / 1000))
         told = f"{clock_text(round(took / 1000))} of {most} at most"
         return Span(f"{told}, {paused}" if paused else told, Tone.WARN)
-    if not forecast.link_seen:
-        told = "its link had not been measured"
-        return Span(f"{paused}; {told}" if paused else told)
     told = "as forecast" if took >= forecast.low_ms else "sooner"
     if paused_longer(server, forecast):
         told, paused = "", f"{paused}, not {duration_text(forecast.downtime_ms)}"
@@ -258,9 +259,9 @@ def details(
     )
     fields: list[tuple[str, Span]] = []
     if server.reason:
-        fields.append(("why", Span(server.reason, _TONES.get(server.state, Tone.PLAIN))))
+        fields.append(("why", Span(in_keys(server.reason), _TONES.get(server.state, Tone.PLAIN))))
     if plan.why and plan.why != server.reason:
-        fields.append(("plan", Span(plan.why)))
+        fields.append(("plan", Span(in_keys(plan.why))))
     fields += _outcome(server)
     fields += ratio_fields(ratio)
     fields += forecast_fields(server.forecast or plan.forecast, glyphs)

@@ -6,6 +6,8 @@ _KEYS = (
     (re.compile(r"\bgodwit host-declare-off \S+"), "F"),
     (re.compile(r"\bgodwit host-exit-maintenance \S+"), "M in Hosts"),
     (re.compile(r"\bgodwit host-evacuate \S+"), "E in Hosts"),
+    (re.compile(r"\bgodwit host-return \S+"), "B in Hosts"),
+    (re.compile(r"\bgodwit evacuation-change --move \S+ \S+"), "E on it"),
     (re.compile(r"\bgodwit evacuation-cancel \S+"), "C in its evacuation"),
 )
 

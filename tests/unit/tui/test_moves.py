@@ -408,7 +408,7 @@ def test_what_a_move_was_expected_to_take_stands_in_its_record(fleet, capsys):
         re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines()
     )
     assert shown["evacuation"] == "e-1"
-    assert shown["expected"] == (
+    assert shown["forecast"] == (
         "9.0 s (7.0 s to 13.5 s), 220 MiB, pause 1.4 s, stuck, from the last move"
     )
     assert shown["lever"] == told.lever
