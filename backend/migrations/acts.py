@@ -69,13 +69,14 @@ class Acts:
         """
         known = self._under_way(migration_id)
         check_parameters(known, parameters)
-        job = self._drive.jobs.latest(migration_id)
-        if job is not None and job.state is not JobState.ENDED:
+        told = self._runs(migration_id)
+        if told:
             command = ParametersCommand(
                 server_id=known.server_id, generation=known.generation, parameters=parameters
             )
-            job = await self._drive.worker(known).set_parameters(migration_id, command)
-            self._drive.jobs.put(job)
+            self._drive.jobs.put(
+                await self._drive.worker(known).set_parameters(migration_id, command)
+            )
 
         def change(migration: Migration) -> Migration:
             return noted(
@@ -86,7 +87,16 @@ class Acts:
                 by=requested_by,
             )
 
-        return await self._journaled(migration_id, change, "change")
+        changed = await self._journaled(migration_id, change, "change")
+        if not told and self._runs(migration_id):
+            # it was being begun with what the record said before
+            await self._drive.tell_parameters(migration_id)
+        return changed
+
+    def _runs(self, migration_id: str) -> bool:
+        """Whether an agent runs its job, and so can be told."""
+        job = self._drive.jobs.latest(migration_id)
+        return job is not None and job.state is not JobState.ENDED
 
     async def postcopy(self, migration_id: str, *, requested_by: str) -> Migration:
         """Have a live migration fetch the rest of the memory after the guest has switched over.

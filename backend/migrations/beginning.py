@@ -164,7 +164,7 @@ async def _start(drive: Drive, migration: Migration, ready: _Ready) -> None:
     command = _command(drive, migration, ready)
     _log.info("%s: %s is told to start", migration_id, migration.source_host_name)
     try:
-        drive.jobs.put(await drive.source(migration).migrate(command))
+        await drive.begun(migration, await drive.source(migration).migrate(command))
     except GodwitError as error:
         if error.code is not ErrorCode.AGENT_UNREACHABLE:
             raise NotBegun(error.message) from None

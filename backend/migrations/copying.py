@@ -140,7 +140,7 @@ class FilesCopy:
         )
         self._drive.stop_if_cancelled(self._id)
         self._drive.jobs.restart(self._id)
-        self._drive.jobs.put(await self._drive.target(known).pull(command))
+        await self._drive.begun(known, await self._drive.target(known).pull(command))
         job = await self._followed()
         if not job.error:
             return job

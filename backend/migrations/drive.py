@@ -1,5 +1,7 @@
 """What every step of a migration works with, and the few things that every step does."""
 
+import logging
+
 import msgspec
 
 from backend.agents import AgentClient, Agents
@@ -9,9 +11,12 @@ from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.notes import noted
+from wire.agent import Job, JobState, ParametersCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import EtcdUnreachable
 from wire.migration import Migration, MigrationState
+
+_log = logging.getLogger(__name__)
 
 ASK_AGAIN_S = 0.5
 """Between two questions to the same host."""
@@ -109,6 +114,36 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
                 raise
             return False
         return True
+
+    async def tell_parameters(self, migration_id: str) -> None:
+        """Tell the agent of a running job its cap and downtime limit, as last written.
+
+        Raises:
+            GodwitError: the agent's refusal.
+        """
+        known = await self.reread(migration_id)
+        command = ParametersCommand(
+            server_id=known.server_id, generation=known.generation, parameters=known.parameters
+        )
+        self.jobs.put(await self.worker(known).set_parameters(migration_id, command))
+
+    async def begun(self, started: Migration, job: Job) -> None:
+        """Take a job that an agent has begun, and tell it what was changed in the meantime.
+
+        Whoever changed it then knew of no job that could be told.
+
+        Args:
+            started: the record as the agent was told to begin with it.
+            job: what the agent answered.
+        """
+        self.jobs.put(job)
+        known = await self.reread(started.migration_id)
+        if known.parameters == started.parameters or job.state is JobState.ENDED:
+            return
+        try:
+            await self.tell_parameters(started.migration_id)
+        except GodwitError as error:
+            _log.warning("%s: change not told: %s", started.migration_id, error.message)
 
     def stop_if_cancelled(self, migration_id: str) -> None:
         """End a migration that was cancelled before its point of no return.

@@ -9,6 +9,7 @@ from wire.errors import ErrorCode, GodwitError
 from wire.fleet import PowerState
 from wire.migration import (
     Kept,
+    Migration,
     MigrationOptions,
     MigrationParameters,
     MigrationState,
@@ -114,6 +115,39 @@ async def test_before_the_start_parameters_are_only_journaled(stage, acts):
     )
     assert stage.here.calls == []
     assert stage.migration.downtime_limit_ms == 900
+
+
+async def test_a_job_that_begins_while_a_change_is_written_is_told_of_it(stage, acts, monkeypatch):
+    stage.put_migration(MigrationState.PREPARING)
+    advance = stage.drive.journal.advance
+
+    async def begins_meanwhile(migration_id: str, change: object) -> Migration:
+        written = await advance(migration_id, change)
+        put_job(stage)
+        return written
+
+    monkeypatch.setattr(stage.drive.journal, "advance", begins_meanwhile)
+    cap = MigrationParameters(max_bandwidth_bytes_per_s=5 * MIB)
+    await acts.set_parameters("m1", cap, requested_by="alice")
+    assert stage.here.commands["set_parameters"].parameters == cap
+
+
+async def test_what_was_changed_while_the_agent_was_told_to_begin_is_told_afterwards(stage, acts):
+    stage.put_migration(MigrationState.PREPARING)
+    started = stage.migration
+    put_job(stage)
+    job = stage.drive.jobs.latest("m1")
+    stage.drive.jobs.forget("m1")
+    await stage.drive.begun(started, job)
+    assert stage.here.calls == []
+    stage.drive.jobs.forget("m1")
+    for cap in (
+        MigrationParameters(max_bandwidth_bytes_per_s=MIB),
+        MigrationParameters(no_bandwidth_limit=True),
+    ):
+        await acts.set_parameters("m1", cap, requested_by="evacuation")
+    await stage.drive.begun(started, job)
+    assert stage.here.commands["set_parameters"].parameters == cap
 
 
 async def test_the_cap_of_a_cold_copy_is_changed_on_the_target(stage, acts):
