@@ -213,6 +213,11 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Why it cannot be started on another host, in one clause; empty if it can. Its agent alone
     decides: what it says here, its fence leaves alive and nobody rescues."""
 
+    @property
+    def runs_again(self) -> bool:
+        """Whether its host starts it by itself when it is off: wanted on, and not suspended."""
+        return self.wanted_on and not self.suspended
+
 
 class HostStatus(StrEnum):
     """Whether a host answers, as an operator needs it."""

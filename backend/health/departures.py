@@ -94,17 +94,17 @@ class Departures:
                 under_way += await self._begin(record)
 
     async def _break_off(self, host_id: str) -> None:
-        """Cancel the moves begun here that do not switch over yet; others end by themselves."""
+        """Cancel the live moves that do not switch over yet, whoever began them."""
         for one in tuple(self._fleet.migrations.values()):
-            ours = one.source_host_id == host_id and one.requested_by == REQUESTED_BY
-            if not ours or one.state.rank >= MigrationState.SWITCHING_OVER.rank:
+            leaves = one.source_host_id == host_id and one.kind == "live"
+            if not leaves or one.state.rank >= MigrationState.SWITCHING_OVER.rank:
                 continue
             if one.cancel_requested_by:
                 continue
             try:
                 await self._acts.cancel(one.migration_id, requested_by=REQUESTED_BY)
             except GodwitError as error:
-                if error.code not in _TOLD_ELSEWHERE:
+                if error.code not in {*_TOLD_ELSEWHERE, ErrorCode.CONFLICT}:
                     _log.warning("%s is not broken off: %s", one.server_name, error.message)
 
     def _may_try(self, record: ServerRecord) -> bool:

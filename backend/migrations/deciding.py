@@ -100,7 +100,8 @@ class Decision:
         """
         record = self._drive.fleet.records.get(migration.server_id)
         died = finding.source is Side.SHUT_OFF and finding.target is Side.DEAD
-        return died and not migration.source_paths and record is not None and record.wanted_on
+        wanted = record is not None and record.wanted_on
+        return died and wanted and self._drive.copies_nothing(migration)
 
     async def _start(self, migration: Migration) -> None:
         """Start a guest anew on its source; what it says next shows whether it runs."""

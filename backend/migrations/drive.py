@@ -11,6 +11,7 @@ from backend.fleet.known import Fleet
 from backend.migrations.jobs import Jobs
 from backend.migrations.journal import Journal
 from backend.migrations.notes import noted
+from backend.scheduler.storage import carried
 from wire.agent import Job, JobState, ParametersCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import EtcdUnreachable
@@ -144,6 +145,13 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
             await self.tell_parameters(started.migration_id)
         except GodwitError as error:
             _log.warning("%s: change not told: %s", started.migration_id, error.message)
+
+    def copies_nothing(self, migration: Migration) -> bool:
+        """Whether all disks of a migration's server are shared, so that no copy is the newest."""
+        record = self.fleet.records.get(migration.server_id)
+        if record is None or migration.source_paths:
+            return False
+        return not carried(record.disks, migration.kind)
 
     def stop_if_cancelled(self, migration_id: str) -> None:
         """End a migration that was cancelled before its point of no return.

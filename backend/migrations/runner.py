@@ -137,6 +137,16 @@ class Runner:
             final = await self._cleared(final)
         await self._finish(final, ending.unlocked)
 
+    def _needs_nothing_there(self, migration: Migration, source: Side) -> bool:
+        """Whether nothing of a server that stayed is needed on the target.
+
+        Once a guest ran there, its copied disks hold the newest writes; of one on shared disks
+        libvirt leaves a definition that nobody wants.
+        """
+        return source in _KEEPS or (
+            source is Side.SHUT_OFF and self._drive.copies_nothing(migration)
+        )
+
     async def _cleared(self, final: Migration) -> Migration:
         cleared = await clear_target(self._drive, final, generation=final.generation)
         if cleared.error:
@@ -179,7 +189,9 @@ class Runner:
             migration = ending.arrived(migration)
             migration, finding = await self._moved(migration, finding, own)
         final = ending.ended(migration, finding, job, samples)
-        if judgement.verdict is Verdict.STAYED and _needs_nothing_there(migration, finding.source):
+        if judgement.verdict is Verdict.STAYED and self._needs_nothing_there(
+            migration, finding.source
+        ):
             final = await self._cleared(final)
         await self._finish(final, own)
 
@@ -222,15 +234,6 @@ class Runner:
 
     async def _reread(self) -> Migration:
         return await self._drive.reread(self._id)
-
-
-def _needs_nothing_there(migration: Migration, source: Side) -> bool:
-    """Whether nothing of a server that stayed is needed on the target.
-
-    Once a guest ran there, its copied disks hold the newest writes; of one on shared disks libvirt
-    leaves a definition that nobody wants.
-    """
-    return source in _KEEPS or (source is Side.SHUT_OFF and not migration.source_paths)
 
 
 def _with_news(migration: Migration, job: Job) -> Migration:

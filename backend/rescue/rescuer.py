@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -18,7 +19,7 @@ from backend.rescue.sight import Sight
 from backend.rescue.sorting import obstacle, unwanted
 from backend.rescue.starting import Starting
 from backend.rescue.storm_guard import StormGuard
-from wire.errors import GodwitError
+from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostPolicy, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration
@@ -31,6 +32,7 @@ _TRIM_EVERY = 400
 """Looks between two trims."""
 _SKIPPED_S = 10.0
 """So long a case is left alone that cannot be looked at."""
+_ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 
 
 class Rescuer:
@@ -93,20 +95,27 @@ class Rescuer:
         await self._storm_guard.look()
         for incident in tuple(fleet.incidents.values()):
             if incident.open or any(one.state.open for one in incident.servers):
-                await self._advance_apart(incident)
-        ready = [one for one in fleet.incidents.values() if one.state is IncidentState.RESCUING]
+                await self._apart(incident, self._advance)
+        ready = [
+            one
+            for one in fleet.incidents.values()
+            if one.state is IncidentState.RESCUING and one.incident_id not in self._not_before_s
+        ]
         if ready:
             await self._starting.start(ready)
 
     async def _end_what_is_over(self) -> None:
         for incident in [one for one in self._fleet.incidents.values() if one.open]:
-            name = incident.host_name
-            if incident.host_id not in self._fleet.facts:
-                await self._end(incident, f"etcd keeps no facts of {name} any more")
-            elif self._is_back(incident):
-                await self._end(incident)
-            elif self._is_readable_again(incident):
-                await self._end(incident, f"the last life of {name} is told anew")
+            await self._apart(incident, self._end_if_over)
+
+    async def _end_if_over(self, incident: Incident) -> None:
+        name = incident.host_name
+        if incident.host_id not in self._fleet.facts:
+            await self._end(incident, f"etcd keeps no facts of {name} any more")
+        elif self._is_back(incident):
+            await self._end(incident)
+        elif self._is_readable_again(incident):
+            await self._end(incident, f"the last life of {name} is told anew")
 
     def proof(self, incident: Incident) -> Proof:
         """Whether the host of an incident is dead now, or what is missing."""
@@ -167,16 +176,20 @@ class Rescuer:
         await self._incidents.change(incident.incident_id, end)
         _log.info("%s", text)
 
-    async def _advance_apart(self, incident: Incident) -> None:
-        """Advance one case; a fault of this backend there must not stop the others' rescues."""
+    async def _apart(self, incident: Incident, act: Callable[[Incident], Awaitable[None]]) -> None:
+        """Do something for one case; what fails there must not stop the others' rescues.
+
+        Raises:
+            GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
+        """
         incident_id, now_s = incident.incident_id, boot_clock_s()
         if now_s < self._not_before_s.get(incident_id, 0.0):
             return
         try:
-            await self._advance(incident)
-        except GodwitError:
-            raise
-        except Exception:  # noqa: BLE001 - the others go on
+            await act(incident)
+        except Exception as error:
+            if isinstance(error, GodwitError) and error.code in _ENDS_THE_LOOK:
+                raise
             _log.exception("the case of %s is not looked at now", incident.host_name)
             self._not_before_s[incident_id] = now_s + _SKIPPED_S
         else:

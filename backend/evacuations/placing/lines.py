@@ -125,7 +125,7 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
     if wish.way not in {None, Way.STAYS, way} and now.status in MOVES_LIVE | MOVES_COLD:
         raise bad_request(cannot_move(record.name, now.status, str(wish.way)))
     # one that fell with its host, or is about to be started there, is off only until then
-    starts = way is Way.COLD and record.wanted_on and not record.suspended
+    starts = way is Way.COLD and record.runs_again
     options = merged(_KINDS[way], for_all, wish.options, auto_start=starts)
     line = msgspec.structs.replace(line, options=options)
     if record.owner.phase is OwnerPhase.LOST:
@@ -160,7 +160,7 @@ def _of_dead(line: Line, definition: Definition | None, for_all: MoveOptions) ->
             "or stays"
         )
     merged("live", for_all, wish.options)
-    options = MigrationOptions(auto_start=record.wanted_on and not record.suspended)
+    options = MigrationOptions(auto_start=record.runs_again)
     if wish.way is Way.STAYS:
         return _staying(line, WISHED)
     if record.owner.phase is OwnerPhase.MIGRATING:

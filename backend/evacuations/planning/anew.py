@@ -63,14 +63,16 @@ def under_way(evacuation: Evacuation, at_ms: int) -> tuple[Transfer, ...]:
         share_left = max(0.0, 1 - spent_ms / max(1, forecast.total_ms))
         rate = max(1, forecast.bandwidth_bytes_per_s)
         left_s = forecast.total_ms / 1000 * share_left
+        # holes of disks count among what is sent, and take no time
+        left_bytes = min(forecast.sent_bytes * share_left, left_s * rate)
         found.append(
             Transfer(
                 server_id=one.plan.server_id,
                 source_host_id=one.plan.source_host_id,
                 target_host_id=one.plan.target_host_id,
-                sent_bytes=forecast.sent_bytes * share_left,
+                sent_bytes=left_bytes,
                 bytes_per_s=rate,
-                after_s=max(0.0, left_s - forecast.sent_bytes * share_left / rate),
+                after_s=max(0.0, left_s - left_bytes / rate),
                 alone=forecast.ease is Ease.HEAVY,
             )
         )
@@ -95,7 +97,8 @@ def again(evacuation: Evacuation, fresh: Sequence[EvacuatedServer], at_ms: int) 
 
 def _wish(plan: PlannedMove) -> Wish:
     way = plan.way if plan.chosen_way and plan.way in {Way.STAYS, Way.RESCUE} else None
-    untold = msgspec.structs.replace(plan.options, prefer_host="") == MigrationOptions()
+    told = msgspec.structs.replace(plan.options, prefer_host="", auto_start=False)
+    untold = told == MigrationOptions()
     live = plan.way is Way.LIVE or (plan.way is Way.STAYS and not untold)
     return Wish(
         target_host_id=plan.options.prefer_host if plan.pinned else "",

@@ -174,7 +174,8 @@ def _moving(
         return server
     if record is not None and record.owner.phase is OwnerPhase.MIGRATING:
         held = record.owner.migration_id == server.migration_id
-        if held or _is_brought_elsewhere(server, record):
+        ours = migration is not None and migration.state is MigrationState.SUCCEEDED
+        if held or (not ours and _is_brought_elsewhere(server, record)):
             return server  # the watch of server records is behind that of the journal, or a rescue
     at_ms = migration.finished_at_ms if migration else server.started_at_ms
     if migration is not None:

@@ -258,6 +258,8 @@ class Evacuator:
                 continue
             if {one.postcopy, job.postcopy} != {PostcopyState.NOT}:
                 continue
+            if one.migration_id in self._setting_out.held_back:
+                continue  # it was given nothing of the link to converge on
             reason = hopeless(since_changed(one, job.passes, now_ms()))
             if reason and await self._cancel_one(one, GAVE_UP):
                 _log.warning("%s is given up: %s", one.server_name, reason)

@@ -18,6 +18,7 @@ from backend.evacuations.timing.sharing import share, sharers
 from backend.evacuations.timing.under_way import Lead, moving, sends, shows_heavy
 from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
+from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
 from backend.moments import now_ms
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _AGAIN_S = 2.0
 """A server that was refused is asked for again so much later."""
+_SKIPPED_S = 10.0
+"""So long one is left alone that a fault of this backend keeps from beginning."""
 _PLANNED_WRONG = {ErrorCode.NO_TARGET, ErrorCode.CONFLICT, ErrorCode.BAD_REQUEST}
 """Refusals that another plan may meet: its target is full, it was stopped meanwhile."""
 _ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
@@ -143,6 +146,11 @@ class SettingOut:
             self._refusals[plan.server_id] = error.message
             _log.info("%s does not begin yet: %s", plan.server_name, error.message)
             return error.message if error.code in _PLANNED_WRONG else ""
+        except Exception:  # noqa: BLE001 - the others go on
+            _log.exception("%s does not begin now", plan.server_name)
+            self._not_before_s[plan.server_id] = time.monotonic() + _SKIPPED_S
+            self._refusals[plan.server_id] = "this backend failed to begin it, told in its log"
+            return ""
         self._lead.begun(migration.migration_id)
         return ""
 
@@ -156,11 +164,14 @@ class SettingOut:
             return await self._rescue_desk.rescue(
                 plan.server_id, wanted, requested_by=by, evacuation_id=evacuation_id
             )
+        record = self._fleet.records.get(plan.server_id)
         kind: Literal["live", "cold"] = "live" if plan.way is Way.LIVE else "cold"
         options = msgspec.structs.replace(
             plan.options,
             prefer_host=plan.target_host_id,
             max_bandwidth_bytes_per_s=share_bytes_per_s,
+            # it may have been started or stopped since it was planned
+            auto_start=kind == "cold" and record is not None and record.runs_again,
         )
         return await self._desk.migrate(
             kind, plan.server_id, options, requested_by=by, evacuation_id=evacuation_id
@@ -217,7 +228,10 @@ class SettingOut:
         Else those held back for it would come and go. One that is held back itself shows nothing.
         """
         samples = self._drive.jobs.samples(migration_id)
-        if samples and migration_id not in self.held_back and shows_heavy(samples[-1]):
+        latest = samples[-1] if samples and migration_id not in self.held_back else None
+        # the newest sample may be from when it was still held back
+        free = latest and latest.bandwidth_bytes_per_s > 2 * LEAST_BANDWIDTH_BYTES_PER_S
+        if latest and free and shows_heavy(latest):
             self._shown_heavy.add(migration_id)
         return migration_id in self._shown_heavy
 
@@ -227,7 +241,8 @@ def _held_back(under_way: Sequence[Moving], links: Links) -> frozenset[str]:
     return frozenset(
         one.migration_id
         for number, one in enumerate(under_way)
-        if held_back(under_way[:number], one.source_host_id, one.target_host_id, links)
+        if one.sends
+        and held_back(under_way[:number], one.source_host_id, one.target_host_id, links)
     )
 
 

@@ -41,6 +41,8 @@ class Moving(msgspec.Struct, frozen=True, kw_only=True):
     left_s: float | None = None
     """Until it has sent everything, if nothing shares its link; None if nobody can say."""
     sending_bytes_per_s: int = 0
+    shows_link: bool = True
+    """What it sends shows what its link carries: no cap holds it back, and its memory is sent."""
     stalled: bool = False
     """A host of it does not answer: it takes nothing from anybody meanwhile."""
 
@@ -192,8 +194,8 @@ def held_back(
         to_there = one.target_host_id == target_host_id != ""
         needs = (
             (one.heavy and (from_there or to_there))
-            or (from_there and out.unseen)
-            or (to_there and into.unseen)
+            or (from_there and out.unseen and one.shows_link)
+            or (to_there and into.unseen and one.shows_link)
         )
         if needs and one.sends and one.left_s != 0 and not one.stalled:
             return True
@@ -299,12 +301,9 @@ def _most(link: Link, now: int) -> int:
     """How many moves may be on a link now.
 
     Behind the first one on a link that nobody knows another is prepared and held back, unless a cap
-    has no room for the little that it sends.
+    hides what the link carries.
     """
-    most = streams(link, now) + link.unseen
-    if link.cap_bytes_per_s is None:
-        return most
-    return min(most, max(1, link.cap_bytes_per_s // link.least_share_bytes_per_s))
+    return streams(link, now) + (link.unseen and link.cap_bytes_per_s is None)
 
 
 def _named(moving: Sequence[Moving]) -> str:

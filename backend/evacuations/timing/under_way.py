@@ -128,8 +128,19 @@ def moving(
         prepares_s=prepares_s,
         left_s=left_s,
         sending_bytes_per_s=_rate(latest) if latest else 0,
+        shows_link=_shows_link(fleet, migration, latest),
         stalled=bool(stalled_reason(fleet, migration)),
     )
+
+
+def _shows_link(fleet: Fleet, migration: Migration, latest: Sample | None) -> bool:
+    """Whether a move shows what its link carries: of copied disks holes count as if sent."""
+    if migration.max_bandwidth_bytes_per_s is not None:
+        return False
+    if migration.kind != "live" or (latest is not None and latest.pass_number):
+        return True
+    record = fleet.records.get(migration.server_id)
+    return record is not None and not carried(record.disks, "live")
 
 
 def shows_heavy(latest: Sample) -> bool:

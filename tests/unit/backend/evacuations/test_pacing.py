@@ -94,11 +94,15 @@ def test_behind_the_first_on_a_link_that_nobody_knows_one_is_prepared_and_held_b
     assert not held_back([moving("s1", None)], "a", "y", links())
 
 
-@pytest.mark.parametrize(("cap", "count"), [(1, 1), (2, 2), (3, 2)])
-def test_nothing_is_prepared_there_for_which_a_cap_has_no_room(cap, count):
-    each = Link(cap_bytes_per_s=cap * MB, least_share_bytes_per_s=MB)
+def test_nothing_is_prepared_where_a_cap_hides_what_the_link_carries():
     wanted = [waiting("s1"), waiting("s2", target="y"), waiting("s3", target="z")]
-    assert len(begun(wanted, [], Links(out={"a": each}))) == count
+    capped = Link(cap_bytes_per_s=9 * MB, least_share_bytes_per_s=MB)
+    assert begun(wanted, [], Links(out={"a": capped})) == ["s1"]
+
+
+def test_nobody_is_held_back_for_one_that_cannot_show_its_link():
+    assert not held_back([moving("s1", None, shows_link=False)], "a", "y", Links())
+    assert held_back([moving("s1", None, shows_link=False, heavy=True)], "a", "y", Links())
 
 
 def test_a_rate_that_only_the_card_tells_is_believed_step_by_step():
