@@ -761,11 +761,15 @@ async def test_a_paused_copy_on_the_target_ends_while_the_guest_runs_on_its_sour
 
 
 @pytest.mark.parametrize(
-    ("source_paths", "calls"), [((), ["discard"]), (("/l/web-1.img",), [])], ids=str
+    ("source_paths", "borrowed", "calls"),
+    [((), False, ["discard"]), (("/l/web-1.img",), False, []), ((), True, [])],
+    ids=["shared", "moved", "copied and left to others"],
 )
 async def test_a_guest_that_died_on_both_hosts_leaves_a_definition_unless_its_disks_moved(
-    scene, source_paths, calls
+    scene, source_paths, borrowed, calls
 ):
+    if borrowed:
+        with_local_disk(scene)
     scene.put_begun(MigrationState.SWITCHING_OVER, source_paths=source_paths)
     scene.source.known_job = job(JobState.ENDED, "lost the link")
     scene.source.truths = scene.target.truths = [PowerState.SHUT_OFF]

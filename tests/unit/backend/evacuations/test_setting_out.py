@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from tests.unit.backend.evacuations.test_under_way import Shown, sample
@@ -106,3 +107,15 @@ async def test_who_has_shown_to_need_the_whole_link_is_not_joined_again_once_it_
     )
     await scene.look()
     assert course.held_back == frozenset()
+
+
+@pytest.mark.parametrize("wanted_on", [True, False])
+async def test_what_stands_when_its_turn_comes_decides_whether_it_is_started_there(
+    scene, wanted_on
+):
+    record = scene.add("a", state=PowerState.SHUT_OFF)
+    scene.put(msgspec.structs.replace(record, wanted_on=not wanted_on))
+    await scene.start()
+    scene.put(msgspec.structs.replace(record, wanted_on=wanted_on))
+    await scene.look()
+    assert scene.under_way()["a"].options.auto_start is wanted_on

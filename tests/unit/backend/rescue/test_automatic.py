@@ -10,6 +10,7 @@ from backend.rescue import incidents, rescuer, starting
 from backend.rescue.definition import read_definition
 from backend.rescue.storm import CUT_OFF_S
 from wire import keys
+from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostPolicy, OwnerPhase, RescuePriority, ServerPolicy
 from wire.life import Fence, HostShutdown
 from wire.rescue import DeclareOff, IncidentState, RescueState
@@ -210,13 +211,17 @@ async def test_hosts_that_are_shut_down_in_order_are_no_storm(scene):
     assert scene.fleet.guard.armed
 
 
-async def test_a_case_that_cannot_be_looked_at_stops_no_other(scene, monkeypatch):
+@pytest.mark.parametrize(
+    "fault", [KeyError("x"), GodwitError(ErrorCode.CONFLICT, "it cannot be read")], ids=repr
+)
+async def test_a_case_that_cannot_be_looked_at_stops_no_other(scene, monkeypatch, fault):
     scene.add("web-1")
-    account = rescuer.account
+    account, failed = rescuer.account, []
 
     def fails(incident, given):
         if incident.host_name == "kvm-02":
-            raise KeyError("x")
+            failed.append(incident)
+            raise fault
         return account(incident, given)
 
     monkeypatch.setattr(rescuer, "account", fails)
@@ -224,7 +229,28 @@ async def test_a_case_that_cannot_be_looked_at_stops_no_other(scene, monkeypatch
     await scene.settle()
     await scene.desk.arm(requested_by="ann")
     await scene.settle()
+    assert failed
     assert scene.line("web-1").state is RescueState.RESCUED
+
+
+async def test_a_case_that_cannot_be_looked_at_starts_nothing_meanwhile(scene, monkeypatch):
+    """Disarming stops what begins by itself, and only a look obeys it."""
+    for number in range(starting.AT_ONCE_ON_A_TARGET * 2 + 1):
+        scene.add(f"web-{number}")
+    scene.cut("kvm-01")
+    await scene.pass_(12.0)
+    begun = len(scene.under_way())
+    assert begun
+
+    def fails(incident, given):
+        raise KeyError("x")
+
+    monkeypatch.setattr(rescuer, "account", fails)
+    await scene.look()
+    await scene.run_rescues()
+    await scene.desk.disarm("", requested_by="ann")
+    await scene.pass_(1.0)
+    assert not scene.under_way()
 
 
 async def test_a_late_host_counts_beside_a_lost_one(scene):
