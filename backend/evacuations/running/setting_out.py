@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _AGAIN_S = 2.0
 """A server that was refused is asked for again so much later."""
+_EARLY_S = 0.3
+"""Leads vary by as much: rather two share a link for a moment than that it idles."""
 _SKIPPED_S = 10.0
 """So long one is left alone that a fault of this backend keeps from beginning."""
 _PLANNED_WRONG = {ErrorCode.NO_TARGET, ErrorCode.CONFLICT, ErrorCode.BAD_REQUEST}
@@ -105,7 +107,7 @@ class SettingOut:
             [_waiting(fleet, one) for one in turns.values()],
             course,
             links,
-            lead_s=self._lead.s,
+            lead_s=self._lead.s + _EARLY_S,
         )
         waits |= paced.waits
         for one in running:
