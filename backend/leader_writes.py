@@ -14,6 +14,8 @@ from wire.etcd import Condition, Etcd, EtcdUnreachable, KeyValue, Write
 
 _log = logging.getLogger(__name__)
 
+NOTHING_IS_WRITTEN = frozenset({ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE})
+"""Refusals of every write alike, which say nothing of what was to be written."""
 _RETRY_S = 0.5
 _TRIES = 5
 """Somebody else may change a record while we do: so often it is read again."""

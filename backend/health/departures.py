@@ -7,6 +7,7 @@ from collections import Counter
 from backend.fleet.host_view import shutting_down
 from backend.fleet.known import Fleet
 from backend.fleet.server_view import standing, storage_kind
+from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.acts import Acts
 from backend.migrations.desk import Desk
 from wire.errors import ErrorCode, GodwitError
@@ -31,8 +32,6 @@ _BREAK_OFF_S = 1.0
 moves, for 30 s, and then the host cuts it off."""
 _ASK_AGAIN_S = 5.0
 """So long a server without a target waits until it is tried anew."""
-
-_TOLD_ELSEWHERE = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 
 
 class Departures:
@@ -104,7 +103,7 @@ class Departures:
             try:
                 await self._acts.cancel(one.migration_id, requested_by=REQUESTED_BY)
             except GodwitError as error:
-                if error.code not in {*_TOLD_ELSEWHERE, ErrorCode.CONFLICT}:
+                if error.code not in {*NOTHING_IS_WRITTEN, ErrorCode.CONFLICT}:
                     _log.warning("%s is not broken off: %s", one.server_name, error.message)
 
     def _may_try(self, record: ServerRecord) -> bool:
@@ -122,7 +121,7 @@ class Departures:
             )
         except GodwitError as error:
             self._not_before_s[record.server_id] = boot_clock_s() + _ASK_AGAIN_S
-            if error.code not in _TOLD_ELSEWHERE:
+            if error.code not in NOTHING_IS_WRITTEN:
                 _log.warning("%s does not leave yet: %s", record.name, error.message)
             return False
         self._tries[record.server_id] += 1

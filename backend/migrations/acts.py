@@ -11,7 +11,7 @@ from backend.migrations.acting import check_acting
 from backend.migrations.checks import check_parameters
 from backend.migrations.drive import Drive
 from backend.migrations.notes import noted
-from wire.agent import Job, JobCommand, JobState, ParametersCommand
+from wire.agent import Job, JobCommand, JobState
 from wire.errors import ErrorCode, GodwitError, conflict
 from wire.migration import Migration, MigrationParameters, MigrationState, PostcopyState
 
@@ -71,12 +71,7 @@ class Acts:
         check_parameters(known, parameters)
         told = self._runs(migration_id)
         if told:
-            command = ParametersCommand(
-                server_id=known.server_id, generation=known.generation, parameters=parameters
-            )
-            self._drive.jobs.put(
-                await self._drive.worker(known).set_parameters(migration_id, command)
-            )
+            await self._drive.tell_parameters(known, parameters)
 
         def change(migration: Migration) -> Migration:
             return noted(
@@ -90,7 +85,8 @@ class Acts:
         changed = await self._journaled(migration_id, change, "change")
         if not told and self._runs(migration_id):
             # it was being begun with what the record said before
-            await self._drive.tell_parameters(migration_id)
+            latest = await self._drive.reread(migration_id)
+            await self._drive.tell_parameters(latest, latest.parameters)
         return changed
 
     def _runs(self, migration_id: str) -> bool:

@@ -15,7 +15,7 @@ from backend.scheduler.storage import carried
 from wire.agent import Job, JobState, ParametersCommand
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import EtcdUnreachable
-from wire.migration import Migration, MigrationState
+from wire.migration import Migration, MigrationParameters, MigrationState
 
 _log = logging.getLogger(__name__)
 
@@ -116,17 +116,16 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
             return False
         return True
 
-    async def tell_parameters(self, migration_id: str) -> None:
-        """Tell the agent of a running job its cap and downtime limit, as last written.
+    async def tell_parameters(self, known: Migration, parameters: MigrationParameters) -> None:
+        """Tell the agent of a running job another cap or downtime limit.
 
         Raises:
             GodwitError: the agent's refusal.
         """
-        known = await self.reread(migration_id)
         command = ParametersCommand(
-            server_id=known.server_id, generation=known.generation, parameters=known.parameters
+            server_id=known.server_id, generation=known.generation, parameters=parameters
         )
-        self.jobs.put(await self.worker(known).set_parameters(migration_id, command))
+        self.jobs.put(await self.worker(known).set_parameters(known.migration_id, command))
 
     async def begun(self, started: Migration, job: Job) -> None:
         """Take a job that an agent has begun, and tell it what was changed in the meantime.
@@ -142,7 +141,7 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
         if known.parameters == started.parameters or job.state is JobState.ENDED:
             return
         try:
-            await self.tell_parameters(started.migration_id)
+            await self.tell_parameters(known, known.parameters)
         except GodwitError as error:
             _log.warning("%s: change not told: %s", started.migration_id, error.message)
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from backend.fleet.known import UNREADABLE_HEALTH, Fleet
+from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.drive import Drive
 from backend.migrations.notes import noted
 from backend.moments import now_ms
@@ -19,7 +20,7 @@ from backend.rescue.sight import Sight
 from backend.rescue.sorting import obstacle, unwanted
 from backend.rescue.starting import Starting
 from backend.rescue.storm_guard import StormGuard
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import GodwitError
 from wire.fleet import HostPolicy, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration
@@ -32,7 +33,6 @@ _TRIM_EVERY = 400
 """Looks between two trims."""
 _SKIPPED_S = 10.0
 """So long a case is left alone that cannot be looked at."""
-_ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 
 
 class Rescuer:
@@ -188,7 +188,7 @@ class Rescuer:
         try:
             await act(incident)
         except Exception as error:
-            if isinstance(error, GodwitError) and error.code in _ENDS_THE_LOOK:
+            if isinstance(error, GodwitError) and error.code in NOTHING_IS_WRITTEN:
                 raise
             _log.exception("the case of %s is not looked at now", incident.host_name)
             self._not_before_s[incident_id] = now_s + _SKIPPED_S

@@ -79,14 +79,16 @@ _GO = {
 
 
 def _counts(plan: Plan) -> str:
-    goes, waits = len(leaving(plan)), len(waiting(plan))
-    stays = len(plan.moves) - goes - waits
-    told = [f"{goes} {_GO[plan.kind][goes != 1]}"]
-    if waits:
-        told.append(f"{waits} {'waits' if waits == 1 else 'wait'} for you")
-    if stays:
-        told.append(f"{stays} {'stays' if stays == 1 else 'stay'}")
-    return ", ".join(told)
+    goes = len(leaving(plan))
+    return ", ".join([f"{goes} {_GO[plan.kind][goes != 1]}", *left_behind(plan)])
+
+
+def left_behind(plan: Plan) -> list[str]:
+    """``["1 waits for you", "2 stay"]``: those that do not leave; a kind of none is left out."""
+    waits = len(waiting(plan))
+    stays = len(plan.moves) - len(leaving(plan)) - waits
+    told = [f"{waits} {'waits' if waits == 1 else 'wait'} for you"] if waits else []
+    return [*told, f"{stays} {'stays' if stays == 1 else 'stay'}"] if stays else told
 
 
 def _columns(plan: Plan) -> tuple[Column, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tui.formats.evacuation import link_text
-from tui.formats.evacuation_plan import leaving, waiting
+from tui.formats.evacuation_plan import leaving, left_behind, waiting
 from tui.formats.finishing import seconds_text, time_of_day
 from tui.formats.units import bytes_text, duration_text
 from tui.paint import Line, Span, Tone, cut, line, wrap
@@ -45,8 +45,7 @@ def leaving_text(plan: Plan, *, brief: bool = False) -> str:
         for way in (Way.LIVE, Way.COLD, Way.RESCUE)
         if (count := sum(each.way is way for each in leaving(plan)))
     ]
-    going, waits = len(leaving(plan)), len(waiting(plan))
-    stays = whole - going - waits
+    going = len(leaving(plan))
     verb = _VERBS[plan.kind]
     if not whole:
         return "no server is there to be moved"
@@ -54,11 +53,7 @@ def leaving_text(plan: Plan, *, brief: bool = False) -> str:
     # of a rescue the verb says it
     told_ways = ways and not brief and plan.kind is not EvacuationKind.RESCUE
     told = [f"{of} {verb} ({', '.join(ways)})" if told_ways else f"{of} {verb}"]
-    if waits:
-        told.append(f"{waits} {'waits' if waits == 1 else 'wait'} for you")
-    if stays:
-        told.append(f"{stays} {'stays' if stays == 1 else 'stay'}")
-    return ", ".join(told)
+    return ", ".join([*told, *left_behind(plan)])
 
 
 def finish_text(plan: Plan, now_ms: int) -> str:

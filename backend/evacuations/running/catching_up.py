@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from backend.evacuations.records import Evacuations
 from backend.fleet.known import Fleet
+from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.journal import Journal
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, MoveState
@@ -26,7 +27,7 @@ async def read_anew(records: Evacuations, evacuations: Iterable[Evacuation]) -> 
         try:
             await records.read(one.evacuation_id)
         except GodwitError as error:
-            if error.code in {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}:
+            if error.code in NOTHING_IS_WRITTEN:
                 raise
             _log.warning("%s", error.message)
 

@@ -18,6 +18,7 @@ from backend.evacuations.running.replanner import Replanner
 from backend.evacuations.running.replanning import unplaced
 from backend.evacuations.running.setting_out import Outcome, SettingOut
 from backend.evacuations.timing.sharing import Sharing
+from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.acts import Acts
 from backend.migrations.drive import Drive
 from backend.moments import now_ms
@@ -42,7 +43,6 @@ _SKIPPED_S = 10.0
 """So long an evacuation is left alone that cannot be looked at."""
 _TURN_S = 8.0
 """So long a person waits for the runner; a look takes longer only where hosts answer late."""
-_ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 
 
 class Evacuator:
@@ -205,7 +205,7 @@ class Evacuator:
         try:
             return await step(evacuation)
         except GodwitError as error:
-            if error.code in _ENDS_THE_LOOK:
+            if error.code in NOTHING_IS_WRITTEN:
                 raise
             why = error.message
             _log.warning("evacuation %s: %s", evacuation_id, why)

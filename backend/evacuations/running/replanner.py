@@ -12,8 +12,9 @@ from backend.evacuations.records import Evacuations
 from backend.evacuations.running.course import newcomers
 from backend.evacuations.running.prospects import Prospects, are_better, prospects
 from backend.evacuations.running.replanning import broken_pins, replanned, to_place, unfit
+from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.notes import noted
-from wire.errors import ErrorCode, GodwitError
+from wire.errors import GodwitError
 from wire.evacuation import EvacuatedServer, Evacuation
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Replanner:
         try:
             fresh = await planner.replan(self._sources, evacuation)
         except GodwitError as error:
-            if error.code in {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}:
+            if error.code in NOTHING_IS_WRITTEN:
                 raise
             self._planned(evacuation.evacuation_id, after_s, made_of)
             _log.warning("%s not planned anew: %s", evacuation.host_name, error.message)

@@ -18,6 +18,7 @@ from backend.evacuations.timing.sharing import share, sharers
 from backend.evacuations.timing.under_way import Lead, moving, sends, shows_heavy
 from backend.fleet.known import Fleet
 from backend.forecast.rates import Rates
+from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from backend.migrations.desk import Desk
 from backend.migrations.drive import Drive
@@ -39,7 +40,6 @@ _SKIPPED_S = 10.0
 """So long one is left alone that a fault of this backend keeps from beginning."""
 _PLANNED_WRONG = {ErrorCode.NO_TARGET, ErrorCode.CONFLICT, ErrorCode.BAD_REQUEST}
 """Refusals that another plan may meet: its target is full, it was stopped meanwhile."""
-_ENDS_THE_LOOK = {ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE}
 
 
 class _Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +142,7 @@ class SettingOut:
         try:
             migration = await self._ask(turn, share_bytes_per_s)
         except GodwitError as error:
-            if error.code in _ENDS_THE_LOOK:
+            if error.code in NOTHING_IS_WRITTEN:
                 raise
             self._not_before_s[plan.server_id] = time.monotonic() + _AGAIN_S
             self._refusals[plan.server_id] = error.message
