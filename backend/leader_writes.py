@@ -7,6 +7,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 import msgspec
 
+from backend.audit.act import not_entered
 from backend.leader import Leadership
 from wire import keys
 from wire.errors import ErrorCode, GodwitError, conflict
@@ -77,11 +78,19 @@ class LeaderWrites:
     async def transact(self, when: Sequence[Condition], then: Sequence[Write]) -> int:
         """Do all writes if every condition holds and this backend still leads.
 
+        The first ones that are done for a person's act enter it in the audit.
+
         Returns:
             The store's revision; 0 if nothing was done.
         """
         guarded = [*when, self._leadership.condition]
-        return await asyncio.to_thread(self._etcd.transact, when=guarded, then=then)
+        act = not_entered()
+        if act is not None:
+            then = [*then, act.write]
+        done = await asyncio.to_thread(self._etcd.transact, when=guarded, then=then)
+        if act is not None:
+            act.revision = act.revision or done
+        return done
 
     async def write(self, then: Sequence[Write]) -> int:
         """Do writes whatever stands there, and give the store's revision.

@@ -11,6 +11,7 @@ from pathlib import Path
 from backend.agents import Agents
 from backend.api.app import make_app
 from backend.api.context import Context
+from backend.audit.entries import Audit
 from backend.config import BackendConfig
 from backend.duties import do_all
 from backend.evacuations.desk import EvacuationDesk
@@ -113,8 +114,17 @@ async def run(config: BackendConfig) -> None:
         evacuator=evacuator,
     )
 
+    audit = Audit(writes, fleet)
+
     async def lead() -> None:
-        await do_all(leader.lead, rescuer.lead, departures.lead, evacuator.lead, leftovers.lead)
+        await do_all(
+            leader.lead,
+            rescuer.lead,
+            departures.lead,
+            evacuator.lead,
+            leftovers.lead,
+            audit.lead,
+        )
 
     context = Context(
         version=version("godwit"),
@@ -133,6 +143,7 @@ async def run(config: BackendConfig) -> None:
         rescue_desk=rescue_desk,
         evacuation_desk=EvacuationDesk(means, policies),
         steering=Steering(means, acts),
+        audit=audit,
         leadership=leadership,
     )
     follower = Follower(etcd, fleet)

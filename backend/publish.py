@@ -17,6 +17,7 @@ from backend.fleet.stalled import stalled_reason
 from backend.fleet.targets import Targets
 from backend.migrations.jobs import Jobs
 from backend.moments import now_ms
+from wire.audit import AuditEntry
 from wire.console import HostGone, ServerRemoved
 from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView
@@ -29,6 +30,8 @@ ENDED_SHOWN = 200
 ENDED_INCIDENTS_SHOWN = 50
 """The same for incidents, whose reports are larger."""
 ENDED_EVACUATIONS_SHOWN = 50
+AUDIT_SHOWN = 200
+"""Entries in snapshots; the list of the API has all that are kept."""
 _GATHER_S = 0.05
 """Changes that arrive this close together become one event for each thing."""
 _AGE_S = 5.0
@@ -84,6 +87,7 @@ class Publisher:
         migrations, changes.migrations = changes.migrations, set()
         incidents, changes.incidents = changes.incidents, set()
         evacuations, changes.evacuations = changes.evacuations, set()
+        audit, changes.audit = changes.audit, set()
         if changes.status:
             changes.status = False
             self._broadcaster.publish("status", None)
@@ -97,6 +101,8 @@ class Publisher:
             self._flush_incident(incident_id)
         for evacuation_id in evacuations:
             self._flush_evacuation(evacuation_id)
+        for entry_id in audit & self._fleet.audit.keys():
+            self._broadcaster.publish("audit", self._fleet.audit[entry_id])
 
     def migration_view(self, record: Migration) -> Migration:
         """A journal record with what is known beside it: progress, and why it stalls."""
@@ -127,6 +133,10 @@ class Publisher:
         ended = [one for one in newest if not one.open]
         left_out = {one.evacuation_id for one in ended[ENDED_EVACUATIONS_SHOWN:]}
         return tuple(one for one in newest if one.evacuation_id not in left_out)
+
+    def newest_audit(self) -> tuple[AuditEntry, ...]:
+        """What people did and the audit still has, newest first."""
+        return tuple(sorted(self._fleet.audit.values(), key=lambda one: one.at_ms, reverse=True))
 
     def _mark_evacuations(self) -> None:
         """Have open evacuations made anew, once their figures are old."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from wire.config import ConfigError, read_secret
-from wire.console import Role
+from wire.role import Role
 from wire.server import token_matches
 
 

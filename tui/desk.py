@@ -8,8 +8,8 @@ from tui.plot import GraphStyle
 from tui.store import Store
 from tui.views.glyphs import Glyphs, glyphs_of
 from tui.views.topline import Session
-from wire.console import Role
 from wire.migration import Migration
+from wire.role import Role
 
 
 @dataclass

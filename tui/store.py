@@ -12,13 +12,13 @@ from wire.console import (
     FleetSnapshot,
     HostGone,
     MigrationSample,
-    Role,
     ServerRemoved,
 )
 from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration, MigrationDetail, Sample
 from wire.rescue import Incident, RescueGuard
+from wire.role import Role
 
 
 class Link(StrEnum):

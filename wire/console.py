@@ -42,6 +42,7 @@
 | ``POST /v1/evacuations/{id}/retry`` | operator | ``ServersOf`` → ``Evacuation`` |
 | ``POST /v1/evacuations/{id}/replan`` | operator | → ``Evacuation`` |
 | ``POST /v1/evacuations/{id}/change`` | operator | ``EvacuationChange`` → ``Evacuation`` |
+| ``GET /v1/audit`` | viewer | → list of :class:`wire.audit.AuditEntry`, newest first |
 | ``GET /v1/events`` | viewer | → SSE, see below |
 
 ``candidates`` takes the query parameters ``kind`` (``live``, the default, ``cold`` or ``rescue``),
@@ -53,21 +54,14 @@ lines come each 2 s so that a dead link is noticed. Every call needs a client ce
 fleet's CA and ``Authorization: Bearer <token>``. Errors are :class:`wire.errors.ErrorBody`.
 """
 
-from enum import StrEnum
-
 import msgspec
 
+from wire.audit import AuditEntry
 from wire.evacuation import Evacuation
 from wire.fleet import HostView, ServerView
 from wire.migration import Migration, Sample
 from wire.rescue import Incident, RescueGuard
-
-
-class Role(StrEnum):
-    """What a token may do."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
+from wire.role import Role
 
 
 class SettleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +104,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Those that are open and the latest ended ones, newest first."""
     evacuations: tuple[Evacuation, ...] = ()
     """Those that are open and the latest ended ones, newest first."""
+    audit: tuple[AuditEntry, ...] = ()
+    """The latest entries, newest first."""
 
 
 class HostGone(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +137,7 @@ CONSOLE_EVENTS: dict[str, type[msgspec.Struct]] = {
     "migration": Migration,
     "incident": Incident,
     "evacuation": Evacuation,
+    "audit": AuditEntry,
     "sample": MigrationSample,
 }
 """Event name to payload of the backend's stream."""

@@ -1,5 +1,6 @@
 """Who calls, and what they may do: every call needs a token, acts need an operator's."""
 
+import logging
 from typing import Any
 
 from litestar import Request
@@ -9,9 +10,11 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from litestar.types import ASGIApp
 
 from backend.tokens import Token, find_token
-from wire.console import Role
 from wire.errors import ErrorCode, GodwitError
+from wire.role import Role
 from wire.server import bearer_token
+
+_log = logging.getLogger(__name__)
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 CallerRequest = Request[Token, None, Any]
@@ -43,13 +46,14 @@ class TokenMiddleware(AbstractAuthenticationMiddleware):
 
 
 def operators_only(connection: Connection, _: BaseRouteHandler) -> None:
-    """Guard of every call that changes something.
+    """Guard of every call that changes something; who is refused is told in the log.
 
     Raises:
         GodwitError: FORBIDDEN for a viewer.
     """
     token: Token = connection.user
     if token.role is not Role.OPERATOR:
+        _log.warning("%s, a %s, was refused %r", token.name, token.role, connection.url.path)
         raise GodwitError(
             ErrorCode.FORBIDDEN,
             f"the token {token.name!r} is a {token.role}'s and may only look; this needs an "

@@ -6,7 +6,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from backend.api import evacuations, events, fleet, health, migrations, rescue
+from backend.api import audit, evacuations, events, fleet, health, migrations, rescue
 from backend.api.access import TokenMiddleware
 from backend.api.context import Context
 from backend.tokens import Token
@@ -29,6 +29,7 @@ def make_app(context: Context, tokens: tuple[Token, ...]) -> Litestar:
                     *health.ROUTES,
                     *rescue.ROUTES,
                     *evacuations.ROUTES,
+                    *audit.ROUTES,
                     *events.ROUTES,
                 ],
             )

@@ -4,6 +4,7 @@ import msgspec
 from litestar.di import NamedDependency
 
 from backend.agents import Agents
+from backend.audit.entries import Audit
 from backend.evacuations.desk import EvacuationDesk
 from backend.evacuations.steering import Steering
 from backend.events import Broadcaster
@@ -17,7 +18,7 @@ from backend.migrations.desk import Desk
 from backend.migrations.forgetting import Forgetter
 from backend.migrations.jobs import Jobs
 from backend.migrations.settling import Settler
-from backend.publish import Publisher
+from backend.publish import AUDIT_SHOWN, Publisher
 from backend.rescue.desk import RescueDesk
 from backend.tokens import Token
 from wire.console import BackendStatus, FleetSnapshot
@@ -42,6 +43,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     rescue_desk: RescueDesk
     evacuation_desk: EvacuationDesk
     steering: Steering
+    audit: Audit
     leadership: Leadership
 
     def status(self, caller: Token) -> BackendStatus:
@@ -66,6 +68,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             migrations=views.newest_migrations(),
             incidents=views.newest_incidents(),
             evacuations=views.newest_evacuations(),
+            audit=views.newest_audit()[:AUDIT_SHOWN],
         )
 
 

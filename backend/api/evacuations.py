@@ -4,6 +4,7 @@ from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
 from backend.api.access import CallerRequest, operators_only
+from backend.api.audit import audited
 from backend.api.context import Context, Injected
 from backend.evacuations.records import not_found
 from wire.evacuation import (
@@ -18,12 +19,14 @@ from wire.fleet import HostView
 
 
 @post("/hosts/{host:str}/maintenance", status_code=200, guards=[operators_only])
+@audited("host-maintenance")
 async def maintenance(host: FromPath[str], request: CallerRequest, context: Injected) -> HostView:
     """Have a host take no servers any more; those on it stay."""
     return await _maintained(context, host, request.user.name, on=True)
 
 
 @post("/hosts/{host:str}/exit-maintenance", status_code=200, guards=[operators_only])
+@audited("host-exit-maintenance")
 async def exit_maintenance(
     host: FromPath[str], request: CallerRequest, context: Injected
 ) -> HostView:
@@ -40,6 +43,7 @@ async def plan(
 
 
 @post("/evacuations", status_code=202, guards=[operators_only])
+@audited("host-evacuate")
 async def evacuate(
     request: CallerRequest, context: Injected, data: JSONBody[PlanRequest]
 ) -> tuple[Evacuation, ...]:
@@ -61,6 +65,7 @@ async def return_plan(
 
 
 @post("/hosts/{host:str}/return", status_code=202, guards=[operators_only])
+@audited("host-return")
 async def bring_back(
     host: FromPath[str],
     request: CallerRequest,
@@ -90,6 +95,7 @@ async def evacuation(evacuation: FromPath[str], context: Injected) -> Evacuation
 
 
 @post("/evacuations/{evacuation:str}/pause", status_code=200, guards=[operators_only])
+@audited("evacuation-pause")
 async def pause(evacuation: FromPath[str], request: CallerRequest, context: Injected) -> Evacuation:
     """Let no further move begin; what moves goes on to its end."""
     changed = await context.steering.pause(evacuation, requested_by=request.user.name)
@@ -97,6 +103,7 @@ async def pause(evacuation: FromPath[str], request: CallerRequest, context: Inje
 
 
 @post("/evacuations/{evacuation:str}/resume", status_code=200, guards=[operators_only])
+@audited("evacuation-resume")
 async def resume(
     evacuation: FromPath[str], request: CallerRequest, context: Injected
 ) -> Evacuation:
@@ -106,6 +113,7 @@ async def resume(
 
 
 @post("/evacuations/{evacuation:str}/cancel", status_code=202, guards=[operators_only])
+@audited("evacuation-cancel")
 async def cancel(
     evacuation: FromPath[str],
     request: CallerRequest,
@@ -119,6 +127,7 @@ async def cancel(
 
 
 @post("/evacuations/{evacuation:str}/retry", status_code=202, guards=[operators_only])
+@audited("evacuation-retry")
 async def retry(
     evacuation: FromPath[str],
     request: CallerRequest,
@@ -132,6 +141,7 @@ async def retry(
 
 
 @post("/evacuations/{evacuation:str}/replan", status_code=200, guards=[operators_only])
+@audited("evacuation-replan")
 async def replan(
     evacuation: FromPath[str], request: CallerRequest, context: Injected
 ) -> Evacuation:
@@ -141,6 +151,7 @@ async def replan(
 
 
 @post("/evacuations/{evacuation:str}/change", status_code=200, guards=[operators_only])
+@audited("evacuation-change")
 async def change(
     evacuation: FromPath[str],
     request: CallerRequest,

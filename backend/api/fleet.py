@@ -4,6 +4,7 @@ from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
 from backend.api.access import CallerRequest, operators_only
+from backend.api.audit import audited
 from backend.api.context import Injected
 from backend.api.questions import question
 from backend.fleet.names import find_host, find_server
@@ -62,6 +63,7 @@ async def candidates(
 
 
 @post("/servers/{server:str}/settle", status_code=200, guards=[operators_only])
+@audited("server-settle")
 async def settle(
     server: FromPath[str], request: CallerRequest, context: Injected, data: JSONBody[SettleRequest]
 ) -> ServerView:
@@ -72,6 +74,7 @@ async def settle(
 
 
 @post("/servers/{server:str}/forget", status_code=200, guards=[operators_only])
+@audited("server-forget")
 async def forget(server: FromPath[str], request: CallerRequest, context: Injected) -> ServerRemoved:
     """Delete what etcd keeps of a server that no host has."""
     record = await context.forgetter.forget(server, requested_by=request.user.name)

@@ -4,6 +4,7 @@ from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
 from backend.api.access import CallerRequest, operators_only
+from backend.api.audit import audited
 from backend.api.context import Injected
 from wire.fleet import HostView, ServerView
 from wire.rescue import HealthReport, HostPolicyChange, ServerPolicyChange
@@ -16,6 +17,7 @@ async def health(context: Injected) -> HealthReport:
 
 
 @post("/hosts/{host:str}/policy", status_code=200, guards=[operators_only])
+@audited("host-auto-migrate-on-host-down")
 async def host_policy(
     host: FromPath[str],
     request: CallerRequest,
@@ -29,6 +31,7 @@ async def host_policy(
 
 
 @post("/servers/{server:str}/policy", status_code=200, guards=[operators_only])
+@audited("server-set-rescue-priority")
 async def server_policy(
     server: FromPath[str],
     request: CallerRequest,

@@ -4,6 +4,7 @@ from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
 from backend.api.access import CallerRequest, operators_only
+from backend.api.audit import audited
 from backend.api.context import Context, Injected
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import (
@@ -16,6 +17,7 @@ from wire.migration import (
 
 
 @post("/servers/{server:str}/live-migrate", status_code=202, guards=[operators_only])
+@audited("server-live-migrate")
 async def live_migrate(
     server: FromPath[str],
     request: CallerRequest,
@@ -28,6 +30,7 @@ async def live_migrate(
 
 
 @post("/servers/{server:str}/migrate", status_code=202, guards=[operators_only])
+@audited("server-migrate")
 async def migrate(
     server: FromPath[str],
     request: CallerRequest,
@@ -58,6 +61,7 @@ async def migration(migration: FromPath[str], context: Injected) -> MigrationDet
 
 
 @post("/migrations/{migration:str}/cancel", status_code=202, guards=[operators_only])
+@audited("server-cancel-live-migrate")
 async def cancel(migration: FromPath[str], request: CallerRequest, context: Injected) -> Migration:
     """Ask for a migration's end; the guest stays where it is."""
     changed = await context.acts.cancel(migration, requested_by=request.user.name)
@@ -65,6 +69,7 @@ async def cancel(migration: FromPath[str], request: CallerRequest, context: Inje
 
 
 @post("/migrations/{migration:str}/parameters", status_code=202, guards=[operators_only])
+@audited("server-set-live-migrate-params")
 async def parameters(
     migration: FromPath[str],
     request: CallerRequest,
@@ -77,6 +82,7 @@ async def parameters(
 
 
 @post("/migrations/{migration:str}/postcopy", status_code=202, guards=[operators_only])
+@audited("server-switch-to-postcopy")
 async def postcopy(
     migration: FromPath[str], request: CallerRequest, context: Injected
 ) -> Migration:
@@ -86,6 +92,7 @@ async def postcopy(
 
 
 @post("/migrations/{migration:str}/recover", status_code=202, guards=[operators_only])
+@audited("server-recover-postcopy")
 async def recover(migration: FromPath[str], request: CallerRequest, context: Injected) -> Migration:
     """Have a paused post-copy go on."""
     changed = await context.acts.recover(migration, requested_by=request.user.name)
@@ -93,6 +100,7 @@ async def recover(migration: FromPath[str], request: CallerRequest, context: Inj
 
 
 @post("/migrations/{migration:str}/remove-kept", status_code=202, guards=[operators_only])
+@audited("migration-remove-kept")
 async def remove_kept(
     migration: FromPath[str], request: CallerRequest, context: Injected
 ) -> Migration:

@@ -4,6 +4,7 @@ from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
 from backend.api.access import CallerRequest, operators_only
+from backend.api.audit import audited
 from backend.api.context import Injected
 from wire.errors import ErrorCode, GodwitError
 from wire.migration import Migration
@@ -11,6 +12,7 @@ from wire.rescue import DeclareOff, Disarm, Incident, RescueGuard, RescueOptions
 
 
 @post("/servers/{server:str}/rescue", status_code=202, guards=[operators_only])
+@audited("server-migrate --rescue-mode")
 async def rescue(
     server: FromPath[str],
     request: CallerRequest,
@@ -23,6 +25,7 @@ async def rescue(
 
 
 @post("/hosts/{host:str}/declare-off", status_code=200, guards=[operators_only])
+@audited("host-declare-off")
 async def declare_off(
     host: FromPath[str], request: CallerRequest, context: Injected, data: JSONBody[DeclareOff]
 ) -> Incident:
@@ -31,12 +34,14 @@ async def declare_off(
 
 
 @post("/rescue/arm", status_code=200, guards=[operators_only])
+@audited("rescue-arm")
 async def arm(request: CallerRequest, context: Injected) -> RescueGuard:
     """Let servers of dead hosts be started elsewhere without being asked."""
     return await context.rescue_desk.arm(requested_by=request.user.name)
 
 
 @post("/rescue/disarm", status_code=200, guards=[operators_only])
+@audited("rescue-disarm")
 async def disarm(
     request: CallerRequest, context: Injected, data: JSONBody[Disarm | None] = None
 ) -> RescueGuard:

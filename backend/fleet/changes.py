@@ -13,6 +13,7 @@ class Changes:
         self.migrations: set[str] = set()
         self.incidents: set[str] = set()
         self.evacuations: set[str] = set()
+        self.audit: set[str] = set()
         self.placement = False
         """Something changed that may move hosts in or out of servers' lists of targets."""
         self.status = False

@@ -11,6 +11,7 @@ from backend.fleet.reported import Reported
 from backend.forecast.past import Past
 from backend.forecast.traffic import Traffic
 from backend.health.transitions import Transitions
+from wire.audit import AuditEntry
 from wire.evacuation import Evacuation
 from wire.fleet import HostFacts, HostPolicy, OwnerPhase, ServerPolicy, ServerRecord
 from wire.life import HealthValue, HostShutdown
@@ -57,6 +58,7 @@ class Fleet(Reported):
         """evacuation_id → server_id → what it waits for, of those that this backend drives."""
         self.evacuation_moves: dict[str, set[str]] = {}
         """evacuation_id → ids of its migrations, under way and ended."""
+        self.audit: dict[str, AuditEntry] = {}
         self.moves_changed = asyncio.Event()
         """Set whenever a migration's record has changed."""
         self.past = Past()
@@ -158,6 +160,12 @@ class Fleet(Reported):
         self.changes.evacuations.add(evacuation_id)
         if (told := evacuation or known) is not None:
             self.changes.hosts.add(told.host_id)
+        self.changes.wake.set()
+
+    def put_audit(self, entry_id: str, entry: AuditEntry | None) -> None:
+        """Note what a person did, or with None that it is forgotten."""
+        _put(self.audit, entry_id, entry)
+        self.changes.audit.add(entry_id)
         self.changes.wake.set()
 
     def put_waits(self, evacuation_id: str, waits: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from wire import keys
+from wire.audit import AuditEntry
 from wire.etcd import Etcd, KeyValue, Listing
 from wire.evacuation import Evacuation
 from wire.fleet import HostFacts, HostPolicy, ServerPolicy, ServerRecord
@@ -47,6 +48,7 @@ class Follower:
             keys.EVACUATIONS,
             keys.INCIDENTS,
             keys.RESCUE_GUARD,
+            keys.AUDIT,
             keys.LEADER,
         ):
             fleet.put_etcd_error(prefix, "etcd has not answered since this backend started")
@@ -73,6 +75,7 @@ class Follower:
                 self._follow(keys.MIGRATIONS, Migration, fleet.migrations, fleet.put_migration),
                 self._follow(keys.EVACUATIONS, Evacuation, fleet.evacuations, fleet.put_evacuation),
                 self._follow(keys.INCIDENTS, Incident, fleet.incidents, fleet.put_incident),
+                self._follow(keys.AUDIT, AuditEntry, fleet.audit, fleet.put_audit),
                 self._follow_guard(),
                 self._follow_leader(),
             ):

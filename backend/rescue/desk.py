@@ -4,6 +4,7 @@ import logging
 
 import msgspec
 
+from backend.audit.act import unasked
 from backend.fleet.names import find_host, find_server
 from backend.leader import Leadership
 from backend.migrations.acting import check_acting
@@ -71,12 +72,12 @@ class RescueDesk:
         if options.host_is_off:
             _check_name(options.host_is_off, host)
         async with self._rescuer.lock:
-            await self._rescuer.look()
+            await self._look()
             incident = self._lost(host)
             await self._check_movable(record, host)
             if options.host_is_off:
                 await self._declare(incident, requested_by)
-                await self._rescuer.look()
+                await self._look()
             incident = self._proven(host)
             record = find_server(self._fleet, record.server_id)
             judged = await self._starting.candidates(record, auto_start=options.auto_start)
@@ -108,10 +109,10 @@ class RescueDesk:
         facts = find_host(self._fleet, host)
         _check_name(word.host_name, facts)
         async with self._rescuer.lock:
-            await self._rescuer.look()
+            await self._look()
             incident = self._lost(facts)
             await self._declare(incident, requested_by)
-            await self._rescuer.look()
+            await self._look()
             return self._lost(facts)
 
     async def arm(self, *, requested_by: str) -> RescueGuard:
@@ -145,6 +146,11 @@ class RescueDesk:
                 )
             _log.warning("%s: %s", guard.by, text)
             return told
+
+    async def _look(self) -> None:
+        """Have what is known be up to date; what follows from it is the backend's own act."""
+        with unasked():
+            await self._rescuer.look()
 
     async def _declare(self, incident: Incident, by: str) -> None:
         def declare(known: Incident) -> Incident:

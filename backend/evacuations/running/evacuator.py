@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from backend.audit.act import unasked
 from backend.evacuations.moves import under_way
 from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
@@ -164,9 +165,10 @@ class Evacuator:
 
     async def note_moves(self, evacuation_id: str) -> Evacuation:
         """Write what has become of the servers, if anything has."""
-        return await self._records.change(
-            evacuation_id, lambda known: observed(self._fleet, known, now_ms())
-        )
+        with unasked():
+            return await self._records.change(
+                evacuation_id, lambda known: observed(self._fleet, known, now_ms())
+            )
 
     async def _shared(self, evacuation: Evacuation) -> None:
         moves = under_way(self._fleet, evacuation)

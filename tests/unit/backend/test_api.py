@@ -306,6 +306,7 @@ async def test_the_openapi_document_knows_every_call(api):
         "/v1/migrations/{migration}/postcopy",
         "/v1/migrations/{migration}/recover",
         "/v1/migrations/{migration}/remove-kept",
+        "/v1/audit",
         "/v1/events",
     }
 

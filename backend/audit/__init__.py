@@ -1,0 +1,1 @@
+"""The audit: what people do, entered with the change that it makes."""
