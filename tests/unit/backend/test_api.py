@@ -13,6 +13,7 @@ import pytest
 from backend.config import BackendConfig, NotifyConfig
 from backend.main import run
 from wire import keys
+from wire.audit import AuditEntry, AuditObject
 from wire.console import BackendStatus, FleetSnapshot, Role
 from wire.errors import ErrorBody, ErrorCode
 from wire.fleet import (
@@ -402,6 +403,37 @@ async def test_a_policy_is_set_and_shown(api, etcd):
     answer = await api.post("/v1/servers/web-1/policy", headers=OPERATOR, json=body)
     shown = msgspec.json.decode(answer.content, type=ServerView)
     assert shown.rescue_priority is RescuePriority.HIGH
+
+
+async def test_who_did_what_is_told_to_all_who_look_and_what_was_refused_is_not(api, caplog):
+    web_1 = "/v1/servers/web-1/policy"
+    for priority in ("low", "high"):
+        body = {"rescue_priority": priority}
+        assert (await api.post(web_1, headers=OPERATOR, json=body)).status_code == 200
+    refusal(await api.post(web_1, headers=VIEWER, json=body), 403, ErrorCode.FORBIDDEN)
+    assert f"bob, a viewer, was refused '{web_1}'" in caplog.text
+    refusal(await api.post(web_1, headers=OPERATOR, json={}), 400, ErrorCode.BAD_REQUEST)
+    nobody = await api.post("/v1/hosts/nope/maintenance", headers=OPERATOR)
+    refusal(nobody, 404, ErrorCode.NOT_FOUND)
+    listed = (await api.get("/v1/audit", headers=VIEWER)).content
+    newest, older = told = msgspec.json.decode(listed, type=list[AuditEntry])
+    assert newest.at_ms >= older.at_ms > 0
+    assert [one.parameters["rescue_priority"] for one in told] == ["high", "low"]
+    assert (newest.user, newest.role, newest.verb, newest.objects) == (
+        "alice",
+        Role.OPERATOR,
+        "server-set-rescue-priority",
+        (AuditObject(kind="server", object_id="id-web", name="web-1"),),
+    )
+    async with api.stream("GET", "/v1/events", headers=VIEWER) as stream:
+        lines = stream.aiter_lines()
+        _, _, data = await next_event(lines)
+        assert list(msgspec.json.decode(data, type=FleetSnapshot).audit) == told
+        await api.post("/v1/rescue/disarm", headers=OPERATOR)
+        name = ""
+        while name != "audit":
+            _, name, data = await next_event(lines)
+    assert msgspec.json.decode(data, type=AuditEntry).verb == "rescue-disarm"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from backend.audit.entries import Audit
 from backend.evacuations.running import evacuator, replanner
+from backend.leader_writes import LeaderWrites
 from backend.moments import now_ms
 from tests.unit.backend.evacuations.conftest import refused
 from wire import keys
+from wire.audit import AuditEntry
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import EtcdUnreachable
 from wire.evacuation import (
@@ -23,6 +26,7 @@ from wire.evacuation import (
     Way,
 )
 from wire.migration import MigrationState
+from wire.role import Role
 
 MIB = 1 << 20
 WAITING, MOVING, LEFT = MoveState.WAITING, MoveState.MOVING, MoveState.LEFT
@@ -539,3 +543,17 @@ async def test_what_is_being_cancelled_is_not_planned_anew(scene):
     anew = scene.steering.replan(evacuation.evacuation_id, requested_by="bob")
     assert "is cancelling" in await refused(anew)
     assert "is cancelling" in await refused(change(scene, evacuation, empty_by_ms=0))
+
+
+async def test_a_cancel_that_is_refused_is_not_entered_though_moves_are_noted_on_the_way(scene):
+    scene.add("a")
+    evacuation = await scene.start()
+    await scene.look()
+    await scene.end("a")
+    audit = Audit(LeaderWrites(scene.etcd, scene.leadership), scene.fleet)
+    entry = AuditEntry(entry_id="a1", at_ms=1, user="bob", role=Role.OPERATOR, verb="cancel")
+    with pytest.raises(GodwitError):
+        async with audit.entered(entry):
+            await scene.steering.cancel(evacuation.evacuation_id, ("a",), requested_by="bob")
+    assert scene.states(evacuation) == {"a": LEFT}
+    assert scene.etcd.list(keys.AUDIT).items == ()

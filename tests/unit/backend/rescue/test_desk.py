@@ -4,10 +4,14 @@ from typing import Any
 
 import pytest
 
+from backend.audit.entries import Audit
+from wire import keys
+from wire.audit import AuditEntry
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import Disk, OwnerPhase, PowerState
 from wire.life import Fence
 from wire.rescue import DeclareOff, IncidentState, RescueOptions, RescueState
+from wire.role import Role
 
 BOUND = "vda lies on this host alone (/local/db-1.img)"
 
@@ -195,3 +199,22 @@ async def test_the_candidates_of_another_pool_are_refused(scene):
     for one in await scene.desk.candidates("web-1"):
         assert not one.fits
         assert any("has no such shared pool" in reason for reason in one.reasons)
+
+
+async def test_only_what_a_person_did_is_entered(scene):
+    """What a look writes on the way, such as the loss itself, is nobody's act."""
+    scene.add("web-1")
+    scene.cut("kvm-01")
+    audit = Audit(scene.writes, scene.fleet)
+    entry = AuditEntry(
+        entry_id="a1", at_ms=1, user="ann", role=Role.OPERATOR, verb="server-migrate"
+    )
+    with pytest.raises(GodwitError):
+        async with audit.entered(entry):
+            await scene.desk.rescue("web-1", RescueOptions(), requested_by="ann")
+    assert scene.incident().open
+    assert scene.etcd.list(keys.AUDIT).items == ()
+    async with audit.entered(entry):
+        await scene.desk.declare_off("kvm-01", DeclareOff(host_name="kvm-01"), requested_by="ann")
+    assert scene.incident().declared_off_by == "ann"
+    assert [one.key for one in scene.etcd.list(keys.AUDIT).items] == [keys.AUDIT + "a1"]
