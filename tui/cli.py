@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tui.commands import (
+    audit,
     bring_back,
     candidates,
     evacuate,
@@ -116,6 +117,7 @@ for _command in (
     incidents.incident_show,
     rescue.rescue_arm,
     rescue.rescue_disarm,
+    audit.audit_list,
 ):
     godwit.add_command(_command)
 

@@ -9,6 +9,7 @@ import msgspec
 from tui.errors import BackendUnreachable
 from tui.evacuation_calls import EvacuationCalls
 from tui.fleet_calls import FleetCalls
+from wire.audit import AuditEntry
 from wire.console import (
     CONSOLE_EVENTS,
     BackendStatus,
@@ -43,6 +44,7 @@ ConsoleEvent = (
     | Migration
     | Incident
     | Evacuation
+    | AuditEntry
     | MigrationSample
 )
 """Every payload of the backend's stream."""

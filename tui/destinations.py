@@ -13,7 +13,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
     view: str = ""
     """``hosts``, ``servers``, ``migrations``, ``health``, ``incidents``, ``evacuations``,
-    ``migration``, ``incident``, ``evacuation``, ``plan``, ``help`` or ``quit``."""
+    ``audit``, ``migration``, ``incident``, ``evacuation``, ``plan``, ``help`` or ``quit``."""
     act: str = ""
     """What is to be done to a server or host, after the same question as before its key."""
     row_id: str = ""
@@ -33,6 +33,7 @@ _ALIASES = {
     "health": ("he",),
     "incidents": ("incident", "in"),
     "evacuations": ("evacuation", "ev"),
+    "audit": ("au",),
     "help": ("h", "?"),
     "quit": ("q", "q!", "exit"),
 }
@@ -59,7 +60,7 @@ _OPENED = {
 """Views whose rows are opened, and what a name is that none of them has."""
 _SPOKEN = (
     "hosts, servers, migrations, health, incidents, host NAME, server NAME, migration NAME, "
-    "incident NAME, evacuations, evacuation NAME, evacuate NAME..., help, quit"
+    "incident NAME, evacuations, evacuation NAME, evacuate NAME..., audit, help, quit"
 )
 
 

@@ -1,10 +1,11 @@
-"""Calls about hosts, servers, their migrations and lost hosts."""
+"""Calls about hosts, servers, their migrations, lost hosts, and who did what."""
 
 from urllib.parse import urlencode
 
 import msgspec
 
 from tui.transport import Transport, path_of
+from wire.audit import AuditEntry
 from wire.candidates import Candidate
 from wire.console import BackendStatus, ServerRemoved, SettleRequest
 from wire.fleet import HostView, ServerView
@@ -113,6 +114,10 @@ class FleetCalls(Transport):
     async def incident(self, incident_id: str) -> Incident:
         """Fetch the report of one lost host."""
         return await self._get(path_of("incident", incident_id), Incident)
+
+    async def audit(self) -> list[AuditEntry]:
+        """List what people did, newest first."""
+        return await self._get("/v1/audit", list[AuditEntry])
 
     async def set_maintenance(self, host: str, *, on: bool) -> HostView:
         """Take no servers on a host any more, or take them again."""

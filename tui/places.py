@@ -17,6 +17,8 @@ class Place(StrEnum):
     EVACUATIONS = "evacuations"
     EVACUATION = "evacuation"
     """One host that is or was emptied, or filled again."""
+    AUDIT = "audit"
+    """What people did."""
     PLAN = "plan"
     """What would be moved, before anything is."""
     PLAN_LIVE = "live move of a plan"
@@ -55,6 +57,7 @@ FLEET = (
     Place.INCIDENT,
     Place.EVACUATIONS,
     Place.EVACUATION,
+    Place.AUDIT,
 )
 """Lists of what is."""
 LISTS = (*FLEET, Place.PLAN)

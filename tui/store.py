@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from tui.client import Connected, ConsoleEvent, Disconnected, Event
+from wire.audit import AuditEntry
 from wire.console import (
     BackendStatus,
     FleetSnapshot,
@@ -39,6 +40,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """Those whose record or curve changed."""
     incidents: frozenset[str] = frozenset()
     evacuations: frozenset[str] = frozenset()
+    audit: frozenset[str] = frozenset()
 
 
 class Store:
@@ -51,6 +53,8 @@ class Store:
         self.migrations: dict[str, Migration] = {}
         self.incidents: dict[str, Incident] = {}
         self.evacuations: dict[str, Evacuation] = {}
+        self.audit: dict[str, AuditEntry] = {}
+        """The latest of what people did."""
         self.samples: dict[str, list[Sample]] = {}
         """The curve of each migration seen, in the order of time."""
         self.snapshots = 0
@@ -66,6 +70,7 @@ class Store:
             "migrations": set(),
             "incidents": set(),
             "evacuations": set(),
+            "audit": set(),
         }
 
     @property
@@ -121,7 +126,7 @@ class Store:
     def begin(self, evacuation: Evacuation) -> None:
         """Take an evacuation that just began from the answer, unless the stream told it already."""
         if evacuation.evacuation_id not in self.evacuations:
-            self._take_report(evacuation)
+            self._take_record(evacuation)
 
     def changes(self) -> Changes:
         """Say what changed since the last call."""
@@ -132,6 +137,7 @@ class Store:
             migrations=frozenset(self._changed["migrations"]),
             incidents=frozenset(self._changed["incidents"]),
             evacuations=frozenset(self._changed["evacuations"]),
+            audit=frozenset(self._changed["audit"]),
         )
         self._everything = False
         for ids in self._changed.values():
@@ -187,18 +193,22 @@ class Store:
                 self._changed["servers"].add(server_id)
             case Migration():
                 self._put_migration(payload)
-            case Incident() | Evacuation():
-                self._take_report(payload)
+            case Incident() | Evacuation() | AuditEntry():
+                self._take_record(payload)
             case MigrationSample():
                 self._add_samples(payload.migration_id, (payload.sample,))
 
-    def _take_report(self, payload: Incident | Evacuation) -> None:
-        if isinstance(payload, Incident):
-            self.incidents[payload.incident_id] = payload
-            self._changed["incidents"].add(payload.incident_id)
-        else:
-            self.evacuations[payload.evacuation_id] = payload
-            self._changed["evacuations"].add(payload.evacuation_id)
+    def _take_record(self, payload: Incident | Evacuation | AuditEntry) -> None:
+        match payload:
+            case Incident():
+                self.incidents[payload.incident_id] = payload
+                self._changed["incidents"].add(payload.incident_id)
+            case Evacuation():
+                self.evacuations[payload.evacuation_id] = payload
+                self._changed["evacuations"].add(payload.evacuation_id)
+            case AuditEntry():
+                self.audit[payload.entry_id] = payload
+                self._changed["audit"].add(payload.entry_id)
 
     def _replace(self, snapshot: FleetSnapshot) -> None:
         self.snapshots += 1
@@ -208,6 +218,7 @@ class Store:
         self.migrations = {each.migration_id: each for each in snapshot.migrations}
         self.incidents = {each.incident_id: each for each in snapshot.incidents}
         self.evacuations = {each.evacuation_id: each for each in snapshot.evacuations}
+        self.audit = {each.entry_id: each for each in snapshot.audit}
         self.samples = {key: curve for key, curve in self.samples.items() if key in self.migrations}
         self._everything = True
 

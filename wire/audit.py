@@ -6,6 +6,8 @@ import msgspec
 
 from wire.role import Role
 
+Parameter = str | int | bool
+
 
 class AuditObject(msgspec.Struct, frozen=True, kw_only=True):
     """A host or a server that an act was about."""
@@ -31,6 +33,6 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     objects: tuple[AuditObject, ...] = ()
     """Of an act on a migration its server, of one on an evacuation its host; nothing for one on
     the whole fleet."""
-    parameters: dict[str, str | int | bool] = {}
+    parameters: dict[str, Parameter] = {}
     """What was given besides, by the names of the API; what was left to its default is not here.
     What consists of parts is told in words."""

@@ -13,7 +13,7 @@ from backend.api.context import Context, Injected
 from backend.fleet.known import Fleet
 from backend.fleet.names import find_host, find_server
 from backend.moments import now_ms
-from wire.audit import AuditEntry, AuditObject
+from wire.audit import AuditEntry, AuditObject, Parameter
 from wire.errors import GodwitError
 
 ArgsT = ParamSpec("ArgsT")
@@ -92,9 +92,9 @@ def _object(kind: Literal["host", "server"], object_id: str, name: str) -> Audit
     return AuditObject(kind=kind, object_id=object_id, name=name)
 
 
-def _parameters(body: msgspec.Struct | None) -> dict[str, str | int | bool]:
+def _parameters(body: msgspec.Struct | None) -> dict[str, Parameter]:
     """What was given in a body, options of a move as if they stood in it by themselves."""
-    told: dict[str, str | int | bool] = {}
+    told: dict[str, Parameter] = {}
     for name, value in _given(body).items():
         if isinstance(value, msgspec.Struct):
             told |= _parameters(value)

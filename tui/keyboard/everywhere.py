@@ -67,7 +67,7 @@ ACTIONS: tuple[Action, ...] = (
         ":",
         VIEWS,
         "Go to",
-        "Go or act by name: :health, :server web-1, :migrate web-1; tab.",
+        "Go or act by name: :audit, :server web-1, :migrate web-1; tab.",
         footer=7,
     ),
     Action(

@@ -173,6 +173,14 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "open",
         "enter",
+        (Place.AUDIT,),
+        "In full",
+        "Show who did what with all that was given; again to close.",
+        footer=1,
+    ),
+    Action(
+        "open",
+        "enter",
         (Place.INCIDENTS,),
         "Open",
         "Open this incident: its time line, and what became of each server.",

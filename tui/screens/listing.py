@@ -25,6 +25,8 @@ _TABS = (
     ("5", "Incidents", Place.INCIDENTS),
     ("6", "Evacuations", Place.EVACUATIONS),
 )
+_UNNUMBERED = {Place.AUDIT: "Audit"}
+"""Views that only a command leads to: their tab is there while they are shown."""
 
 
 def tabs(here: Place, rights: Sequence[Line], width: int) -> Line:
@@ -41,6 +43,8 @@ def tabs(here: Place, rights: Sequence[Line], width: int) -> Line:
             shown = place == here
             text = f" {key} {title} " if shown else form.format(key=key, title=title)
             spans.append(Span(text, Tone.TAB if shown else Tone.DIM))
+        if here in _UNNUMBERED:
+            spans.append(Span(f" {_UNNUMBERED[here]} ", Tone.TAB))
         for right in rights:
             if length(tuple(spans)) + length(right) < width:
                 return spread(tuple(spans), right, width)

@@ -1,8 +1,9 @@
-"""The lists that a digit leads to, by name; they are made once and kept."""
+"""The lists that a digit or a command leads to, by name; they are made once and kept."""
 
 from typing import Any
 
 from tui.desk import Desk
+from tui.screens.audit import AuditScreen
 from tui.screens.evacuations import EvacuationsScreen
 from tui.screens.health import HealthScreen
 from tui.screens.hosts import HostsScreen
@@ -21,4 +22,5 @@ def list_screens(desk: Desk) -> dict[str, ListView[Any]]:
         "health": HealthScreen(desk),
         "incidents": IncidentsScreen(desk),
         "evacuations": EvacuationsScreen(desk),
+        "audit": AuditScreen(desk),
     }
