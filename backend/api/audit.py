@@ -67,7 +67,7 @@ def _entry(verb: str, fleet: Fleet, given: Mapping[str, Any]) -> AuditEntry:
         role=request.user.role,
         verb=verb,
         objects=_objects(fleet, given),
-        parameters=ids | _parameters(given.get("data")),
+        parameters=_parameters(given.get("data")) | ids,
     )
 
 

@@ -24,6 +24,7 @@ def store(fleet) -> Store:
         ("q", "quit"),
         ("q!", "quit"),
         ("ev", "evacuations"),
+        ("audit", "audit"),
     ],
 )
 def test_views_have_aliases(store, command, view):
@@ -76,6 +77,8 @@ def test_what_leads_nowhere_is_named(store, command, sentence):
         ("evacuate kvm-03 kvm-02", "evacuate kvm-03 kvm-02"),
         ("evacuate kvm-03 k", "evacuate kvm-03 kvm-01"),
         ("maint", "maintenance"),
+        ("aud", "audit"),
+        ("auto", "auto-migrate"),
         ("server x", None),
         ("zz", None),
         ("", None),

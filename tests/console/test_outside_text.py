@@ -3,10 +3,12 @@
 import msgspec
 import pytest
 
+from tests.console.acts import audited, make_act
 from tests.console.emptying import SCENES
 from tui.paint import plain
 from tui.text import escape_text
 from tui.widgets.lines import Lines
+from wire.audit import AuditObject
 
 HOSTILE = ["[red]x", "[link=http://evil]y[/]", "a\x1b[31mb\x07c", "\u202eabc", "数据库-1", "x\ny"]
 
@@ -56,3 +58,18 @@ async def test_a_server_of_any_name_is_drawn_as_text(open_console, client, make,
             assert "\x1b[31m" not in pilot.app.export_screenshot()
         text = "\n".join(shown)
         assert escape_text(name) in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_what_people_did_may_be_of_any_name(open_console, client, settled, name):
+    server = AuditObject(kind="server", object_id=name, name=name)
+    audited(client, make_act(13, 0, name, "server-forget", server, reason=name))
+    async with open_console().run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        for keys in (["colon", *"audit", "enter"], ["enter"]):
+            await pilot.press(*keys)
+            await settled(pilot)
+            shown = [plain(line) for each in pilot.app.screen.query(Lines) for line in each.lines]
+            assert all(text.isprintable() for text in shown)
+            assert "\n".join(shown).count(escape_text(name)) >= 2
+            assert "\x1b[31m" not in pilot.app.export_screenshot()

@@ -6,6 +6,7 @@ import pytest
 from pytest_textual_snapshot import SVGImageExtension
 
 from tests.console import emptying, host_down
+from tests.console.acts import audited
 from tests.console.scenes import SCENES
 from wire.console import Role
 
@@ -143,6 +144,12 @@ async def test_emptying(open_console, pictured, client, monkeypatch, view):
     scene, keys = EMPTYING[view]
     emptying.SCENES[scene](client)
     await pictured(open_console(), keys, (80, 24), (250, 60))
+
+
+@pytest.mark.parametrize("keys", [[], ["G", *"kkkkkkk", "enter"]], ids=["list", "in_full"])
+async def test_audit(open_console, pictured, client, keys):
+    audited(client)
+    await pictured(open_console(), ["colon", *"audit", "enter", *keys], *SIZES)
 
 
 async def test_smallest(open_console, pictured):

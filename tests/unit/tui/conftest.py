@@ -24,6 +24,7 @@ from litestar.response import ServerSentEvent
 from lab.certificates import KeyPair, issue, new_authority, write_key_pair, write_secret
 from tests.unit.tui.evacuation_routes import evacuation_routes
 from tui.settings import BACKEND, CA_FILE, CERT_FILE, KEY_FILE, TOKEN_FILE
+from wire.audit import AuditEntry
 from wire.broadcasting import Outgoing
 from wire.candidates import Candidate, FilterVerdict
 from wire.config import TlsFiles
@@ -72,6 +73,7 @@ class Fleet:
     candidates: list[Candidate] = field(default_factory=list)
     migrations: dict[str, Migration] = field(default_factory=dict)
     incidents: list[Incident] = field(default_factory=list)
+    audit: list[AuditEntry] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
     """Those of the hosts that are asked about are given."""
     evacuations: list[Evacuation] = field(default_factory=list)
@@ -318,7 +320,11 @@ def _incident_routes(fleet: Fleet) -> list[HTTPRouteHandler]:
                 return each
         raise GodwitError(ErrorCode.NOT_FOUND, f"no incident is called {incident_id!r}")
 
-    return [incidents, incident]
+    @get("/v1/audit")
+    async def audit() -> list[AuditEntry]:
+        return fleet.audit
+
+    return [incidents, incident, audit]
 
 
 def _status(fleet: Fleet) -> BackendStatus:
