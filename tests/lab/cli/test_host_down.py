@@ -11,6 +11,7 @@ import pytest
 
 from backend.health.notices import Notice, NoticeEvent
 from lab.state import CONTROLLER
+from wire.audit import AuditEntry
 from wire.fleet import HostView, RescuePriority, ServerView
 from wire.life import Fence
 from wire.rescue import HealthReport, HostHealth, Incident, IncidentState, RescueState
@@ -196,8 +197,8 @@ def told(lab, tmp_path) -> Iterator[dict[str, Callable[[], list[Notice]]]]:
             server.shutdown()
 
 
-def test_a_policy_is_set_by_the_guides_own_words(operator, listed, policies_off):
-    """Shutdown needs down, and a flag that is left out leaves its setting alone."""
+def test_a_policy_is_set_by_the_guides_own_words(operator, viewer, listed, policies_off):
+    """Shutdown needs down, a flag that is left out leaves its setting alone, and all is audited."""
     host_id = next(
         one.facts.host_id for one in listed("hosts", HostView) if one.facts.name == "kvm-04"
     )
@@ -212,6 +213,10 @@ def test_a_policy_is_set_by_the_guides_own_words(operator, listed, policies_off)
         assert done.returncode == 0, done.stderr
         return policy()
 
+    def entered() -> list[AuditEntry]:
+        return viewer.json(list[AuditEntry], "audit-list", "--search", host_id)
+
+    before = len(entered())
     needs = "auto_migrate_on_host_shutdown of kvm-04 would be enabled with"
     assert needs in operator.refused(2, POLICY, SHUTDOWN, "enable", host_id)
     assert policy() == (False, False)
@@ -221,6 +226,20 @@ def test_a_policy_is_set_by_the_guides_own_words(operator, listed, policies_off)
     assert needs in operator.refused(2, POLICY, DOWN, "disable", host_id)
     assert policy() == (True, True)
     assert change(SHUTDOWN, "disable") == (True, False)
+    entries = entered()
+    done = entries[: len(entries) - before]
+    assert {(one.user, one.verb, one.objects[0].name) for one in done} == {
+        ("operator", POLICY, "kvm-04")
+    }
+    down, shutdown = (f"auto_migrate_on_host_{word}" for word in ("down", "shutdown"))
+    assert [one.parameters for one in reversed(done)] == [
+        {down: True},
+        {down: True, shutdown: True},
+        {down: True},
+        {shutdown: False},
+    ]
+    shown = viewer.run("audit-list", "--search", host_id).stdout.splitlines()
+    assert "auto migrate on host shutdown: no" in shown[1]
 
 
 def test_health_shows_that_a_host_is_late_before_it_is_lost(operator, incident, lab, policies_off):
