@@ -88,7 +88,7 @@ def test_max_bandwidth_caps_the_copy(fleet: Any):
 def test_a_copy_is_cancelled_in_its_middle_and_leaves_nothing(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True, storage="local", data_mb=64)
     before = files(fleet, SOURCE, name)
-    fleet.limit_links("100mbit")
+    fleet.limit_links("20mbit")
     begun = fleet.ask("server-migrate", "--prefer-host", TARGET, name)
     fleet.until_state(begun["migration_id"], "copying_disks")
     assert fleet.show(name)["status"] == "migrating"
