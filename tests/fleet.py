@@ -214,7 +214,12 @@ class Fleet:
 
     def until_disks(self, name: str, count: int) -> None:
         """Wait until a server is shown with so many disks."""
-        eventually(lambda: len(self.show(name)["disks"]) == count, what=f"disks of {name}")
+
+        def shown() -> bool:
+            known = {one["name"]: one["disks"] for one in self._get("/v1/servers")}
+            return len(known.get(name, ())) == count
+
+        eventually(shown, what=f"disks of {name}")
 
     def until_pool(self, host: str, holds: Callable[[Any], Any]) -> None:
         """Wait until a host's local pool is shown as it should be; None when it has none."""
