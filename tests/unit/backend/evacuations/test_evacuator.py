@@ -595,6 +595,32 @@ async def test_one_that_is_skipped_is_shared_all_the_same(scene, monkeypatch):
     assert [one.evacuation_id for one in shared] == [evacuation.evacuation_id]
 
 
+async def test_what_one_that_is_skipped_holds_back_stays_so_until_all_has_ended(scene, monkeypatch):
+    """Else its second move would take half of a link that its first one has to show."""
+    for name in ("a", "b"):
+        scene.add(name)
+    evacuation = await scene.start()
+    await scene.look()
+    (_, second) = sorted(scene.under_way().values(), key=lambda one: one.created_at_ms)
+    course = scene.evacuator._setting_out
+    assert course.held_back == {second.migration_id}
+
+    def faulty(*_: object) -> None:
+        raise KeyError("host-9")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evacuator, "observed", faulty)
+        await scene.look()
+    assert scene.evacuator._is_skipped(evacuation)
+    assert course.held_back == {second.migration_id}
+    scene.evacuator._not_before_s.clear()
+    for name in ("a", "b"):
+        await scene.end(name)
+    await scene.look()
+    assert scene.known(evacuation).state is EvacuationState.ENDED
+    assert course.held_back == frozenset()
+
+
 async def test_a_record_that_cannot_be_read_is_told_and_not_an_end_of_the_backend(scene):
     scene.add("a")
     evacuation = await scene.start()
