@@ -17,6 +17,7 @@ from wire import keys
 from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import (
+    EvacuatedServer,
     EvacuationChange,
     EvacuationState,
     MoveOptions,
@@ -363,6 +364,60 @@ async def test_one_that_does_not_converge_is_given_up_and_waits_for_a_lever(scen
     assert (line.state, line.plan.forecast.ease) == (WAITING, Ease.STUCK)
     assert scene.under_way() == {}
     assert scene.known(evacuation).state is EvacuationState.RUNNING
+
+
+def sent_whole(number: int, remaining_bytes: int) -> Pass:
+    """One that sends all that remains, at 50 MB/s."""
+    duration_ms = remaining_bytes // 50_000
+    return Pass(
+        number=number,
+        started_ms=0,
+        duration_ms=duration_ms,
+        remaining_at_start_bytes=remaining_bytes,
+        transferred_bytes=remaining_bytes,
+        dirty_bytes_per_s=0,
+        bandwidth_bytes_per_s=50_000_000,
+        throttle_percent=0,
+    )
+
+
+async def given_up(scene, *passes: Pass) -> EvacuatedServer:
+    """The line of a once its move was given up with these passes."""
+    scene.show_links()
+    scene.add("a", memory_bytes=1 << 30)
+    evacuation = await scene.start()
+    await scene.look()
+    migration_id = scene.under_way()["a"].migration_id
+    await scene.acts.cancel(migration_id, requested_by=GAVE_UP)
+    await scene.end("a", MigrationState.CANCELLED, passes=passes)
+    await scene.look()
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.plan.forecast.ease) == (WAITING, Ease.STUCK)
+    assert line.plan.why == line.plan.forecast.lever
+    waits = scene.fleet.evacuation_waits[evacuation.evacuation_id]
+    assert waits == {"id-a": line.plan.forecast.lever}
+    return line
+
+
+async def test_one_that_was_given_up_is_forecast_anew_by_the_passes_that_it_made(scene):
+    """Its plan took it for an easy one, so that it named no lever."""
+    line = await given_up(
+        scene, sent_whole(1, 800_000_000), *(sent_whole(each, 600_000_000) for each in range(2, 6))
+    )
+    assert line.forecast.ease is Ease.EASY
+    assert line.plan.forecast.dirty_bytes_per_s > 50_000_000 > line.forecast.dirty_bytes_per_s
+    assert line.plan.forecast.lever.startswith("it dirties ")
+    assert "and gets 47.7 MiB/s, so that it does not come down to " in line.plan.forecast.lever
+
+
+async def test_one_whose_passes_do_not_say_why_gets_its_lever_from_the_last_of_them(scene):
+    calm = (sent_whole(number, 2_000_000 if number > 1 else 50_000_000) for number in (1, 2, 3))
+    late = (steady(number, 90_000_000, 99) for number in range(4, 9))
+    line = await given_up(scene, *calm, *late)
+    said = line.plan.forecast.lever
+    assert said.startswith("it does not converge: held back by 99 %, pass 8 still began with 85 ")
+    assert "a downtime limit of 2057 ms lets it finish" in said
 
 
 async def throttled(scene, **changes: object) -> Migration:
