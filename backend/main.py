@@ -12,7 +12,7 @@ from backend.agents import Agents
 from backend.api.app import make_app
 from backend.api.context import Context
 from backend.config import BackendConfig
-from backend.duties import do_all
+from backend.duties import Faults, do_all
 from backend.evacuations.desk import EvacuationDesk
 from backend.evacuations.means import Means
 from backend.evacuations.planning.planner import Sources
@@ -80,10 +80,11 @@ async def run(config: BackendConfig) -> None:
     def on_sample(migration_id: str, sample: Sample) -> None:
         broadcaster.publish("sample", MigrationSample(migration_id=migration_id, sample=sample))
 
-    def on_leadership() -> None:
+    def on_status() -> None:
         fleet.changes.status = True
         fleet.changes.wake.set()
 
+    faults = Faults(on_status)
     leadership = Leadership(etcd, config.name)
     writes, journal = LeaderWrites(etcd, leadership), Journal(etcd, leadership, fleet)
     drive = Drive(fleet=fleet, agents=agents, jobs=jobs, journal=journal, comparisons=comparisons)
@@ -114,7 +115,14 @@ async def run(config: BackendConfig) -> None:
     )
 
     async def lead() -> None:
-        await do_all(leader.lead, rescuer.lead, departures.lead, evacuator.lead, leftovers.lead)
+        duties = {
+            "migrations": leader.lead,
+            "rescues": rescuer.lead,
+            "departures": departures.lead,
+            "evacuations": evacuator.lead,
+            "leftovers": leftovers.lead,
+        }
+        await do_all(duties, faults)
 
     context = Context(
         version=version("godwit"),
@@ -134,6 +142,7 @@ async def run(config: BackendConfig) -> None:
         evacuation_desk=EvacuationDesk(means, policies),
         steering=Steering(means, acts),
         leadership=leadership,
+        faults=faults,
     )
     follower = Follower(etcd, fleet)
     teller = Teller(
@@ -151,7 +160,7 @@ async def run(config: BackendConfig) -> None:
                 group.create_task(teller.run()),
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
-                group.create_task(leadership.run(lead, on_leadership)),
+                group.create_task(leadership.run(lead, on_status)),
                 group.create_task(freeze_first_state(fleet)),
             ]
             await serve(

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,14 @@ class Fleet:
     def running_on(self, name: str) -> list[str]:
         """The hosts whose own libvirt says that they run this guest."""
         return [host for host in self.hosts if name in hypervisor.running_names(self.init(host))]
+
+    def defined_on(self, name: str, hosts: Sequence[str] = ()) -> list[str]:
+        """Those of the hosts, or of all, whose own libvirt knows this guest."""
+        return [
+            host
+            for host in hosts or self.hosts
+            if name in hypervisor.defined_names(self.init(host))
+        ]
 
     def init(self, host: str) -> Any:
         return self.lab.init(host)

@@ -4,6 +4,7 @@ import msgspec
 from litestar.di import NamedDependency
 
 from backend.agents import Agents
+from backend.duties import Faults
 from backend.evacuations.desk import EvacuationDesk
 from backend.evacuations.steering import Steering
 from backend.events import Broadcaster
@@ -43,6 +44,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     evacuation_desk: EvacuationDesk
     steering: Steering
     leadership: Leadership
+    faults: Faults
 
     def status(self, caller: Token) -> BackendStatus:
         """How this backend is, for one caller."""
@@ -54,6 +56,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             etcd_error=self.fleet.etcd_error,
             leading=self.leadership.leading,
             rescue_guard=self.fleet.guard,
+            failing_duties=self.faults.failing,
         )
 
     def snapshot(self, caller: Token) -> FleetSnapshot:
