@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-FOREIGN = ("textual", "pygments", "libvirt", "etcd3", "litestar", "uvicorn", "backend", "hostagent", "lab")
+PROGRAMS = ("backend", "hostagent", "lab")
+FOREIGN = ("textual", "pygments", "libvirt", "etcd3", "litestar", "uvicorn", *PROGRAMS)
 HTTP_STACK = ("httpx", "asyncio")
 PROGRAM = """
 import sys
