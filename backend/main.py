@@ -13,7 +13,7 @@ from backend.api.app import make_app
 from backend.api.context import Context
 from backend.audit.entries import Audit
 from backend.config import BackendConfig
-from backend.duties import do_all
+from backend.duties import Faults, do_all
 from backend.evacuations.desk import EvacuationDesk
 from backend.evacuations.means import Means
 from backend.evacuations.planning.planner import Sources
@@ -81,10 +81,11 @@ async def run(config: BackendConfig) -> None:
     def on_sample(migration_id: str, sample: Sample) -> None:
         broadcaster.publish("sample", MigrationSample(migration_id=migration_id, sample=sample))
 
-    def on_leadership() -> None:
+    def on_status() -> None:
         fleet.changes.status = True
         fleet.changes.wake.set()
 
+    faults = Faults(on_status)
     leadership = Leadership(etcd, config.name)
     writes, journal = LeaderWrites(etcd, leadership), Journal(etcd, leadership, fleet)
     drive = Drive(fleet=fleet, agents=agents, jobs=jobs, journal=journal, comparisons=comparisons)
@@ -117,14 +118,15 @@ async def run(config: BackendConfig) -> None:
     audit = Audit(writes, fleet)
 
     async def lead() -> None:
-        await do_all(
-            leader.lead,
-            rescuer.lead,
-            departures.lead,
-            evacuator.lead,
-            leftovers.lead,
-            audit.lead,
-        )
+        duties = {
+            "migrations": leader.lead,
+            "rescues": rescuer.lead,
+            "departures": departures.lead,
+            "evacuations": evacuator.lead,
+            "leftovers": leftovers.lead,
+            "audit": audit.lead,
+        }
+        await do_all(duties, faults)
 
     context = Context(
         version=version("godwit"),
@@ -145,6 +147,7 @@ async def run(config: BackendConfig) -> None:
         steering=Steering(means, acts),
         audit=audit,
         leadership=leadership,
+        faults=faults,
     )
     follower = Follower(etcd, fleet)
     teller = Teller(
@@ -162,7 +165,7 @@ async def run(config: BackendConfig) -> None:
                 group.create_task(teller.run()),
                 group.create_task(streams.run()),
                 group.create_task(publisher.run()),
-                group.create_task(leadership.run(lead, on_leadership)),
+                group.create_task(leadership.run(lead, on_status)),
                 group.create_task(freeze_first_state(fleet)),
             ]
             await serve(

@@ -42,7 +42,8 @@ def create(
     Raises:
         LabError: libvirt refused, with its words; then nothing of the server is left.
     """
-    if spec.name in hypervisor.running_names(init):
+    known = spec.name in hypervisor.kept_names(init)
+    if known and spec.name in hypervisor.running_names(init):
         return
     program = (folders.root / "guest.bin").read_bytes()
     drive_count = len(disks.disks_of(spec))
@@ -109,6 +110,8 @@ def remove(name: str, folders: LabFolders, hosts: Mapping[str, ProcessId | None]
 
 
 def _remove_domain(name: str, init: ProcessId) -> None:
+    if name not in hypervisor.kept_names(init):
+        return
     if name in hypervisor.running_names(init):
         hypervisor.virsh(init, f"destroy {name}")
     if name in hypervisor.defined_names(init):

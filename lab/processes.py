@@ -56,7 +56,7 @@ def child_of(process: ProcessId) -> ProcessId | None:
         return None
 
 
-def kill(process: ProcessId, *, timeout_s: float = 10.0) -> None:
+def kill(process: ProcessId, *, timeout_s: float = 30.0) -> None:
     """End this process at once (SIGKILL), reap it if it is our child, and wait until it is gone."""
     if is_alive(process):
         with suppress(ProcessLookupError):  # it may have ended since, and been reaped
@@ -64,7 +64,7 @@ def kill(process: ProcessId, *, timeout_s: float = 10.0) -> None:
     wait_gone(process, timeout_s=timeout_s)
 
 
-def wait_gone(process: ProcessId, *, timeout_s: float = 10.0) -> None:
+def wait_gone(process: ProcessId, *, timeout_s: float = 30.0) -> None:
     """Wait until a process has vanished.
 
     Raises:

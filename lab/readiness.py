@@ -113,7 +113,7 @@ def _missing_server(state: LabState, shown: list[ServerView], log: Path) -> str:
     known = {view.name for view in shown if view.status is not ServerStatus.UNKNOWN}
     for host in state.hosts:
         init = node.init_process(host)
-        if host.partitioned or init is None:
+        if host.partitioned or init is None or hypervisor.kept_names(init) <= known:
             continue
         for name in hypervisor.running_names(init):
             if name not in known:

@@ -24,12 +24,20 @@ if (folder := memory_folder()) is not None:
     os.environ.setdefault("GODWIT_LAB_ROOT", str(folder))
 
 HOST_COUNT = 4
+_labs_of_the_session: list[Lab] = []
 _OWN_NAME = re.compile(r"test-(\d+)(-\d+)?")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on real hosts take longest: they come first, and short ones fill up the end."""
     items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Whoever has come to the short ones needs its lab no more, whose programs never rest."""
+    if item.get_closest_marker("lab") is None:
+        while _labs_of_the_session:
+            _labs_of_the_session.pop().down()
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +76,7 @@ def brought_up(
 def running_lab(in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Lab]:
     """One lab for all tests of this process, whose name carries its pid."""
     with brought_up(Lab(f"test-{os.getpid()}"), HOST_COUNT, in_turn) as lab:
+        _labs_of_the_session.append(lab)
         yield lab
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,14 @@ class Fleet:
         """The hosts whose own libvirt says that they run this guest."""
         return [host for host in self.hosts if name in hypervisor.running_names(self.init(host))]
 
+    def defined_on(self, name: str, hosts: Sequence[str] = ()) -> list[str]:
+        """Those of the hosts, or of all, whose own libvirt knows this guest."""
+        return [
+            host
+            for host in hosts or self.hosts
+            if name in hypervisor.defined_names(self.init(host))
+        ]
+
     def init(self, host: str) -> Any:
         return self.lab.init(host)
 
@@ -214,7 +222,12 @@ class Fleet:
 
     def until_disks(self, name: str, count: int) -> None:
         """Wait until a server is shown with so many disks."""
-        eventually(lambda: len(self.show(name)["disks"]) == count, what=f"disks of {name}")
+
+        def shown() -> bool:
+            known = {one["name"]: one["disks"] for one in self._get("/v1/servers")}
+            return len(known.get(name, ())) == count
+
+        eventually(shown, what=f"disks of {name}")
 
     def until_pool(self, host: str, holds: Callable[[Any], Any]) -> None:
         """Wait until a host's local pool is shown as it should be; None when it has none."""

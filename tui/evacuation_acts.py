@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tui.acts import Act, Choice, ChoiceAct, Facts, Wanted
 from tui.evacuation_changes import cap, deadline, first, stay
+from tui.formats.evacuation import names_text
 from tui.paint import Span, Tone
 from tui.store import Store
 from wire.evacuation import (
@@ -15,15 +16,6 @@ from wire.evacuation import (
 )
 
 _AGAIN = frozenset({MoveState.FAILED, MoveState.CANCELLED})
-_MOST_NAMES = 6
-"""Names in one sentence; more are a number."""
-
-
-def names_text(names: Sequence[str]) -> str:
-    """``web-1, web-2`` or ``web-1, web-2 and 9 more``."""
-    shown = list(names[:_MOST_NAMES])
-    more = len(names) - len(shown)
-    return f"{', '.join(shown)} and {more} more" if more else ", ".join(shown)
 
 
 def servers_text(count: int) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from tui.acts import Act, Facts, TypedAct, Wanted
 from tui.client import Client
 from tui.draft import Draft
-from tui.evacuation_acts import names_text, servers_text
+from tui.evacuation_acts import servers_text
 from tui.formats.begun_otherwise import begun_otherwise
+from tui.formats.evacuation import names_text
 from tui.formats.evacuation_plan import leaving
 from tui.paint import Span, Tone
 from tui.views.planned_hosts import (
-    finish_text,
+    done_text,
     leaving_text,
     longest_pause,
     staying,
@@ -85,7 +86,7 @@ def _facts(plans: Sequence[Plan], now_ms: int) -> Facts:
         at_first = "no server is placed on it any more (maintenance), until a person ends that"
         facts += (("at first", Span(at_first)),)
     for plan in plans:
-        told = f"{leaving_text(plan)}; {finish_text(plan, now_ms)}"
+        told = f"{leaving_text(plan)}; {done_text(plan, now_ms)}"
         facts += ((plan.host_name if several else "then", Span(told)),)
     if pause := longest_pause(plans):
         facts += (("pauses", Span(f"one by one, the longest of {pause} as forecast")),)

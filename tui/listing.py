@@ -33,7 +33,8 @@ class Column(Generic[RowT]):
     order: Callable[[RowT], Any]
     flex: int = 0
     """Grows where there is room, if above 0: one cell in turn with all that grow. Where a round
-    is cut short, those come first that are narrow for their flex."""
+    is cut short, those come first that are narrow for their flex. What its content leaves free goes
+    to those whose content is cut."""
     most: int = 0
     """Width beyond which more room says nothing; 0 for no bound on a column with flex."""
     rank: int = 0
@@ -51,10 +52,17 @@ def natural(text: str) -> tuple[str | int, ...]:
     return tuple(parts)
 
 
-def fit(columns: Sequence[Column[RowT]], width: int) -> list[tuple[Column[RowT], int]]:
+def fit(
+    columns: Sequence[Column[RowT]], width: int, needed: Mapping[str, int] | None = None
+) -> list[tuple[Column[RowT], int]]:
     """Choose the columns that fit, and give each its width.
 
     Columns of the highest rank are left out first; spare cells go in turn to columns with flex.
+
+    Args:
+        columns: all, from left to right.
+        width: of the table.
+        needed: the width of the content of columns with flex, by key; None while nobody knows.
     """
     chosen = list(columns)
     while len(chosen) > 1 and _needed(chosen, width) > width:
@@ -71,7 +79,32 @@ def fit(columns: Sequence[Column[RowT]], width: int) -> list[tuple[Column[RowT],
                 widths[column.key] += 1
                 spare -= 1
         growing = [each for each in growing if not each.most or widths[each.key] < each.most]
+    _hand_over([column for column in chosen if column.flex], widths, needed or {})
     return [(column, widths[column.key]) for column in chosen]
+
+
+def _hand_over(
+    columns: Sequence[Column[RowT]], widths: dict[str, int], needed: Mapping[str, int]
+) -> None:
+    """Give what the content of columns leaves free to those whose content is cut.
+
+    All of it, however much these lack: content that grows a little moves no column then.
+    """
+    cut = [each for each in columns if needed.get(each.key, 0) > widths[each.key]]
+    free = {
+        each.key: widths[each.key] - max(each.width, needed[each.key])
+        for each in columns
+        if each.key in needed and each not in cut
+    }
+    while sum(free.values()):
+        growing = [each for each in cut if not each.most or widths[each.key] < each.most]
+        if not growing:
+            return
+        taker = min(growing, key=lambda each: widths[each.key] / each.flex)
+        giver = max(free, key=lambda key: free[key])
+        widths[taker.key] += 1
+        widths[giver] -= 1
+        free[giver] -= 1
 
 
 def _needed(columns: Sequence[Column[RowT]], width: int) -> int:

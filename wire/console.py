@@ -76,6 +76,19 @@ class SettleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Name or id."""
 
 
+class FailingDuty(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the leading backend does all the time, and that lately ended in a fault."""
+
+    name: str
+    """``migrations``, ``rescues``, ``departures``, ``evacuations`` or ``leftovers``."""
+    failures: int
+    """How often it was begun anew since then."""
+    since_ms: int
+    """When it failed first, Unix time in ms."""
+    reason: str
+    """Of the latest failure, in one line."""
+
+
 class BackendStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Event ``status`` and answer of ``GET /v1/status``."""
 
@@ -90,6 +103,8 @@ class BackendStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether this backend drives migrations; another one refuses to act."""
     rescue_guard: RescueGuard = RescueGuard()
     """Whether servers of dead hosts are started elsewhere without being asked."""
+    failing_duties: tuple[FailingDuty, ...] = ()
+    """What does not get done by this backend; by name."""
 
 
 class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):

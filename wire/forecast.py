@@ -41,7 +41,7 @@ class Basis(StrEnum):
     """What a forecast rests on."""
 
     MEASURED = "measured"
-    """Dirty rates that its host sampled, or passes of a move under way."""
+    """Dirty rates that its host sampled, or passes of a move under way or given up just now."""
     PAST_MOVE = "past_move"
     """The passes of its last move."""
     GUESSED = "guessed"

@@ -5,6 +5,7 @@ from litestar.di import NamedDependency
 
 from backend.agents import Agents
 from backend.audit.entries import Audit
+from backend.duties import Faults
 from backend.evacuations.desk import EvacuationDesk
 from backend.evacuations.steering import Steering
 from backend.events import Broadcaster
@@ -45,6 +46,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     steering: Steering
     audit: Audit
     leadership: Leadership
+    faults: Faults
 
     def status(self, caller: Token) -> BackendStatus:
         """How this backend is, for one caller."""
@@ -56,6 +58,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             etcd_error=self.fleet.etcd_error,
             leading=self.leadership.leading,
             rescue_guard=self.fleet.guard,
+            failing_duties=self.faults.failing,
         )
 
     def snapshot(self, caller: Token) -> FleetSnapshot:

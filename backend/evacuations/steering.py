@@ -21,6 +21,7 @@ from backend.evacuations.steps import (
     to_cancel,
     to_edit,
     to_retry,
+    with_terms,
 )
 from backend.fleet.names import find_host
 from backend.migrations.acts import Acts
@@ -200,7 +201,8 @@ class Steering:
             edited = to_edit(known, wanted.edits)
             fresh = None
             if wanted.edits:
-                fresh = await planner.replan(self._means.sources, known, wanted.edits)
+                terms = with_terms(known, wanted)
+                fresh = await planner.replan(self._means.sources, terms, wanted.edits)
                 check_met(self._fleet, fresh, wanted.edits)
             texts = [edit_text(self._fleet, known, one) for one in wanted.edits]
             told = await self._records.change(

@@ -44,6 +44,14 @@ def check_change(wanted: EvacuationChange) -> None:
     check_deadline(wanted.empty_by_ms or 0)
 
 
+def with_terms(now: Evacuation, wanted: EvacuationChange) -> Evacuation:
+    """The record with what a change wants of all its servers, without a note."""
+    cap, by_ms = wanted.max_bandwidth_bytes_per_s, wanted.empty_by_ms
+    if cap is not None or wanted.no_bandwidth_limit:
+        now = msgspec.structs.replace(now, max_bandwidth_bytes_per_s=cap)
+    return now if by_ms is None else msgspec.structs.replace(now, empty_by_ms=by_ms)
+
+
 def changed(now: Evacuation, wanted: EvacuationChange, by: str, edits: Sequence[str]) -> Evacuation:
     """The record with what a person changed of all its servers, and a note of that.
 
@@ -56,12 +64,10 @@ def changed(now: Evacuation, wanted: EvacuationChange, by: str, edits: Sequence[
     told = []
     cap = wanted.max_bandwidth_bytes_per_s
     if cap is not None or wanted.no_bandwidth_limit:
-        now = msgspec.structs.replace(now, max_bandwidth_bytes_per_s=cap)
         told.append(f"bandwidth cap {f'{cap / _MIB:g} MiB/s' if cap else 'taken away'}")
     if (by_ms := wanted.empty_by_ms) is not None:
-        now = msgspec.structs.replace(now, empty_by_ms=by_ms)
         told.append(f"to be empty by {moment(by_ms)}" if by_ms else "deadline taken away")
-    return noted(now, "; ".join([*told, *edits]), by=by)
+    return noted(with_terms(now, wanted), "; ".join([*told, *edits]), by=by)
 
 
 def line_of(known: Evacuation, name_or_id: str) -> EvacuatedServer:

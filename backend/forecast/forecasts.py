@@ -1,6 +1,7 @@
 """The forecast of one move, from all that the backend knows."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from backend.fleet.known import Fleet
@@ -12,7 +13,7 @@ from backend.migrations.jobs import Jobs
 from backend.scheduler.storage import carried, pool_needs
 from wire.fleet import ServerRecord
 from wire.forecast import Basis, Forecast, LinkRate
-from wire.migration import MigrationOptions
+from wire.migration import MigrationOptions, Pass
 
 _CARD_SHARE = 0.93
 """What of a card's rate is left for bytes of guests."""
@@ -29,6 +30,7 @@ def forecast_of(
     options: MigrationOptions,
     bandwidth_bytes_per_s: int | None = None,
     target_host_id: str = "",
+    just_made: Sequence[Pass] = (),
 ) -> Forecast | None:
     """What one move is expected to take. One under way is forecast from where it is.
 
@@ -40,6 +42,7 @@ def forecast_of(
         options: those of the move; a cap in them holds.
         bandwidth_bytes_per_s: what it gets; None for what one move alone gets on this link.
         target_host_id: where it goes; empty if that is not known yet.
+        just_made: passes of a live move of it that was given up just now.
 
     Returns:
         None if nobody knows the link's rate, or if a stopped server moves only its definition.
@@ -58,7 +61,7 @@ def forecast_of(
         return None
     share = bandwidth_bytes_per_s or min((_share(one) for one in links), default=0.0)
     cap = options.max_bandwidth_bytes_per_s or math.inf
-    known = known_of(fleet, jobs, record) if kind == "live" else None
+    known = known_of(fleet, jobs, record, just_made) if kind == "live" else None
     terms = Terms(
         bytes_per_s=min(alone, cap),
         share_bytes_per_s=min(share, cap),

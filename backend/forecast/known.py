@@ -54,25 +54,28 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     under_way: UnderWay | None = None
 
 
-def known_of(fleet: Fleet, jobs: Jobs, record: ServerRecord) -> Known:
+def known_of(
+    fleet: Fleet, jobs: Jobs, record: ServerRecord, just_made: Sequence[Pass] = ()
+) -> Known:
     """Gather what is known of a server.
 
-    Passes of a move under way count beside the samples, those of the last move only where there
-    are no samples: what a guest does changes.
+    Passes of a move under way, or of one that was given up just now, count beside the samples,
+    those of the last move only where there are no samples: what a guest does changes.
     """
     report = owner_report(fleet, record)
     memory_bytes = max(1, record.memory_bytes if report is None else report.memory_bytes)
     dirtying = fleet.dirtying.get(record.server_id)
     last = fleet.past.last_move(record.server_id)
     present = _present(fleet, jobs, record)
+    shown = present or just_made
     points = [] if dirtying is None else sample_points(dirtying, memory_bytes)
-    points += pass_points(present)
+    points += pass_points(shown)
     basis = Basis.MEASURED
     if not points and last is not None and last.postcopy is PostcopyState.NOT:
         points, basis = pass_points(last.passes), Basis.PAST_MOVE
     return Known(
         memory_bytes=memory_bytes,
-        in_use_bytes=_in_use_bytes(dirtying, last, present, memory_bytes),
+        in_use_bytes=_in_use_bytes(dirtying, last, shown, memory_bytes),
         points=tuple(points),
         basis=basis if points else Basis.GUESSED,
         under_way=_under_way(present),
@@ -156,11 +159,11 @@ def _sent(passes: Iterable[Pass]) -> int:
 def _in_use_bytes(
     dirtying: Dirtying | None,
     last: Migration | None,
-    present: Sequence[Pass],
+    shown: Sequence[Pass],
     memory_bytes: int,
 ) -> int:
-    if len(present) > 1 and present[0].number == 1:
-        used = present[0].transferred_bytes
+    if len(shown) > 1 and shown[0].number == 1:
+        used = shown[0].transferred_bytes
     elif dirtying is not None and dirtying.resident_bytes:
         used = dirtying.resident_bytes - EMULATOR_BYTES
     elif last is not None and last.passes[0].number == 1:

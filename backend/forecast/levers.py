@@ -1,10 +1,12 @@
 """What would bring over a guest that does not converge, in one sentence with the numbers."""
 
 import math
+from collections.abc import Sequence
 
 from backend.forecast.curve import Curve
 from backend.forecast.passes import QUICK_MARGIN, floor_s
 from backend.forecast.throttling import MOST_PERCENT
+from wire.migration import Pass
 
 _MIB = 1 << 20
 _MARGIN = 1.1
@@ -51,15 +53,32 @@ def lever(
             return f"{uncapped}, which is enough"
         return f"{uncapped} by the word of its card, which nothing has shown yet, and is enough"
     floor_ms = floor_s(curve, bytes_per_s) * 1000 + fixed_pause_ms
+    return f"{told}{_longer(floor_ms)}"
+
+
+def lever_shown(why: str, passes: Sequence[Pass], *, fixed_pause_ms: int) -> str:
+    """Name the levers for one that did not converge on its way, whatever its curve says.
+
+    Args:
+        why: in one clause.
+        passes: with whose last one it was given up.
+        fixed_pause_ms: what a pause takes beyond sending what remains.
+    """
+    rate = max(1, *(one.bandwidth_bytes_per_s for one in passes))
+    return f"{why}{_longer(1000 * passes[-1].remaining_at_start_bytes / rate + fixed_pause_ms)}"
+
+
+def _longer(floor_ms: float) -> str:
+    """Say what brings it over where only a pause of so long does, as the end of a sentence."""
     needed_ms = math.ceil(floor_ms * _MARGIN)
     if needed_ms > LONGEST_PAUSE_MS:
         return (
-            f"{told}, and would stand still for {needed_ms / 1000:.0f} s: switch it to post-copy "
+            f", and would stand still for {needed_ms / 1000:.0f} s: switch it to post-copy "
             "by hand, or stop it and move it cold"
         )
     bound_ms = math.ceil(needed_ms * (1 + QUICK_MARGIN))
     return (
-        f"{told}: a downtime limit of {needed_ms} ms lets it finish, or {QUICKLY_FINISH} with a "
+        f": a downtime limit of {needed_ms} ms lets it finish, or {QUICKLY_FINISH} with a "
         f"bound of {bound_ms} ms; else switch it to post-copy by hand, or stop it and move it cold"
     )
 

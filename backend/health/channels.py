@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +20,16 @@ from wire.http import explain
 
 WEBHOOK_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 10.0
+_MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+"""Answers of 4xx that blame the moment and not what was sent (RFC 9110, 15.5.9; RFC 6585, 4)."""
 
 
 class Undelivered(Exception):
     """One notice did not arrive; the message says why, with nothing secret in it."""
+
+
+class Refused(Undelivered):
+    """It would be refused just so however often it is sent."""
 
 
 class Channel(Protocol):
@@ -37,6 +44,7 @@ class Channel(Protocol):
 
         Raises:
             Undelivered: it did not arrive, as far as is known.
+            Refused: and will not.
         """
 
 
@@ -76,7 +84,9 @@ class Webhook:
         except httpx.HTTPError as error:
             raise Undelivered(explain(error, self._shown)) from None
         if not 200 <= status < 300:
-            raise Undelivered(f"{self._shown} answered {status}, and should answer 200")
+            is_final = 400 <= status < 500 and status not in _MAY_PASS
+            text = f"{self._shown} answered {status}, and should answer 200"
+            raise Refused(text) if is_final else Undelivered(text)
 
 
 class Command:

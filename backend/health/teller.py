@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from backend.fleet.known import Fleet
-from backend.health.channels import Channel, Undelivered
+from backend.health.channels import Channel, Refused, Undelivered
 from backend.health.notices import Notice, of_guard, of_incident
 from backend.leader import Leadership
 from backend.moments import now_ms
@@ -129,12 +129,14 @@ class Teller:
 
 
 async def _insist(channel: Channel, body: bytes) -> str:
-    """Send until it arrives or all tries are over; why it did not, or empty."""
+    """Send until it arrives, is refused, or all tries are over; why it did not, or empty."""
     reason = ""
     for pause_s in (0.0, *RETRY_AFTER_S):
         await asyncio.sleep(pause_s)
         try:
             await channel.send(body)
+        except Refused as error:
+            return str(error)
         except Undelivered as error:
             reason = str(error)
         else:

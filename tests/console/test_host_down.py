@@ -26,7 +26,7 @@ from tui.views.health import etcd_lines, fence_span, left_span, rows
 from tui.views.incidents import timeline_lines
 from tui.views.topline import Session, top_line
 from tui.widgets.lines import Lines
-from wire.console import BackendStatus, Role
+from wire.console import BackendStatus, FailingDuty, Role
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostPolicy, HostStatus, RescuePriority
 from wire.life import Fence
@@ -115,6 +115,23 @@ def test_a_host_that_was_switched_off_for_maintenance_is_no_alarm(client):
 
 
 # The Health view
+
+
+async def test_health_says_in_one_line_what_the_backend_does_not_get_done(at, client):
+    failing = FailingDuty(
+        name="evacuations", failures=3, since_ms=LOST_MS, reason="KeyError: 'host-9' " + "x" * 99
+    )
+
+    def check(pilot):
+        (shown,) = (one for one in text_of(pilot, "#pane").splitlines() if "duty" in one)
+        assert shown.startswith("✖ duty evacuations has failed 3 times since ")
+        assert ": KeyError: 'host-9' " in shown
+        assert shown.rstrip().endswith("…")
+
+    client.fleet = changed(
+        client.fleet, status=changed(client.fleet.status, failing_duties=(failing,))
+    )
+    await at("rescuing", check, "4")
 
 
 async def test_health_shows_the_worst_first_with_what_is_left(at, client):

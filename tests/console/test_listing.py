@@ -136,3 +136,25 @@ def test_spare_cells_go_to_columns_with_flex_up_to_their_bound():
         make_column("c", 4),
     ]
     assert keys_of(columns, 24) == [("a", 6), ("b", 12), ("c", 4)]
+
+
+def test_what_content_leaves_free_goes_to_columns_whose_content_is_cut():
+    columns = [
+        make_column("a", 4, flex=2, most=20),
+        make_column("b", 4, flex=1, most=20),
+        make_column("c", 4, flex=3),
+        make_column("d", 4),
+    ]
+    without = keys_of(columns, 50)
+    assert dict(without) == {"a": 14, "b": 14, "c": 15, "d": 4}
+
+    def widths(**needed: int) -> dict[str, int]:
+        found = {column.key: size for column, size in fit(columns, 50, needed)}
+        assert sum(found.values()) == sum(dict(without).values())
+        return found
+
+    assert widths() == widths(a=14, b=1, c=15) == dict(without), "nothing is cut"
+    assert widths(a=5, b=2, c=90) == {"a": 5, "b": 4, "c": 34, "d": 4}
+    assert widths(a=5, b=2, c=20) == widths(a=5, b=2, c=90), "a little more moves no column"
+    assert widths(a=5, b=30, c=3) == {"a": 12, "b": 20, "c": 11, "d": 4}
+    assert widths(c=90) == dict(without), "of the others nobody knows what they need"

@@ -36,15 +36,6 @@ def assert_true(office: Any, evacuation: Evacuation) -> None:
         assert line.sent_bytes == sum(sent)
 
 
-def defined_on(fleet: Fleet, name: str, hosts: list[str] | None = None) -> list[str]:
-    """Those of the hosts whose libvirt knows a server."""
-    return [
-        host
-        for host in hosts or fleet.hosts
-        if name in fleet.lab.virsh(host, "list --all --name").split()
-    ]
-
-
 def some(evacuation: Evacuation, state: MoveState) -> list[EvacuatedServer]:
     """Its servers in a state."""
     return [one for one in evacuation.servers if one.state is state]

@@ -7,7 +7,7 @@ import pytest
 
 from lab import hypervisor
 from lab.state import LinkLimit
-from tests.evacuations.outcome import assert_true, assert_whole, defined_on, some
+from tests.evacuations.outcome import assert_true, assert_whole, some
 from tests.fleet import Fleet
 from wire.evacuation import (
     EvacuatedServer,
@@ -47,8 +47,8 @@ def test_a_mixed_host_empties_although_the_backend_dies_and_is_filled_again(
     assert_true(office, report)
     for name in (live, disks):
         assert_whole(fleet, name, lines[name].plan.target_host_name)
-    assert defined_on(fleet, off) == [lines[off].plan.target_host_name]
-    assert defined_on(fleet, tied) == [SOURCE]
+    assert fleet.defined_on(off) == [lines[off].plan.target_host_name]
+    assert fleet.defined_on(tied) == [SOURCE]
     assert hypervisor.running_names(fleet.init(SOURCE)) == []
 
     assert "maintenance" in office.refusal(f"/v1/hosts/{SOURCE}/return")
@@ -57,7 +57,7 @@ def test_a_mixed_host_empties_although_the_backend_dies_and_is_filled_again(
     assert back.kind is EvacuationKind.RETURN
     assert set(office.states(back).values()) == {LEFT}
     assert sorted(hypervisor.running_names(fleet.init(SOURCE))) == sorted((live, disks))
-    assert defined_on(fleet, off) == [SOURCE]
+    assert fleet.defined_on(off) == [SOURCE]
     assert all(one.returned for one in office.now(report).servers if one.state is LEFT)
 
 
@@ -132,7 +132,7 @@ def test_a_dead_host_is_emptied_once_it_is_declared_to_be_off(fleet: Fleet, offi
     alive = [host for host in fleet.hosts if host != SOURCE]
     running = [host for host in alive if on in hypervisor.running_names(fleet.init(host))]
     assert running == [lines[on].plan.target_host_name]
-    assert defined_on(fleet, off, alive) == [lines[off].plan.target_host_name]
+    assert fleet.defined_on(off, alive) == [lines[off].plan.target_host_name]
     fleet.lab.power_on(SOURCE)
     fleet.wait_until_healthy()
     assert fleet.running_on(on) == [lines[on].plan.target_host_name]
@@ -198,8 +198,8 @@ def test_twelve_of_mixed_kind_leave_whatever_happens(fleet: Fleet, office: Any):
         "paused"
     )
     for name in (paused, off, off_local):
-        assert defined_on(fleet, name) == [lines[name].plan.target_host_name]
-    assert defined_on(fleet, tied) == [SOURCE]
+        assert fleet.defined_on(name) == [lines[name].plan.target_host_name]
+    assert fleet.defined_on(tied) == [SOURCE]
 
 
 def one_that_copies(office: Any, evacuation: Evacuation) -> EvacuatedServer | None:

@@ -11,7 +11,6 @@ import httpx
 import msgspec
 import pytest
 
-from lab import hypervisor
 from lab.folders import LOCAL_PATH
 from lab.readiness import operator_client
 from wire.migration import Migration, MigrationDetail, MigrationState
@@ -116,10 +115,6 @@ def local_files(fleet: Any, host: str, name: str) -> dict[str, str]:
     }
 
 
-def defined_on(fleet: Any, name: str) -> list[str]:
-    return [host for host in fleet.hosts if name in hypervisor.defined_names(fleet.lab.init(host))]
-
-
 def begin(fleet: Any, kind: str, name: str) -> str:
     verb = "server-live-migrate" if kind == "live" else "server-migrate"
     return str(fleet.ask(verb, "--prefer-host", TARGET, name)["migration_id"])
@@ -129,7 +124,7 @@ def check_end(fleet: Any, kind: str, name: str, record: dict[str, Any]) -> None:
     """The guest is where record, listing and libvirt say, once, and nothing of it elsewhere."""
     moved = record["state"] == "succeeded"
     here, elsewhere = (TARGET, SOURCE) if moved else (SOURCE, TARGET)
-    assert defined_on(fleet, name) == [here], record
+    assert fleet.defined_on(name) == [here], record
     shown = fleet.show(name)
     assert shown["host_name"] == here
     assert local_files(fleet, here, name), record
@@ -210,7 +205,7 @@ def check_kept(fleet: Any, kind: str, name: str, record: dict[str, Any], cut: st
         within_s=60,
         what=f"{name} is {wanted} after {record}",
     )
-    assert defined_on(fleet, name) == [here], record
+    assert fleet.defined_on(name) == [here], record
     assert local_files(fleet, here, name), record
     # a target whose half of the guest waits for its dead source lets go of it a little later
     fleet.eventually(

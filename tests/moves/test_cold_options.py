@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from lab import hypervisor
 from lab.disks import nvram_path
 from lab.server import MIB
 
@@ -31,14 +30,10 @@ def files(fleet: Any, host: str, name: str) -> dict[str, str]:
     }
 
 
-def defined_on(fleet: Any, name: str) -> list[str]:
-    return [host for host in fleet.hosts if name in hypervisor.defined_names(fleet.lab.init(host))]
-
-
 def test_prefer_host_is_where_it_goes_whatever_the_cpu(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True)
     assert moved(fleet, "--prefer-host", OTHER_CPU, name)["target_host_name"] == OTHER_CPU
-    assert defined_on(fleet, name) == [OTHER_CPU]
+    assert fleet.defined_on(name) == [OTHER_CPU]
     assert fleet.show(name)["status"] == "ready"
 
 
@@ -46,7 +41,7 @@ def test_without_prefer_host_the_best_host_is_chosen_and_named(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True)
     record = moved(fleet, name)
     assert record["target_host_name"] != SOURCE
-    assert defined_on(fleet, name) == [record["target_host_name"]]
+    assert fleet.defined_on(name) == [record["target_host_name"]]
 
 
 @pytest.mark.parametrize("auto_start", [False, True], ids=["stays off", "auto-start"])
@@ -88,7 +83,7 @@ def test_max_bandwidth_caps_the_copy(fleet: Any):
 def test_a_copy_is_cancelled_in_its_middle_and_leaves_nothing(fleet: Any):
     name = fleet.add_server(SOURCE, stopped=True, storage="local", data_mb=64)
     before = files(fleet, SOURCE, name)
-    fleet.limit_links("100mbit")
+    fleet.limit_links("20mbit")
     begun = fleet.ask("server-migrate", "--prefer-host", TARGET, name)
     fleet.until_state(begun["migration_id"], "copying_disks")
     assert fleet.show(name)["status"] == "migrating"
@@ -97,7 +92,7 @@ def test_a_copy_is_cancelled_in_its_middle_and_leaves_nothing(fleet: Any):
     assert record["state"] == "cancelled", record
     assert files(fleet, SOURCE, name) == before
     assert files(fleet, TARGET, name) == {}
-    assert defined_on(fleet, name) == [SOURCE]
+    assert fleet.defined_on(name) == [SOURCE]
 
 
 def test_a_chain_and_its_image_of_a_cache_go_along(fleet: Any):

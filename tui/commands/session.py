@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from tui.commands.output import narrate
+from tui.formats.health import duty_text
 from tui.settings import Settings, settings_from
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ def ask(question: Question[AnswerT]) -> AnswerT:
 
 
 def look(question: Question[AnswerT]) -> AnswerT:
-    """Ask for what is shown, and say on stderr when etcd is silent and it may be stale."""
+    """Ask for what is shown, and say on stderr what may make it stale, or leave it undone."""
 
     async def with_warning(client: "Client") -> AnswerT:
         status = await client.status()
         if not status.etcd_ok:
             narrate(f"godwit: {status.etcd_error}: what is shown may be stale")
+        for duty in status.failing_duties:
+            narrate(f"godwit: {duty_text(duty)}")
         return await question(client)
 
     return ask(with_warning)

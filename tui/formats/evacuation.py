@@ -26,6 +26,15 @@ BASES = {
     Basis.GUESSED: "guessed",
 }
 """What a forecast rests on."""
+_MOST_NAMES = 6
+"""Names in one sentence; more are a number."""
+
+
+def names_text(names: Sequence[str]) -> str:
+    """``web-1, web-2`` or ``web-1, web-2 and 9 more``."""
+    shown = names[:_MOST_NAMES]
+    more = len(names) - len(shown)
+    return f"{', '.join(shown)} and {more} more" if more else ", ".join(shown)
 
 
 def title_of(kind: EvacuationKind, host_name: str) -> str:

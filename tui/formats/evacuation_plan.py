@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from tui.formats.evacuation import basis_text, link_text, title_of
+from tui.formats.evacuation import basis_text, link_text, names_text, title_of
+from tui.formats.finishing import seconds_text
 from tui.formats.options import option_words
 from tui.formats.report import field_lines, folded, item_lines
 from tui.formats.table import Column, table_lines
@@ -10,8 +11,6 @@ from tui.formats.units import bytes_text, clock_text, duration_text, moment_text
 from tui.text import escape_text
 from wire.evacuation import EvacuationKind, Plan, PlannedMove, Way
 from wire.forecast import Ease
-
-_NAMED = 4
 
 
 def plan_lines(plan: Plan, width: int | None, *, empty_by_ms: int = 0) -> list[str]:
@@ -51,8 +50,10 @@ def finish_text(plan: Plan) -> str:
     """``5 min 50 s (4 min 10 s to 8 min 00 s)``: how long it takes, with its band."""
     if not plan.finish_in_s:
         return _NOBODY
-    band = f"{_seconds(plan.finish_low_s)} to {_seconds(plan.finish_high_s)}"
-    return f"{_seconds(plan.finish_in_s)} ({band})"
+    took, low, high = (
+        seconds_text(each) for each in (plan.finish_in_s, plan.finish_low_s, plan.finish_high_s)
+    )
+    return f"{took} ({low} to {high})"
 
 
 def leaving(plan: Plan) -> list[PlannedMove]:
@@ -132,7 +133,7 @@ def _totals(plan: Plan, empty_by_ms: int) -> list[tuple[str, str]]:
     end = f", done {moment_text(done_at_ms)} if it starts now" if plan.finish_in_s else ""
     if waits:
         verb = "waits" if len(waits) == 1 else "wait"
-        end = f" for what leaves; {names_text(waits)} {verb} for you"
+        end = f" for what leaves; {names_text([each.server_name for each in waits])} {verb} for you"
     told = [("total", f"{finish_text(plan)}{'' if plan.refusals else end}")]
     if plan.kind is not EvacuationKind.RESCUE:
         bases = [move.forecast.basis for move in plan.moves if move.forecast]
@@ -191,17 +192,6 @@ def _of_one(move: PlannedMove) -> list[tuple[str, str, str]]:
     return [*remarks, (" goes ", " go ", ", ".join(words))] if words else remarks
 
 
-def names_text(moves: Sequence[PlannedMove]) -> str:
-    """A few servers by name, and how many more."""
-    names = [move.server_name for move in moves[:_NAMED]]
-    more = len(moves) - len(names)
-    return f"{', '.join(names)} and {more} more" if more else ", ".join(names)
-
-
 def _is_own(word: str) -> bool:
     """Whether an option says more than its line, and the cap on the whole host."""
     return not word.startswith(("--prefer-host", "--max-bandwidth-mb", "--auto-start"))
-
-
-def _seconds(duration_s: int) -> str:
-    return duration_text(duration_s * 1000)

@@ -1,6 +1,7 @@
 """A host's health, fence and policy in words, for the command line and the console alike."""
 
-from tui.formats.units import duration_text
+from tui.formats.units import duration_text, moment_text
+from wire.console import FailingDuty
 from wire.fleet import HostPolicy, HostStatus, HostView
 from wire.life import Fence, HealthValue
 from wire.rescue import HostHealth
@@ -76,6 +77,13 @@ def unfenced_warning(host_name: str, life: HealthValue | None) -> str:
         f"{host_name} has no watchdog{reason}: its servers are not started elsewhere until "
         "somebody declares it off"
     )
+
+
+def duty_text(duty: FailingDuty, *, brief: bool = False) -> str:
+    """What the backend does not get done, how often it tried, and why, in one sentence."""
+    times = "time" if duty.failures == 1 else "times"
+    since = moment_text(duty.since_ms, brief=brief)
+    return f"duty {duty.name} has failed {duty.failures} {times} since {since}: {duty.reason}"
 
 
 def left_text(health: HostHealth) -> str:

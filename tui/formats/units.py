@@ -42,6 +42,11 @@ def duration_within(duration_ms: int, width: int) -> str:
     return fitting[0] if fitting else f"{round(duration_ms / 3_600_000)} h"
 
 
+def after_within(since_ms: int, at_ms: int, width: int) -> str:
+    """How long after one moment another one was, in so many cells; ``-`` if it has not come."""
+    return duration_within(max(0, at_ms - since_ms), width) if at_ms else "-"
+
+
 def clock_text(duration_s: int) -> str:
     """``0:09``, ``12:05``, ``1:02:05``: a place on a time line, in minutes or hours and seconds."""
     minutes, seconds = divmod(max(0, duration_s), 60)

@@ -113,9 +113,11 @@ class HealthScreen(PanedList[health.Row], AboutHosts):
         return set(self.rows())
 
     def pane_lines(self, width: int) -> Sequence[Line]:
-        """Rescues and etcd."""
-        guard, glyphs = self.desk.store.guard, self.desk.glyphs
-        lines = [health.guard_line(guard, width, glyphs)]
+        """Rescues, what the backend fails at, and etcd."""
+        store, glyphs = self.desk.store, self.desk.glyphs
+        lines = [health.guard_line(store.guard, width, glyphs)]
+        if store.status is not None:
+            lines += health.duty_lines(store.status.failing_duties, width, glyphs)
         lines += health.trouble_lines(self._report, self.trouble, width, glyphs)
         if self._report is not None:
             lines += health.etcd_lines(self._report.members, glyphs, brief=self.low)

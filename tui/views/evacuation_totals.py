@@ -3,8 +3,7 @@
 from collections import Counter
 from statistics import median
 
-from tui.evacuation_acts import names_text
-from tui.formats.evacuation import gone_text, state_word
+from tui.formats.evacuation import gone_text, names_text, state_word
 from tui.formats.finishing import band_text, seconds_text, time_of_day, until_text
 from tui.formats.units import bytes_text, duration_text, moment_text, rate_text
 from tui.paint import Line, Span, Tone, length, line, spread, wrap

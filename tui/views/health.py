@@ -6,6 +6,7 @@ import msgspec
 
 from tui.formats.health import (
     ago_text,
+    duty_text,
     fence_text,
     health_word,
     left_text,
@@ -19,6 +20,7 @@ from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, clip, labelled, line, wrap
 from tui.views.glyphs import Glyphs, bar, health_span
 from tui.views.spoken import in_keys
+from wire.console import FailingDuty
 from wire.life import Fence
 from wire.rescue import EtcdMember, HealthReport, HostHealth, Incident, RescueGuard
 
@@ -184,6 +186,14 @@ def guard_line(guard: RescueGuard, width: int, glyphs: Glyphs) -> Line:
     by = f" by {guard.by}" if guard.by else ""
     text = f" {moment_text(guard.at_ms, brief=True)}{by}: {guard.reason or 'no reason given'}"
     return clip((Span(" RESCUES DISARMED ", Tone.BADGE), Span(text, Tone.WARN)), width)
+
+
+def duty_lines(duties: Sequence[FailingDuty], width: int, glyphs: Glyphs) -> list[Line]:
+    """What the backend does not get done; nothing if all goes well."""
+    return [
+        clip(line(Span(f"{glyphs.bad} {duty_text(each, brief=True)}", Tone.BAD)), width)
+        for each in duties
+    ]
 
 
 def _majority(members: Sequence[EtcdMember], glyphs: Glyphs) -> Line:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from tui.formats.incident import STATES, happened
-from tui.formats.units import duration_text, duration_within
+from tui.formats.units import after_within, duration_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, labelled, line
 from tui.views.figures import note_lines
@@ -63,7 +63,7 @@ def columns(lost_at_ms: Callable[[], int], glyphs: Glyphs) -> list[Column[Incide
             width=7,
             flex=1,
             most=12,
-            cell=lambda each, width: Span(_after(each, lost_at_ms(), width)),
+            cell=lambda each, width: Span(after_within(lost_at_ms(), each.running_at_ms, width)),
             order=lambda each: each.running_at_ms,
             right=True,
             searched=False,
@@ -101,12 +101,6 @@ def _reason_tone(server: IncidentServer) -> Tone:
     return {RescueState.FAILED: Tone.BAD, RescueState.WAITING: Tone.WARN}.get(
         server.state, Tone.PLAIN
     )
-
-
-def _after(server: IncidentServer, lost_at_ms: int, width: int) -> str:
-    if not server.running_at_ms:
-        return "-"
-    return duration_within(max(0, server.running_at_ms - lost_at_ms), width)
 
 
 def details(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tui.formats.incident import brief_proof, counts_text, timeline, what_is_done
-from tui.formats.units import duration_text, duration_within, moment_text
+from tui.formats.units import after_within, duration_text, moment_text
 from tui.listing import Column, natural
 from tui.paint import Line, Span, Tone, cut, line, pad, wrap
 from tui.views.glyphs import Glyphs, incident_span
@@ -71,15 +71,11 @@ def _since_loss(
         flex=1,
         most=12,
         rank=rank,
-        cell=lambda each, width: Span(_after(each, at_ms(each), width)),
+        cell=lambda each, width: Span(after_within(each.lost_at_ms, at_ms(each), width)),
         order=lambda each: at_ms(each) - each.lost_at_ms,
         right=True,
         searched=False,
     )
-
-
-def _after(incident: Incident, at_ms: int, width: int) -> str:
-    return duration_within(max(0, at_ms - incident.lost_at_ms), width) if at_ms else "-"
 
 
 def _servers(incident: Incident, width: int, glyphs: Glyphs) -> Span:

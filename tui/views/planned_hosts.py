@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from tui.formats.evacuation import link_text
-from tui.formats.evacuation_plan import leaving, left_behind, waiting
-from tui.formats.finishing import seconds_text, time_of_day
+from tui.formats.evacuation_plan import finish_text, leaving, left_behind, waiting
+from tui.formats.finishing import time_of_day
 from tui.formats.units import bytes_text, duration_text
 from tui.paint import Line, Span, Tone, cut, line, wrap
 from tui.views.glyphs import Glyphs
@@ -26,7 +26,7 @@ def host_lines(
     lines: list[Line] = []
     for plan in plans:
         name = f"{plan.host_name}: " if len(plans) > 1 else ""
-        told = f"{name}{leaving_text(plan, brief=bool(name))}; {finish_text(plan, now_ms)}"
+        told = f"{name}{leaving_text(plan, brief=bool(name))}; {done_text(plan, now_ms)}"
         if plan.kind is not EvacuationKind.RESCUE:
             link = link_text(plan.link) or "a link that nobody has measured"
             told += f"; {bytes_text(plan.sent_bytes)} to send over {link}"
@@ -56,17 +56,14 @@ def leaving_text(plan: Plan, *, brief: bool = False) -> str:
     return ", ".join([*told, *left_behind(plan)])
 
 
-def finish_text(plan: Plan, now_ms: int) -> str:
+def done_text(plan: Plan, now_ms: int) -> str:
     """``done in 6 min 20 s (5 min 10 s to 9 min 00 s), at 04:12 if begun now``."""
     if not plan.finish_in_s:
         return "nobody can say when it is done"
-    took, low, high = (
-        seconds_text(each) for each in (plan.finish_in_s, plan.finish_low_s, plan.finish_high_s)
-    )
     if waiting(plan):
-        return f"what moves is done in {took} ({low} to {high})"
+        return f"what moves is done in {finish_text(plan)}"
     at = time_of_day(now_ms + 1000 * plan.finish_in_s, now_ms)
-    return f"done in {took} ({low} to {high}), at {at} if begun now"
+    return f"done in {finish_text(plan)}, at {at} if begun now"
 
 
 def remarks(plans: Sequence[Plan], glyphs: Glyphs) -> list[tuple[str, Tone]]:

@@ -56,6 +56,10 @@ class Table(Lines, Generic[RowT]):
         self._top = 0
         self._first_column = 0
         self._full_widths: dict[str, int] = {}
+        self._needed: dict[str, int] = {}
+        """The widest content of each column with flex that was in sight at this width."""
+        self._fitted: tuple[int, list[tuple[Column[RowT], int]]] = (0, [])
+        """Width of the table, and of its columns."""
 
     @property
     def cursor_id(self) -> str | None:
@@ -201,19 +205,41 @@ class Table(Lines, Generic[RowT]):
     def _columns(self, width: int) -> list[tuple[Column[RowT], int]]:
         columns = self.listing.columns
         if not self.wide:
-            return fit(columns, width)
+            return self._fit(width)
         # The first column names the row and stays in place.
         chosen = [columns[0], *columns[1 + self._first_column :]]
         return [(column, self._full_width(column)) for column in chosen]
 
+    def _fit(self, width: int) -> list[tuple[Column[RowT], int]]:
+        """The columns as they were, until content is cut that was not before."""
+        fitted_at, fitted = self._fitted
+        if width != fitted_at:
+            self._needed.clear()
+        before = dict(self._needed)
+        for column in self.listing.columns if self.listing.ids else ():
+            if column.flex:
+                content = self._content_width(column, column.most or _WIDEST)
+                self._needed[column.key] = max(self._needed.get(column.key, 0), content)
+        is_cut = any(
+            before.get(column.key, 0) < self._needed.get(column.key, 0) > size
+            for column, size in fitted
+        )
+        if is_cut or width != fitted_at:
+            fitted = fit(self.listing.columns, width, self._needed)
+            self._fitted = width, fitted
+        return fitted
+
     def _full_width(self, column: Column[RowT]) -> int:
         """Width at which no cell in sight is cut; it only grows while the table is wide."""
+        needed = max(column.width, self._content_width(column, _WIDEST))
+        self._full_widths[column.key] = max(self._full_widths.get(column.key, 0), needed)
+        return min(self._full_widths[column.key], _WIDEST)
+
+    def _content_width(self, column: Column[RowT], width: int) -> int:
+        """Cells of the widest content in sight of a column that has so much room; 0 for no row."""
         ids = self.listing.ids[self._top : self._top + self.size.height - 1]
         rows = [self.listing.rows[each] for each in ids if each in self.listing.rows]
-        cells = [column.cell(row, _WIDEST).text for row in rows]
-        needed = [column.width, *(width_of(escape_text(text)) for text in cells)]
-        self._full_widths[column.key] = max(self._full_widths.get(column.key, 0), *needed)
-        return min(self._full_widths[column.key], _WIDEST)
+        return max((width_of(escape_text(column.cell(row, width).text)) for row in rows), default=0)
 
     def _header(self, columns: Sequence[tuple[Column[RowT], int]], width: int) -> Line:
         titles = []

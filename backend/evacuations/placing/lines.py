@@ -6,6 +6,7 @@ import msgspec
 
 from backend.evacuations.placing.alike import bound
 from backend.evacuations.placing.options import merged
+from backend.evacuations.placing.ways import KINDS, runs_there
 from backend.evacuations.placing.wishes import Wish
 from backend.fleet.known import Fleet
 from backend.fleet.server_view import owner_report, standing
@@ -30,7 +31,6 @@ from wire.migration import MigrationKind, MigrationOptions
 
 WISHED = "an operator wants it to stay"
 _ON_ITS_WAY = {ServerStatus.START_MIGRATE, ServerStatus.MIGRATING, ServerStatus.LIVE_MIGRATING}
-_KINDS: dict[Way, MigrationKind] = {Way.LIVE: "live", Way.COLD: "cold", Way.RESCUE: "rescue"}
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,14 +53,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kind(self) -> MigrationKind:
         """The kind of its migration; not for one that stays."""
-        return _KINDS[self.way]
+        return KINDS[self.way]
 
     @property
     def size_bytes(self) -> int:
         """Memory that it takes on its target once it is there; 0 for one that is not on then."""
-        started = self.way in {Way.COLD, Way.RESCUE} and self.options.auto_start
-        runs = self.way is Way.LIVE or started
-        return self.record.memory_bytes if runs else 0
+        return self.record.memory_bytes if runs_there(self.way, self.options) else 0
 
     def planned(self) -> PlannedMove:
         """The same as a plan's line, without a target."""
@@ -126,7 +124,7 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
         raise bad_request(cannot_move(record.name, now.status, str(wish.way)))
     # one that fell with its host, or is about to be started there, is off only until then
     starts = way is Way.COLD and record.runs_again
-    options = merged(_KINDS[way], for_all, wish.options, auto_start=starts)
+    options = merged(KINDS[way], for_all, wish.options, auto_start=starts)
     line = msgspec.structs.replace(line, options=options)
     if record.owner.phase is OwnerPhase.LOST:
         return _staying(
@@ -135,7 +133,7 @@ def _of_living(fleet: Fleet, line: Line, for_all: MoveOptions) -> Line:
             "defines it again",
         )
     move = move_of(
-        fleet, record, kind=_KINDS[way], auto_start=options.auto_start, skips=skips_of(options)
+        fleet, record, kind=KINDS[way], auto_start=options.auto_start, skips=skips_of(options)
     )
     if wish.way is Way.STAYS:
         tied = bound(move, HostState(facts=line.source, status=HostStatus.ONLINE)) if move else ""

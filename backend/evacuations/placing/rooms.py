@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from backend.evacuations.placing.spare import Running, Spare
+from backend.evacuations.placing.ways import KINDS, runs_there
 from backend.fleet.known import Fleet
 from backend.fleet.targets import host_states
 from backend.rescue.placing import with_promised
@@ -14,15 +15,6 @@ from backend.scheduler.storage import pool_needs
 from wire.evacuation import Evacuation, EvacuationKind, MoveState, PlannedMove, Way
 from wire.fleet import HostStatus, OwnerPhase, ServerRecord
 from wire.migration import MigrationKind
-
-KINDS: dict[Way, MigrationKind] = {Way.LIVE: "live", Way.COLD: "cold", Way.RESCUE: "rescue"}
-"""The kind of migration that each way is."""
-
-
-def runs_there(move: PlannedMove) -> bool:
-    """Whether a server takes memory on its target from its arrival on."""
-    started = move.way in {Way.COLD, Way.RESCUE} and move.options.auto_start
-    return move.way is Way.LIVE or started
 
 
 def taken(host: HostState, record: ServerRecord, kind: MigrationKind, *, runs: bool) -> HostState:
@@ -82,9 +74,8 @@ def rooms(
     for move in promises:
         record, host = fleet.records.get(move.server_id), states.get(move.target_host_id)
         if record is not None and host is not None and record.owner.host_id != move.target_host_id:
-            states[move.target_host_id] = taken(
-                host, record, KINDS[move.way], runs=runs_there(move)
-            )
+            runs = runs_there(move.way, move.options)
+            states[move.target_host_id] = taken(host, record, KINDS[move.way], runs=runs)
     return states
 
 
@@ -119,7 +110,9 @@ def spare_of(
         for one in fleet.migrations.values()
         if not one.state.ended and (one.kind == "live" or one.options.auto_start)
     ]
-    arriving += [(one.target_host_id, one.server_id) for one in promises if runs_there(one)]
+    arriving += [
+        (one.target_host_id, one.server_id) for one in promises if runs_there(one.way, one.options)
+    ]
     for host_id, server_id in arriving:
         record = fleet.records.get(server_id)
         if record is not None and host_id in running:

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from backend.evacuations.timing.remarks import reforecast
 from backend.fleet.known import Fleet
+from backend.forecast.forecasts import forecast_of
+from backend.forecast.levers import lever_shown
+from backend.migrations.jobs import Jobs
 from wire.evacuation import EvacuatedServer, Evacuation, EvacuationState, MoveState, Way
 from wire.fleet import OwnerPhase, PowerState
 from wire.forecast import Basis, Ease, Forecast
@@ -69,7 +73,7 @@ def after_failure(
     at_ms = migration.finished_at_ms
     if migration.state is MigrationState.CANCELLED:
         if migration.cancel_requested_by == GAVE_UP:
-            return _waits_for_a_lever(server, migration)
+            return _waits_for_a_lever(fleet, evacuation, server, migration)
         reason = f"cancelled by {migration.cancel_requested_by}"
         return ended(server, MoveState.CANCELLED, reason, at_ms)
     why = migration.error or migration.outcome
@@ -107,20 +111,52 @@ def _elsewhere(fleet: Fleet, host_id: str, server_id: str) -> bool:
     )
 
 
-def _waits_for_a_lever(server: EvacuatedServer, migration: Migration) -> EvacuatedServer:
-    """One that did not converge: what its forecast said was wrong, so that it counts as stuck."""
-    figures, forecast = migration.statistics, server.plan.forecast
-    if forecast is None:
-        forecast = Forecast(
-            ease=Ease.STUCK,
-            basis=Basis.PAST_MOVE,
-            total_ms=figures.total_ms,
-            low_ms=figures.total_ms,
-            high_ms=figures.total_ms,
-            sent_bytes=figures.memory_transferred_bytes,
-            downtime_ms=migration.downtime_limit_ms,
-        )
-    plan = msgspec.structs.replace(
-        server.plan, forecast=msgspec.structs.replace(forecast, ease=Ease.STUCK)
+def _waits_for_a_lever(
+    fleet: Fleet, evacuation: Evacuation, server: EvacuatedServer, migration: Migration
+) -> EvacuatedServer:
+    """One that did not converge: what its forecast said was wrong, and its passes tell better.
+
+    It counts as stuck even where they do not make it so: it was seen to be.
+    """
+    figures, passes = migration.statistics, migration.passes
+    forecast = _forecast_anew(fleet, evacuation, server, migration) or Forecast(
+        ease=Ease.STUCK,
+        basis=Basis.PAST_MOVE,
+        total_ms=figures.total_ms,
+        low_ms=figures.total_ms,
+        high_ms=figures.total_ms,
+        sent_bytes=figures.memory_transferred_bytes,
+        downtime_ms=migration.downtime_limit_ms,
     )
-    return msgspec.structs.replace(server, plan=plan, state=MoveState.WAITING)
+    lever = forecast.lever
+    if not lever and passes:
+        why = hopeless(passes) or "it was given up, since it did not converge"
+        lever = lever_shown(why, passes, fixed_pause_ms=fleet.past.fixed_pause_ms())
+    stuck = msgspec.structs.replace(forecast, ease=Ease.STUCK, lever=lever)
+    return msgspec.structs.replace(
+        server, plan=reforecast(server.plan, stuck), state=MoveState.WAITING
+    )
+
+
+def _forecast_anew(
+    fleet: Fleet, evacuation: Evacuation, server: EvacuatedServer, migration: Migration
+) -> Forecast | None:
+    """What it would take once more, by the passes of this move; else what the plan said."""
+    plan, record = server.plan, fleet.records.get(server.plan.server_id)
+    if record is None:
+        return plan.forecast
+    options = msgspec.structs.replace(
+        plan.options,
+        prefer_host="",
+        max_bandwidth_bytes_per_s=evacuation.max_bandwidth_bytes_per_s,
+    )
+    anew = forecast_of(
+        fleet,
+        Jobs(),
+        record,
+        kind="live",
+        options=options,
+        target_host_id=plan.target_host_id,
+        just_made=migration.passes,
+    )
+    return anew or plan.forecast

@@ -79,6 +79,9 @@ class SettingOut:
     async def look(self, evacuations: Sequence[Evacuation]) -> list[Outcome]:
         """Begin what may begin now of those that run; of paused ones only what moves is looked at.
 
+        Args:
+            evacuations: the open ones, save those that are left alone for now.
+
         Returns:
             One outcome for each evacuation of which something was begun, or should have been.
 
@@ -87,7 +90,8 @@ class SettingOut:
         """
         fleet = self._fleet
         self._lead.look(fleet, self._drive.jobs)
-        if not evacuations:
+        # of one that is open and left alone for now what it holds back stays so
+        if not any(one.open for one in fleet.evacuations.values()):
             self.held_back = frozenset()
             return []
         running = [one for one in evacuations if one.state is EvacuationState.RUNNING]

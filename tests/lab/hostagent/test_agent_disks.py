@@ -48,7 +48,7 @@ def test_a_local_disk_moves_encrypted_and_a_shared_one_stays(
         "kvm-02",
         disks=(incoming,),
         enable_tls=True,
-        max_bandwidth_bytes_per_s=16 * MIB,
+        max_bandwidth_bytes_per_s=6 * MIB,
     )
     migrate(source, order)
     until(

@@ -158,6 +158,43 @@ async def test_what_never_arrives_is_noted_once_and_the_next_is_sent(two, receiv
     assert "hidden" not in caplog.text + text
 
 
+@pytest.mark.parametrize("status", [400, 401, 404, 410, 422])
+async def test_what_is_refused_for_good_is_sent_and_told_once_and_holds_up_nothing(
+    two, receiver, caplog, status
+):
+    receiver.statuses = [status]
+    async with Told(two, Webhook(receiver.url, None)) as told:
+        two.fleet.put_incident("i1", INCIDENT)
+        two.fleet.put_guard(RescueGuard(armed=False))
+        await until(lambda: "storm_guard_tripped" in receiver.events)
+    assert receiver.events == ["host_lost", "storm_guard_tripped"]
+    assert caplog.text.count(f"answered {status}") == len(told.notes) == 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+async def test_what_blames_the_moment_is_sent_again(two, receiver, status):
+    receiver.statuses = [status, 200]
+    async with Told(two, Webhook(receiver.url, None)) as told:
+        two.fleet.put_incident("i1", INCIDENT)
+        await until(lambda: len(receiver.requests) == 2)
+    assert receiver.events == ["host_lost"] * 2
+    assert told.notes == []
+
+
+async def test_one_that_refuses_for_a_while_holds_up_no_other_receiver(two, receiver, monkeypatch):
+    monkeypatch.setattr(telling, "RETRY_AFTER_S", (600.0,))
+    receiver.statuses = [503]
+    other = Receiver()
+    async with await asyncio.start_server(other.answer, "127.0.0.1", 0) as server:
+        other.port = server.sockets[0].getsockname()[1]
+        async with Told(two, Webhook(receiver.url, None), Webhook(other.url, None)):
+            two.fleet.put_incident("i1", INCIDENT)
+            two.fleet.put_guard(RescueGuard(armed=False))
+            await until(lambda: len(other.requests) == 2)
+    assert other.events == ["host_lost", "storm_guard_tripped"]
+    assert receiver.events == ["host_lost"], "the later one waits behind the earlier one"
+
+
 async def test_nothing_is_held_up_when_the_note_cannot_be_written(two, receiver):
     receiver.statuses = [500] * 4
     async with Told(two, Webhook(receiver.url, None)) as told:

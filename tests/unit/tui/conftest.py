@@ -28,7 +28,14 @@ from wire.audit import AuditEntry
 from wire.broadcasting import Outgoing
 from wire.candidates import Candidate, FilterVerdict
 from wire.config import TlsFiles
-from wire.console import BackendStatus, FleetSnapshot, Role, ServerRemoved, SettleRequest
+from wire.console import (
+    BackendStatus,
+    FailingDuty,
+    FleetSnapshot,
+    Role,
+    ServerRemoved,
+    SettleRequest,
+)
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, Plan
 from wire.fleet import (
@@ -83,6 +90,7 @@ class Fleet:
     """Raised when the policy of a host or server of this name is changed."""
     etcd_error: str = ""
     """Why etcd does not answer."""
+    failing_duties: tuple[FailingDuty, ...] = ()
     samples: tuple[Sample, ...] = ()
     """The curve of every migration."""
     refusal: GodwitError | None = None
@@ -334,6 +342,7 @@ def _status(fleet: Fleet) -> BackendStatus:
         token_name="alice",
         etcd_ok=not fleet.etcd_error,
         etcd_error=fleet.etcd_error,
+        failing_duties=fleet.failing_duties,
     )
 
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tui.cli import run
+from wire.console import FailingDuty
 from wire.errors import ErrorCode, GodwitError
 from wire.fleet import HostPolicy, HostStatus, RescuePriority
 from wire.life import Fence, HealthValue
@@ -307,6 +308,17 @@ def test_health_shows_keys_fences_etcd_and_the_guard(health, capsys):
 def test_health_as_json_is_the_wires_own(health, capsys):
     assert run(["host-health", "--json"]) == 0
     assert msgspec.json.decode(capsys.readouterr().out, type=HealthReport) == health
+
+
+def test_a_duty_that_fails_is_told_beside_whatever_is_asked_for(health, fleet, capsys):
+    fleet.failing_duties = (
+        FailingDuty(name="rescues", failures=12, since_ms=LOST_MS, reason="KeyError: 'a\x1bb'"),
+    )
+    for verb in ("host-health", "host-list"):
+        assert run([verb]) == 0
+        (said,) = words_of(capsys)
+        assert said.startswith("duty rescues has failed 12 times since ")
+        assert said.endswith(": KeyError: 'a\\x1bb'")
 
 
 def test_a_silent_etcd_is_no_answer(fleet, capsys):

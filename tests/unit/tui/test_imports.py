@@ -5,13 +5,15 @@ import sys
 
 import pytest
 
-FOREIGN = ("textual", "libvirt", "etcd3", "litestar", "uvicorn", "backend", "hostagent", "lab")
+PROGRAMS = ("backend", "hostagent", "lab")
+FOREIGN = ("textual", "pygments", "libvirt", "etcd3", "litestar", "uvicorn", *PROGRAMS)
 HTTP_STACK = ("httpx", "asyncio")
 PROGRAM = """
 import sys
 from tui.cli import run
 status = run(sys.argv[1:])
-print(status, *sys.modules, file=sys.stderr)
+imported = [name for name, module in sys.modules.items() if module is not None]
+print(status, *imported, file=sys.stderr)
 """
 
 

@@ -17,6 +17,7 @@ from wire import keys
 from wire.agent import Job, JobState
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import (
+    EvacuatedServer,
     EvacuationChange,
     EvacuationState,
     MoveOptions,
@@ -365,6 +366,60 @@ async def test_one_that_does_not_converge_is_given_up_and_waits_for_a_lever(scen
     assert scene.known(evacuation).state is EvacuationState.RUNNING
 
 
+def sent_whole(number: int, remaining_bytes: int) -> Pass:
+    """One that sends all that remains, at 50 MB/s."""
+    duration_ms = remaining_bytes // 50_000
+    return Pass(
+        number=number,
+        started_ms=0,
+        duration_ms=duration_ms,
+        remaining_at_start_bytes=remaining_bytes,
+        transferred_bytes=remaining_bytes,
+        dirty_bytes_per_s=0,
+        bandwidth_bytes_per_s=50_000_000,
+        throttle_percent=0,
+    )
+
+
+async def given_up(scene, *passes: Pass) -> EvacuatedServer:
+    """The line of a once its move was given up with these passes."""
+    scene.show_links()
+    scene.add("a", memory_bytes=1 << 30)
+    evacuation = await scene.start()
+    await scene.look()
+    migration_id = scene.under_way()["a"].migration_id
+    await scene.acts.cancel(migration_id, requested_by=GAVE_UP)
+    await scene.end("a", MigrationState.CANCELLED, passes=passes)
+    await scene.look()
+    await scene.look()
+    line = scene.line(evacuation, "a")
+    assert (line.state, line.plan.forecast.ease) == (WAITING, Ease.STUCK)
+    assert line.plan.why == line.plan.forecast.lever
+    waits = scene.fleet.evacuation_waits[evacuation.evacuation_id]
+    assert waits == {"id-a": line.plan.forecast.lever}
+    return line
+
+
+async def test_one_that_was_given_up_is_forecast_anew_by_the_passes_that_it_made(scene):
+    """Its plan took it for an easy one, so that it named no lever."""
+    line = await given_up(
+        scene, sent_whole(1, 800_000_000), *(sent_whole(each, 600_000_000) for each in range(2, 6))
+    )
+    assert line.forecast.ease is Ease.EASY
+    assert line.plan.forecast.dirty_bytes_per_s > 50_000_000 > line.forecast.dirty_bytes_per_s
+    assert line.plan.forecast.lever.startswith("it dirties ")
+    assert "and gets 47.7 MiB/s, so that it does not come down to " in line.plan.forecast.lever
+
+
+async def test_one_whose_passes_do_not_say_why_gets_its_lever_from_the_last_of_them(scene):
+    calm = (sent_whole(number, 2_000_000 if number > 1 else 50_000_000) for number in (1, 2, 3))
+    late = (steady(number, 90_000_000, 99) for number in range(4, 9))
+    line = await given_up(scene, *calm, *late)
+    said = line.plan.forecast.lever
+    assert said.startswith("it does not converge: held back by 99 %, pass 8 still began with 85 ")
+    assert "a downtime limit of 2057 ms lets it finish" in said
+
+
 async def throttled(scene, **changes: object) -> Migration:
     """The move of a, which its host holds back by 99 % without an end in sight."""
     migration = await scene.journal.advance(
@@ -593,6 +648,32 @@ async def test_one_that_is_skipped_is_shared_all_the_same(scene, monkeypatch):
     monkeypatch.setattr(scene.evacuator.sharing, "look", lambda one, *_: shared.append(one))
     await scene.look()
     assert [one.evacuation_id for one in shared] == [evacuation.evacuation_id]
+
+
+async def test_what_one_that_is_skipped_holds_back_stays_so_until_all_has_ended(scene, monkeypatch):
+    """Else its second move would take half of a link that its first one has to show."""
+    for name in ("a", "b"):
+        scene.add(name)
+    evacuation = await scene.start()
+    await scene.look()
+    (_, second) = sorted(scene.under_way().values(), key=lambda one: one.created_at_ms)
+    course = scene.evacuator._setting_out
+    assert course.held_back == {second.migration_id}
+
+    def faulty(*_: object) -> None:
+        raise KeyError("host-9")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evacuator, "observed", faulty)
+        await scene.look()
+    assert scene.evacuator._is_skipped(evacuation)
+    assert course.held_back == {second.migration_id}
+    scene.evacuator._not_before_s.clear()
+    for name in ("a", "b"):
+        await scene.end(name)
+    await scene.look()
+    assert scene.known(evacuation).state is EvacuationState.ENDED
+    assert course.held_back == frozenset()
 
 
 async def test_a_record_that_cannot_be_read_is_told_and_not_an_end_of_the_backend(scene):

@@ -443,6 +443,26 @@ async def test_a_cap_is_shared_by_what_moves_and_told_to_it(scene):
     assert scene.under_way()["a"].max_bandwidth_bytes_per_s is None
 
 
+async def test_a_cap_that_comes_with_an_edit_is_planned_with(scene):
+    scene.show_links()
+    scene.add("a")
+    evacuation = await scene.start()
+    before = scene.line(evacuation, "a").plan.forecast
+    told = await change(
+        scene,
+        evacuation,
+        max_bandwidth_bytes_per_s=2 * MIB,
+        edits=(PlanEdit(server="a", first=True),),
+    )
+    (line,) = told.servers
+    assert line.plan.forecast.bandwidth_bytes_per_s == 2 * MIB < before.bandwidth_bytes_per_s
+    assert told.notes[-1].text == "bandwidth cap 2 MiB/s; a: first"
+    told = await change(
+        scene, evacuation, no_bandwidth_limit=True, edits=(PlanEdit(server="a", first=False),)
+    )
+    assert told.servers[0].plan.forecast == before
+
+
 async def test_a_new_plan_is_asked_for(scene, monkeypatch, set_maintenance):
     monkeypatch.setattr(replanner, "_AGAIN_S", 1_000.0)
     scene.add("a")
