@@ -109,7 +109,9 @@ async def empty(_lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str],
     await pilot.press("g", "E")
     await _planned(pilot)
     save("plan")
-    await pilot.press("R", *("minus" if each == "-" else each for each in LEFT))
+    await pilot.press("R")
+    await _asked(pilot)
+    await pilot.press(*("minus" if each == "-" else each for each in LEFT))
     await pilot.pause(0.5)
     await pilot.press("enter")
     await until(pilot, store.open_evacuations)
@@ -119,14 +121,23 @@ async def empty(_lab: Lab, pilot: Pilot[None], desk: Desk, save: Callable[[str],
     await until(pilot, lambda: not store.open_evacuations())
     await pilot.pause(1.5)
     save("evacuation-ended")
-    await pilot.press("escape", "M", "y")
+    await pilot.press("escape", "M")
+    await _asked(pilot)
+    await pilot.press("y")
     await until(pilot, lambda: not store.hosts[host_id].policy.maintenance)
     await pilot.pause(1.0)
     await pilot.press("B")
     await _planned(pilot)
-    await pilot.press("R", "y")
+    await pilot.press("R")
+    await _asked(pilot)
+    await pilot.press("y")
     await until(pilot, store.open_evacuations)
     await until(pilot, lambda: not store.open_evacuations())
+
+
+async def _asked(pilot: Pilot[None]) -> None:
+    """Wait for the question that an act asks first."""
+    await until(pilot, lambda: pilot.app.screen.is_modal)
 
 
 async def _planned(pilot: Pilot[None]) -> None:
