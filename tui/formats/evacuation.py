@@ -127,14 +127,17 @@ def move_option_words(options: MoveOptions) -> list[str]:
 
 
 def link_text(link: LinkRate | None) -> str:
-    """``47.7 MiB/s, measured 2026-11-23 05:17:02, one move alone 20 MiB/s``; empty if unknown."""
+    """``47.7 MiB/s, measured 11-23 05:17, one move alone 20 MiB/s``; empty if unknown."""
     if link is None:
         return ""
-    measured = f"measured {moment_text(link.measured_at_ms)}" if link.measured_at_ms else ""
-    stream = link.stream_bytes_per_s
-    alone = f"one move alone {rate_text(stream)}" if stream else ""
-    said = measured or "as its card says, not measured yet"
-    return ", ".join(part for part in (rate_text(link.bytes_per_s), said, alone) if part)
+    at_ms, whole = link.measured_at_ms, rate_text(link.bytes_per_s)
+    said = (
+        f"measured {moment_text(at_ms, brief=True)}"
+        if at_ms
+        else "as its card says, not measured yet"
+    )
+    alone = rate_text(link.stream_bytes_per_s) if link.stream_bytes_per_s else whole
+    return ", ".join([whole, said, *([f"one move alone {alone}"] if alone != whole else [])])
 
 
 def basis_text(bases: Sequence[Basis]) -> str:
