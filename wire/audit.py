@@ -19,7 +19,7 @@ class AuditObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Value of ``/godwit/audit/<entry_id>``: one act of a person, as it was accepted."""
+    """Value of ``/godwit/audit/<entry_id>``: one act of a person that changed something."""
 
     entry_id: str
     at_ms: int

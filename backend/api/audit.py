@@ -28,7 +28,7 @@ _LONGEST = 1_000
 def audited(
     verb: str,
 ) -> Callable[[Callable[ArgsT, Awaitable[AnswerT]]], Callable[ArgsT, Awaitable[AnswerT]]]:
-    """Have each accepted call of a route be entered in the audit.
+    """Have each call of a route that changes something be entered in the audit.
 
     The route has ``request`` and ``context``; what it is about follows from the parameter of its
     path, what was given besides from its body.
@@ -43,7 +43,7 @@ def audited(
         @wraps(route)
         async def entered(*args: ArgsT.args, **kwargs: ArgsT.kwargs) -> AnswerT:
             context = cast("Context", kwargs["context"])
-            async with context.audit.entered(_entry(verb, context.fleet, kwargs)):
+            with context.audit.entered(_entry(verb, context.fleet, kwargs)):
                 return await route(*args, **kwargs)
 
         return entered
