@@ -14,7 +14,8 @@ from backend.fleet.known import Fleet
 from backend.fleet.names import find_host, find_server
 from backend.moments import now_ms
 from wire.audit import AuditEntry, AuditObject, Parameter
-from wire.errors import GodwitError
+from wire.errors import ErrorCode, GodwitError
+from wire.keys import AUDIT
 
 ArgsT = ParamSpec("ArgsT")
 AnswerT = TypeVar("AnswerT")
@@ -54,6 +55,8 @@ def audited(
 @get("/audit")
 async def audit(context: Injected) -> tuple[AuditEntry, ...]:
     """List what people did, as far back as it is kept, newest first."""
+    if reason := context.fleet.etcd_errors.get(AUDIT):
+        raise GodwitError(ErrorCode.ETCD_UNREACHABLE, f"the audit is not known now: {reason}")
     return context.publisher.newest_audit()
 
 

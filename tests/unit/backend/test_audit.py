@@ -10,6 +10,7 @@ import pytest
 
 from backend.api.access import operators_only
 from backend.api.app import make_app
+from backend.api.audit import audit as audit_route
 from backend.audit import entries
 from backend.audit.act import unasked
 from backend.audit.entries import Audit
@@ -360,6 +361,28 @@ async def test_an_act_whose_answer_was_lost_is_entered_once(stage, writes, audit
     (kept,) = stage.etcd.list(keys.AUDIT).items
     assert msgspec.json.decode(kept.value, type=AuditEntry) == entry()
     assert kept.mod_revision == sent[0]
+
+
+async def test_an_entry_that_the_watch_tells_first_is_told_once(stage, writes, audit):
+    fleet = stage.two.fleet
+    fleet.audit_listed = True
+    with audit.entered(entry()):
+        await maintain(stage, writes)
+        fleet.put_audit("a1", entry())
+        assert fleet.changes.audit == {"a1"}
+        fleet.changes.audit.clear()
+    assert fleet.changes.audit == set()
+
+
+async def test_an_audit_that_may_lack_entries_is_not_shown(stage):
+    context = SimpleNamespace(fleet=stage.two.fleet, publisher=MagicMock())
+    stage.two.fleet.put_etcd_error(keys.AUDIT, "etcd does not answer")
+    with pytest.raises(GodwitError) as caught:
+        await audit_route.fn(context=context)
+    assert caught.value.code is ErrorCode.ETCD_UNREACHABLE
+    assert caught.value.message == "the audit is not known now: etcd does not answer"
+    stage.two.fleet.put_etcd_error(keys.AUDIT, "")
+    assert await audit_route.fn(context=context) is context.publisher.newest_audit()
 
 
 async def test_the_oldest_make_way(stage, writes, audit, monkeypatch):
