@@ -8,6 +8,9 @@ from wire.role import Role
 
 Parameter = str | int | bool
 
+KEPT = 5_000
+"""Entries that stay, the newest ones: some 300 bytes each."""
+
 
 class AuditObject(msgspec.Struct, frozen=True, kw_only=True):
     """A host or a server that an act was about."""

@@ -119,8 +119,6 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Those that are open and the latest ended ones, newest first."""
     evacuations: tuple[Evacuation, ...] = ()
     """Those that are open and the latest ended ones, newest first."""
-    audit: tuple[AuditEntry, ...] = ()
-    """The latest entries, newest first."""
 
 
 class HostGone(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,15 +9,13 @@ from typing import NoReturn
 from backend.audit.act import carrying_out
 from backend.fleet.known import Fleet
 from backend.leader_writes import LeaderWrites
-from wire.audit import AuditEntry
+from wire.audit import KEPT, AuditEntry
 from wire.errors import GodwitError
 from wire.etcd import Write
 from wire.keys import AUDIT
 
 _log = logging.getLogger(__name__)
 
-KEPT = 5_000
-"""Entries that stay in etcd, the newest ones: some 300 bytes each."""
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
 _TRIM_EVERY_S = 60.0
@@ -55,7 +53,7 @@ class Audit:
             await asyncio.sleep(_TRIM_EVERY_S)
 
     async def trim(self) -> int:
-        """Delete some of the oldest entries beyond :data:`KEPT`, and tell how many.
+        """Delete some of the oldest entries beyond :data:`wire.audit.KEPT`, and tell how many.
 
         Raises:
             GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
