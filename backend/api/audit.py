@@ -22,8 +22,10 @@ AnswerT = TypeVar("AnswerT")
 
 _TOLD_ELSEWHERE = {"hosts", "confirmed", "host_name"}
 """Fields of bodies that name, or type once more, what the entry's objects are."""
+_FREE_TEXT = "reason"
+"""The only field of bodies that may say anything, at any length; others name what there is."""
 _LONGEST = 1_000
-"""Letters of one parameter: a reason may be of any length."""
+"""Letters of it."""
 
 
 def audited(
@@ -102,7 +104,9 @@ def _parameters(body: msgspec.Struct | None) -> dict[str, Parameter]:
         if isinstance(value, msgspec.Struct):
             told |= _parameters(value)
         elif name not in _TOLD_ELSEWHERE:
-            told[name] = value if isinstance(value, bool | int) else _cut(_words(value))
+            told[name] = value if isinstance(value, bool | int) else _words(value)
+    if _FREE_TEXT in told:
+        told[_FREE_TEXT] = _cut(str(told[_FREE_TEXT]))
     return told
 
 

@@ -396,10 +396,22 @@ async def test_the_oldest_make_way(stage, writes, audit, monkeypatch):
     assert not {keys.AUDIT + f"a{number}" for number in range(3)} & stage.two.fleet.written.keys()
 
 
-async def test_a_parameter_of_any_length_is_cut(stage, writes, audit):
-    context = SimpleNamespace(fleet=stage.two.fleet, audit=audit, rescue_desk=Acting(writes))
-    await ROUTES["/v1/rescue/disarm"].fn(
-        request=SimpleNamespace(user=ALICE), context=context, data=Disarm(reason="x" * 5_000)
+async def test_a_reason_of_any_length_is_cut_and_a_list_of_servers_is_not(stage, writes, audit):
+    acting = Acting(writes)
+    context = SimpleNamespace(
+        fleet=stage.two.fleet,
+        audit=audit,
+        rescue_desk=acting,
+        steering=acting,
+        publisher=MagicMock(),
     )
+    request = SimpleNamespace(user=ALICE)
+    disarm = ROUTES["/v1/rescue/disarm"].fn
+    await disarm(request=request, context=context, data=Disarm(reason="x" * 5_000))
     (told,) = entered(stage)
     assert told.parameters == {"reason": "x" * 999 + "…"}
+    names = tuple(f"server-of-a-long-name-{number}" for number in range(500))
+    retry = ROUTES["/v1/evacuations/{evacuation}/retry"].fn
+    await retry(request=request, context=context, evacuation="e1", data=ServersOf(servers=names))
+    (told,) = (one for one in entered(stage) if one.entry_id != told.entry_id)
+    assert told.parameters["servers"] == ", ".join(names)
