@@ -30,8 +30,6 @@ ENDED_SHOWN = 200
 ENDED_INCIDENTS_SHOWN = 50
 """The same for incidents, whose reports are larger."""
 ENDED_EVACUATIONS_SHOWN = 50
-AUDIT_SHOWN = 200
-"""Entries in snapshots; the list of the API has all that are kept."""
 _GATHER_S = 0.05
 """Changes that arrive this close together become one event for each thing."""
 _AGE_S = 5.0

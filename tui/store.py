@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from tui.client import Connected, ConsoleEvent, Disconnected, Event
-from wire.audit import AuditEntry
+from wire.audit import KEPT, AuditEntry
 from wire.console import (
     BackendStatus,
     FleetSnapshot,
@@ -54,7 +54,7 @@ class Store:
         self.incidents: dict[str, Incident] = {}
         self.evacuations: dict[str, Evacuation] = {}
         self.audit: dict[str, AuditEntry] = {}
-        """The latest of what people did."""
+        """What the stream told that people did, and all that is kept once it was asked for."""
         self.samples: dict[str, list[Sample]] = {}
         """The curve of each migration seen, in the order of time."""
         self.snapshots = 0
@@ -116,6 +116,16 @@ class Store:
         migration = detail.migration
         self.put(migration)
         self._add_samples(migration.migration_id, detail.samples)
+
+    def load_audit(self, entries: Iterable[AuditEntry]) -> None:
+        """Add entries to those that are known; no more stay than the backend keeps."""
+        told = {each.entry_id: each for each in entries}
+        self.audit |= told
+        oldest = sorted(self.audit.values(), key=lambda each: each.at_ms)
+        gone = {each.entry_id for each in oldest[: max(0, len(oldest) - KEPT)]}
+        for entry_id in gone:
+            del self.audit[entry_id]
+        self._changed["audit"] |= told.keys() | gone
 
     def put(self, migration: Migration) -> None:
         """Take a migration from an answer, unless the stream has already told more of it."""
@@ -207,8 +217,7 @@ class Store:
                 self.evacuations[payload.evacuation_id] = payload
                 self._changed["evacuations"].add(payload.evacuation_id)
             case AuditEntry():
-                self.audit[payload.entry_id] = payload
-                self._changed["audit"].add(payload.entry_id)
+                self.load_audit([payload])
 
     def _replace(self, snapshot: FleetSnapshot) -> None:
         self.snapshots += 1
@@ -218,7 +227,6 @@ class Store:
         self.migrations = {each.migration_id: each for each in snapshot.migrations}
         self.incidents = {each.incident_id: each for each in snapshot.incidents}
         self.evacuations = {each.evacuation_id: each for each in snapshot.evacuations}
-        self.audit = {each.entry_id: each for each in snapshot.audit}
         self.samples = {key: curve for key, curve in self.samples.items() if key in self.migrations}
         self._everything = True
 

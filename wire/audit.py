@@ -8,6 +8,9 @@ from wire.role import Role
 
 Parameter = str | int | bool
 
+KEPT = 5_000
+"""Entries that stay, the newest ones: some 300 bytes each."""
+
 
 class AuditObject(msgspec.Struct, frozen=True, kw_only=True):
     """A host or a server that an act was about."""
@@ -19,7 +22,7 @@ class AuditObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Value of ``/godwit/audit/<entry_id>``: one act of a person, as it was accepted."""
+    """Value of ``/godwit/audit/<entry_id>``: one act of a person that changed something."""
 
     entry_id: str
     at_ms: int

@@ -80,7 +80,7 @@ class FailingDuty(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the leading backend does all the time, and that lately ended in a fault."""
 
     name: str
-    """``migrations``, ``rescues``, ``departures``, ``evacuations`` or ``leftovers``."""
+    """``migrations``, ``rescues``, ``departures``, ``evacuations``, ``leftovers`` or ``audit``."""
     failures: int
     """How often it was begun anew since then."""
     since_ms: int
@@ -119,8 +119,6 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Those that are open and the latest ended ones, newest first."""
     evacuations: tuple[Evacuation, ...] = ()
     """Those that are open and the latest ended ones, newest first."""
-    audit: tuple[AuditEntry, ...] = ()
-    """The latest entries, newest first."""
 
 
 class HostGone(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,21 +14,24 @@ from backend.fleet.known import Fleet
 from backend.fleet.names import find_host, find_server
 from backend.moments import now_ms
 from wire.audit import AuditEntry, AuditObject, Parameter
-from wire.errors import GodwitError
+from wire.errors import ErrorCode, GodwitError
+from wire.keys import AUDIT
 
 ArgsT = ParamSpec("ArgsT")
 AnswerT = TypeVar("AnswerT")
 
 _TOLD_ELSEWHERE = {"hosts", "confirmed", "host_name"}
 """Fields of bodies that name, or type once more, what the entry's objects are."""
+_FREE_TEXT = "reason"
+"""The only field of bodies that may say anything, at any length; others name what there is."""
 _LONGEST = 1_000
-"""Letters of one parameter: a reason may be of any length."""
+"""Letters of it."""
 
 
 def audited(
     verb: str,
 ) -> Callable[[Callable[ArgsT, Awaitable[AnswerT]]], Callable[ArgsT, Awaitable[AnswerT]]]:
-    """Have each accepted call of a route be entered in the audit.
+    """Have each call of a route that changes something be entered in the audit.
 
     The route has ``request`` and ``context``; what it is about follows from the parameter of its
     path, what was given besides from its body.
@@ -43,7 +46,7 @@ def audited(
         @wraps(route)
         async def entered(*args: ArgsT.args, **kwargs: ArgsT.kwargs) -> AnswerT:
             context = cast("Context", kwargs["context"])
-            async with context.audit.entered(_entry(verb, context.fleet, kwargs)):
+            with context.audit.entered(_entry(verb, context.fleet, kwargs)):
                 return await route(*args, **kwargs)
 
         return entered
@@ -54,6 +57,8 @@ def audited(
 @get("/audit")
 async def audit(context: Injected) -> tuple[AuditEntry, ...]:
     """List what people did, as far back as it is kept, newest first."""
+    if reason := context.fleet.etcd_errors.get(AUDIT):
+        raise GodwitError(ErrorCode.ETCD_UNREACHABLE, f"the audit is not known now: {reason}")
     return context.publisher.newest_audit()
 
 
@@ -99,7 +104,9 @@ def _parameters(body: msgspec.Struct | None) -> dict[str, Parameter]:
         if isinstance(value, msgspec.Struct):
             told |= _parameters(value)
         elif name not in _TOLD_ELSEWHERE:
-            told[name] = value if isinstance(value, bool | int) else _cut(_words(value))
+            told[name] = value if isinstance(value, bool | int) else _words(value)
+    if _FREE_TEXT in told:
+        told[_FREE_TEXT] = _cut(str(told[_FREE_TEXT]))
     return told
 
 

@@ -19,7 +19,7 @@ from backend.migrations.desk import Desk
 from backend.migrations.forgetting import Forgetter
 from backend.migrations.jobs import Jobs
 from backend.migrations.settling import Settler
-from backend.publish import AUDIT_SHOWN, Publisher
+from backend.publish import Publisher
 from backend.rescue.desk import RescueDesk
 from backend.tokens import Token
 from wire.console import BackendStatus, FleetSnapshot
@@ -71,7 +71,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             migrations=views.newest_migrations(),
             incidents=views.newest_incidents(),
             evacuations=views.newest_evacuations(),
-            audit=views.newest_audit()[:AUDIT_SHOWN],
         )
 
 

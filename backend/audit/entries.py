@@ -2,22 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
-from backend.audit.act import Act, carrying_out
+from backend.audit.act import carrying_out
 from backend.fleet.known import Fleet
 from backend.leader_writes import LeaderWrites
-from wire.audit import AuditEntry
+from wire.audit import KEPT, AuditEntry
 from wire.errors import GodwitError
 from wire.etcd import Write
 from wire.keys import AUDIT
 
 _log = logging.getLogger(__name__)
 
-KEPT = 5_000
-"""Entries that stay in etcd, the newest ones: some 300 bytes each."""
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
 _TRIM_EVERY_S = 60.0
@@ -30,32 +28,19 @@ class Audit:
         self._etcd = etcd
         self._fleet = fleet
 
-    @asynccontextmanager
-    async def entered(self, entry: AuditEntry) -> AsyncIterator[None]:
-        """Enter an act with the first change that is made meanwhile.
+    @contextmanager
+    def entered(self, entry: AuditEntry) -> Iterator[None]:
+        """Enter an act with the first change that is made meanwhile; what changes nothing is not.
 
-        One that changes nothing and is accepted all the same is entered after it. One that is
-        refused before it has changed anything is not.
-
-        Raises:
-            GodwitError: NOT_LEADING or ETCD_UNREACHABLE, when an act that changed nothing cannot
-                be entered.
+        Where etcd took it and its answer was lost, the watch brings the entry.
         """
         with carrying_out(entry) as act:
             try:
                 yield
-                if not act.revision:
-                    await self._enter(act)
             finally:
                 if act.revision:
                     self._fleet.written[act.key] = act.revision
                     self._fleet.put_audit(entry.entry_id, entry)
-
-    async def _enter(self, act: Act) -> None:
-        # the answer to the transaction that took it may have been lost
-        item = await self._etcd.get(act.key)
-        # what is written takes the entry along, though it is nothing else
-        act.revision = item.mod_revision if item else await self._etcd.write([])
 
     async def lead(self) -> NoReturn:
         """Keep the audit short, for ever."""
@@ -68,7 +53,7 @@ class Audit:
             await asyncio.sleep(_TRIM_EVERY_S)
 
     async def trim(self) -> int:
-        """Delete some of the oldest entries beyond :data:`KEPT`, and tell how many.
+        """Delete some of the oldest entries beyond :data:`wire.audit.KEPT`, and tell how many.
 
         Raises:
             GodwitError: NOT_LEADING or ETCD_UNREACHABLE.

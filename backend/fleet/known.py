@@ -11,6 +11,7 @@ from backend.fleet.reported import Reported
 from backend.forecast.past import Past
 from backend.forecast.traffic import Traffic
 from backend.health.transitions import Transitions
+from wire import keys
 from wire.audit import AuditEntry
 from wire.evacuation import Evacuation
 from wire.fleet import HostFacts, HostPolicy, OwnerPhase, ServerPolicy, ServerRecord
@@ -59,6 +60,8 @@ class Fleet(Reported):
         self.evacuation_moves: dict[str, set[str]] = {}
         """evacuation_id → ids of its migrations, under way and ended."""
         self.audit: dict[str, AuditEntry] = {}
+        self.audit_listed = False
+        """Whether etcd has told all that stands in the audit, since this backend started."""
         self.moves_changed = asyncio.Event()
         """Set whenever a migration's record has changed."""
         self.past = Past()
@@ -70,8 +73,12 @@ class Fleet(Reported):
 
     @property
     def etcd_error(self) -> str:
-        """One sentence when etcd does not answer; empty when it does."""
-        return next(iter(self.etcd_errors.values()), "")
+        """One sentence when etcd does not answer; empty when it does.
+
+        The audit alone does not count: nothing is decided by it.
+        """
+        errors = self.etcd_errors.items()
+        return next((reason for prefix, reason in errors if prefix != keys.AUDIT), "")
 
     def put_etcd_error(self, prefix: str, reason: str) -> None:
         """Note that a prefix can (empty reason) or cannot be followed."""
@@ -80,6 +87,7 @@ class Fleet(Reported):
             self.etcd_errors[prefix] = reason
         else:
             self.etcd_errors.pop(prefix, None)
+            self.audit_listed = self.audit_listed or prefix == keys.AUDIT
         if self.etcd_error != before:
             self.changes.placement = self.changes.status = True
             self.changes.of(hosts=self.facts, servers=self.records)
@@ -163,10 +171,16 @@ class Fleet(Reported):
         self.changes.wake.set()
 
     def put_audit(self, entry_id: str, entry: AuditEntry | None) -> None:
-        """Note what a person did, or with None that it is forgotten."""
+        """Note what a person did, or with None that it is forgotten.
+
+        What stood there before this backend started is no news: consoles ask for it.
+        """
+        if entry == self.audit.get(entry_id):
+            return
         _put(self.audit, entry_id, entry)
-        self.changes.audit.add(entry_id)
-        self.changes.wake.set()
+        if self.audit_listed:
+            self.changes.audit.add(entry_id)
+            self.changes.wake.set()
 
     def put_waits(self, evacuation_id: str, waits: dict[str, str]) -> None:
         """Note what servers of an evacuation wait for, by server id; nothing for none."""

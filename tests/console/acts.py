@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from wire.audit import AuditEntry, AuditObject
 from wire.role import Role
 
@@ -96,4 +94,4 @@ ACTS = (
 
 def audited(client: Any, *more: AuditEntry) -> None:
     """Have the backend tell of twelve acts, and of more."""
-    client.fleet = msgspec.structs.replace(client.fleet, audit=(*more, *ACTS))
+    client.acts = [*more, *ACTS]

@@ -24,6 +24,7 @@ from tui.client import Connected, Disconnected, Event
 from tui.desk import Desk
 from tui.formats.options import option_words
 from tui.plot import GraphStyle
+from wire.audit import AuditEntry
 from wire.candidates import Candidate, FilterVerdict
 from wire.console import BackendStatus, FleetSnapshot, Role
 from wire.errors import ErrorCode, GodwitError
@@ -406,6 +407,8 @@ class StubClient:
         """What is answered for a host; wishes are worked into it."""
         self.bodies: list[object] = []
         """What came with acts on hosts, servers and rescues."""
+        self.acts: list[AuditEntry] = []
+        """What people did, newest first."""
 
     async def __aenter__(self) -> "StubClient":
         return self
@@ -474,6 +477,13 @@ class StubClient:
         if self.refusal is not None:
             raise self.refusal
         return self.report or make_report(self.fleet)
+
+    async def audit(self) -> list[AuditEntry]:
+        self.asked.append(("audit", ""))
+        await self.answering.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        return list(self.acts)
 
     async def plan(self, wanted: PlanRequest) -> list[Plan]:
         self._told("plan", " ".join(wanted.hosts), wanted)

@@ -4,7 +4,9 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.console.acts import ACTS, audited, make_act
+from tui import store
 from tui.paint import plain
+from wire.errors import ErrorCode, GodwitError
 from wire.role import Role
 
 
@@ -13,7 +15,9 @@ async def pilot(open_console, client, settled):
     audited(client)
     async with open_console().run_test(size=(120, 30)) as pilot:
         await settled(pilot)
+        assert ("audit", "") not in client.asked
         await pilot.press("colon", *"audit", "enter")
+        await settled(pilot)
         yield pilot
 
 
@@ -61,4 +65,69 @@ async def test_it_is_there_for_who_may_only_look(open_console, client, make, set
     async with open_console().run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await pilot.press("colon", *"audit", "enter")
+        await settled(pilot)
         assert len(ids(pilot)) == len(ACTS)
+
+
+async def open_audit(pilot: Pilot, settled) -> None:
+    await pilot.press("colon", *"audit", "enter")
+    await settled(pilot)
+
+
+async def test_all_that_is_kept_is_asked_for_by_each_who_comes(pilot: Pilot, client, settled):
+    await pilot.press("1")
+    client.acts = [make_act(number, 0, "eve", "rescue-arm") for number in range(20, 500)]
+    await open_audit(pilot, settled)
+    assert client.asked.count(("audit", "")) == 2
+    assert len(ids(pilot)) == 480 + len(ACTS)
+
+
+async def test_until_all_is_told_the_streams_part_is_not_shown_as_all(
+    open_console, client, settled
+):
+    audited(client)
+    client.answering.clear()
+    async with open_console().run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        client.say(make_act(99, 0, "dora", "rescue-arm"))
+        await pilot.press("colon", *"audit", "enter")
+        await pilot.pause(0.7)
+        table = pilot.app.screen.table
+        assert (ids(pilot), plain(table.lines[2])) == ([], "waiting for the backend")
+        client.answering.set()
+        await settled(pilot)
+        assert len(ids(pilot)) == len(ACTS) + 1
+        assert table.cursor_id == ids(pilot)[0]
+
+
+async def test_a_refusal_is_shown_and_asked_again_after(open_console, client, settled):
+    audited(client)
+    client.refusal = GodwitError(ErrorCode.ETCD_UNREACHABLE, "the audit is not known now: x")
+    async with open_console().run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await open_audit(pilot, settled)
+        screen = pilot.app.screen
+        assert plain(screen.table.lines[2]) == plain(screen.notice.lines[0]).strip()
+        assert "not known now: x" in plain(screen.table.lines[2])
+        client.refusal = None
+        await pilot.pause(0.7)
+        await settled(pilot)
+        assert len(ids(pilot)) == len(ACTS)
+
+
+async def test_what_a_gap_of_the_stream_left_out_is_asked_for(pilot: Pilot, client, settled):
+    await pilot.press("j")
+    row = pilot.app.screen.table.cursor_id
+    client.acts.insert(0, make_act(99, 0, "dora", "rescue-arm"))
+    client.say(client.fleet, "snapshot")
+    await pilot.pause(0.7)
+    await settled(pilot)
+    assert len(ids(pilot)) == len(ACTS) + 1
+    assert pilot.app.screen.table.cursor_id == row
+
+
+async def test_no_more_stay_than_the_backend_keeps(pilot: Pilot, client, monkeypatch):
+    monkeypatch.setattr(store, "KEPT", len(ACTS))
+    client.say(make_act(99, 0, "dora", "rescue-arm"))
+    await pilot.pause(0.7)
+    assert ids(pilot)[1:] == [each.entry_id for each in ACTS[:-1]]

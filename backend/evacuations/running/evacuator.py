@@ -24,12 +24,7 @@ from backend.migrations.acts import Acts
 from backend.migrations.drive import Drive
 from backend.moments import now_ms
 from wire.errors import ErrorCode, GodwitError, conflict
-from wire.evacuation import (
-    Evacuation,
-    EvacuationKind,
-    EvacuationState,
-    MoveState,
-)
+from wire.evacuation import Evacuation, EvacuationKind, EvacuationState, MoveState
 from wire.migration import Migration, PostcopyState
 
 DoneT = TypeVar("DoneT")

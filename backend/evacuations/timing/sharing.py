@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable, Sequence
 
+from backend.audit.act import unasked
 from backend.migrations.acts import Acts
 from backend.migrations.checks import LEAST_BANDWIDTH_BYTES_PER_S
 from wire.errors import GodwitError
@@ -99,12 +100,12 @@ class Sharing:
             return
         if task is not None:
             task.cancel()
-        self._telling[migration_id] = (
-            parameters,
-            asyncio.create_task(
+        # the task outlives the request of whoever changed the cap, and tells it again if need be
+        with unasked():
+            task = asyncio.create_task(
                 self._told(migration_id, parameters), name=f"share of {migration_id}"
-            ),
-        )
+            )
+        self._telling[migration_id] = parameters, task
 
     async def _told(self, migration_id: str, parameters: MigrationParameters) -> None:
         try:

@@ -10,6 +10,7 @@ import pytest
 
 from backend.api.access import operators_only
 from backend.api.app import make_app
+from backend.api.audit import audit as audit_route
 from backend.audit import entries
 from backend.audit.act import unasked
 from backend.audit.entries import Audit
@@ -272,7 +273,7 @@ REAL = [change_host, maintain, cancel, begin]
 
 @pytest.mark.parametrize("act", REAL)
 async def test_the_entry_comes_with_the_change_that_it_tells_of(stage, writes, audit, act):
-    async with audit.entered(entry()):
+    with audit.entered(entry()):
         key = await act(stage, writes)
     assert entered(stage) == [entry()]
     assert stage.etcd.get(key).mod_revision == stage.etcd.get(keys.AUDIT + "a1").mod_revision
@@ -288,7 +289,7 @@ async def test_forgetting_deletes_and_enters_at_once(stage, writes, audit, monke
         return real(**writes)
 
     monkeypatch.setattr(stage.etcd, "transact", recorded)
-    async with audit.entered(entry()):
+    with audit.entered(entry()):
         forgetter = Forgetter(stage.drive, writes, stage.leadership)
         await forgetter.forget("web-1", requested_by="alice")
     assert entered(stage) == [entry()]
@@ -302,18 +303,17 @@ async def test_forgetting_deletes_and_enters_at_once(stage, writes, audit, monke
     ]
 
 
-async def test_what_is_accepted_and_changes_nothing_is_entered_too(stage, writes, audit):
+async def test_what_changes_nothing_is_not_entered(stage, writes, audit):
     for number in (1, 2):
-        async with audit.entered(entry(f"a{number}", number)):
+        with audit.entered(entry(f"a{number}", number)):
             await maintain(stage, writes)
-    assert [one.entry_id for one in entered(stage)] == ["a1", "a2"]
+    assert [one.entry_id for one in entered(stage)] == ["a1"]
 
 
 async def test_what_is_refused_is_not_entered(stage, writes, audit):
     policies = Policies(writes, stage.two.fleet, stage.leadership)
-    with pytest.raises(GodwitError) as caught:
-        async with audit.entered(entry()):
-            await policies.change_host("kvm-01", HostPolicyChange(), requested_by="alice")
+    with pytest.raises(GodwitError) as caught, audit.entered(entry()):
+        await policies.change_host("kvm-01", HostPolicyChange(), requested_by="alice")
     assert caught.value.code is ErrorCode.BAD_REQUEST
     assert entered(stage) == []
 
@@ -322,7 +322,7 @@ async def refused_after(act: Awaitable[object], audit: Audit) -> None:
     """Have an act refused after something was written."""
 
     async def half() -> None:
-        async with audit.entered(entry()):
+        with audit.entered(entry()):
             await act
             raise GodwitError(ErrorCode.CONFLICT, "of the second half")
 
@@ -356,36 +356,62 @@ async def test_an_act_whose_answer_was_lost_is_entered_once(stage, writes, audit
         return done
 
     monkeypatch.setattr(stage.etcd, "transact", lost_once)
-    async with audit.entered(entry()):
+    with audit.entered(entry()):
         await act(stage, writes)
-    assert entered(stage) == [entry()]
-    assert stage.etcd.get(keys.AUDIT + "a1").mod_revision == sent[0]
+    (kept,) = stage.etcd.list(keys.AUDIT).items
+    assert msgspec.json.decode(kept.value, type=AuditEntry) == entry()
+    assert kept.mod_revision == sent[0]
 
 
-async def test_what_cannot_be_entered_and_changed_nothing_is_told(stage, audit, monkeypatch):
-    stage.etcd.put(keys.LEADER, "another")
+async def test_an_entry_that_the_watch_tells_first_is_told_once(stage, writes, audit):
+    fleet = stage.two.fleet
+    fleet.audit_listed = True
+    with audit.entered(entry()):
+        await maintain(stage, writes)
+        fleet.put_audit("a1", entry())
+        assert fleet.changes.audit == {"a1"}
+        fleet.changes.audit.clear()
+    assert fleet.changes.audit == set()
+
+
+async def test_an_audit_that_may_lack_entries_is_not_shown(stage):
+    context = SimpleNamespace(fleet=stage.two.fleet, publisher=MagicMock())
+    stage.two.fleet.put_etcd_error(keys.AUDIT, "etcd does not answer")
     with pytest.raises(GodwitError) as caught:
-        async with audit.entered(entry()):
-            pass
-    assert caught.value.code is ErrorCode.NOT_LEADING
-    assert entered(stage) == []
+        await audit_route.fn(context=context)
+    assert caught.value.code is ErrorCode.ETCD_UNREACHABLE
+    assert caught.value.message == "the audit is not known now: etcd does not answer"
+    stage.two.fleet.put_etcd_error(keys.AUDIT, "")
+    assert await audit_route.fn(context=context) is context.publisher.newest_audit()
 
 
-async def test_the_oldest_make_way(stage, audit, monkeypatch):
+async def test_the_oldest_make_way(stage, writes, audit, monkeypatch):
     monkeypatch.setattr(entries, "KEPT", 3)
     monkeypatch.setattr(entries, "_TRIM_BATCH", 2)
     for number in range(6):
-        async with audit.entered(entry(f"a{number}", number)):
-            pass
+        with audit.entered(entry(f"a{number}", number)):
+            await writes.write([])
     assert [await audit.trim() for _ in range(3)] == [2, 1, 0]
     assert [one.entry_id for one in entered(stage)] == ["a3", "a4", "a5"]
     assert not {keys.AUDIT + f"a{number}" for number in range(3)} & stage.two.fleet.written.keys()
 
 
-async def test_a_parameter_of_any_length_is_cut(stage, writes, audit):
-    context = SimpleNamespace(fleet=stage.two.fleet, audit=audit, rescue_desk=Acting(writes))
-    await ROUTES["/v1/rescue/disarm"].fn(
-        request=SimpleNamespace(user=ALICE), context=context, data=Disarm(reason="x" * 5_000)
+async def test_a_reason_of_any_length_is_cut_and_a_list_of_servers_is_not(stage, writes, audit):
+    acting = Acting(writes)
+    context = SimpleNamespace(
+        fleet=stage.two.fleet,
+        audit=audit,
+        rescue_desk=acting,
+        steering=acting,
+        publisher=MagicMock(),
     )
+    request = SimpleNamespace(user=ALICE)
+    disarm = ROUTES["/v1/rescue/disarm"].fn
+    await disarm(request=request, context=context, data=Disarm(reason="x" * 5_000))
     (told,) = entered(stage)
     assert told.parameters == {"reason": "x" * 999 + "…"}
+    names = tuple(f"server-of-a-long-name-{number}" for number in range(500))
+    retry = ROUTES["/v1/evacuations/{evacuation}/retry"].fn
+    await retry(request=request, context=context, evacuation="e1", data=ServersOf(servers=names))
+    (told,) = (one for one in entered(stage) if one.entry_id != told.entry_id)
+    assert told.parameters["servers"] == ", ".join(names)

@@ -66,6 +66,15 @@ def test_nobody_is_offline_while_etcd_does_not_answer(two):
         assert host_status(two.fleet, host) == (HostStatus.UNKNOWN, "etcd does not answer")
 
 
+def test_without_the_audit_all_goes_on(two):
+    two.fleet.put_health("host-1", None)
+    two.fleet.put_etcd_error(keys.AUDIT, "etcd does not answer")
+    assert two.fleet.etcd_error == ""
+    assert host_status(two.fleet, two.hosts[0])[0] is HostStatus.OFFLINE
+    two.fleet.put_etcd_error(keys.HEALTH, "etcd is away")
+    assert two.fleet.etcd_error == "etcd is away"
+
+
 def test_a_running_server_still_shows_as_running_while_etcd_is_away(two):
     two.fleet.put_etcd_error(keys.HEALTH, "etcd does not answer")
     assert status_of(two)[0] is ServerStatus.RUNNING

@@ -11,10 +11,12 @@ from backend.fleet.host_view import host_status
 from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.follow.store import Follower
 from wire import keys
+from wire.audit import AuditEntry
 from wire.etcd import Etcd
 from wire.fleet import HostStatus, RescuePriority, ServerPolicy
 from wire.life import Fence, HealthValue, HostShutdown
 from wire.rescue import Incident, IncidentState, RescueGuard
+from wire.role import Role
 
 LIFE = HealthValue(boot_id="b", epoch=7, fence=Fence.WATCHDOG, ttl_s=10)
 INCIDENT = Incident(incident_id="i1", host_id="h1", host_name="kvm-01", life=LIFE, lost_at_ms=1)
@@ -116,3 +118,22 @@ async def test_what_was_written_here_is_not_undone_by_an_older_guard(etcd: Etcd,
     await put(etcd, keys.RESCUE_GUARD, RescueGuard(armed=False, by="carol"))
     await until(lambda: fleet.guard.by != "alice")
     assert fleet.guard.by == "carol"
+
+
+async def test_of_the_audit_only_what_is_new_is_told(etcd: Etcd):
+    def entry(entry_id: str) -> AuditEntry:
+        return AuditEntry(
+            entry_id=entry_id, at_ms=1, user="alice", role=Role.OPERATOR, verb="rescue-arm"
+        )
+
+    for entry_id in ("a1", "a2"):
+        await put(etcd, keys.AUDIT + entry_id, entry(entry_id))
+    fleet = Fleet()
+    task = asyncio.create_task(Follower(etcd, fleet).run())
+    await until(lambda: fleet.audit.keys() == {"a1", "a2"})
+    await until(lambda: not fleet.etcd_errors)
+    await put(etcd, keys.AUDIT + "a3", entry("a3"))
+    await until(lambda: "a3" in fleet.audit)
+    assert fleet.changes.audit == {"a3"}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

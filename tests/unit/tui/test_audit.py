@@ -87,10 +87,12 @@ def test_who_did_what_with_which_parameters(capsys):
         ("a-01", ["host-evacuate", "host-auto-migrate-on-host-down"]),
         ("h-b-02", ["host-evacuate", "evacuation-change"]),
         ("disarm", ["rescue-disarm"]),
+        ("Work", ["rescue-disarm"]),
+        ("evacuation: e1", ["evacuation-change"]),
         ("nobody", []),
     ],
 )
-def test_a_search_finds_users_verbs_and_objects(text, verbs, capsys):
+def test_a_search_finds_users_verbs_objects_and_parameters(text, verbs, capsys):
     assert run(["audit-list", "--search", text, "--json"]) == 0
     told = msgspec.json.decode(capsys.readouterr().out, type=list[AuditEntry])
     assert [each.verb for each in told] == verbs
@@ -105,3 +107,20 @@ def test_an_act_of_any_name_commands_no_terminal(fleet, capsys):
     assert capsys.readouterr().out.count(r"x\x1b]0;owned\x07\u202e") == 3
     assert run(["audit-list", "--json"]) == 0
     assert capsys.readouterr().out.isascii()
+
+
+def test_a_terminal_is_shown_the_newest_and_told_of_the_rest(fleet, terminal, capsys, monkeypatch):
+    fleet.audit = [act(f"verb-{number:03}") for number in range(250)]
+    assert run(["audit-list"]) == 0
+    *rows, total = capsys.readouterr().out.splitlines()
+    assert (rows[-1].split()[3], total) == ("verb-249", "Total: 250")
+    stream, shown = terminal
+    monkeypatch.setattr("sys.stdout", stream)
+    assert run(["audit-list"]) == 0
+    stream.flush()
+    *rows, total, rest = shown()
+    assert rows[-1].split()[3] == "verb-199"
+    assert (total + rest).startswith("Total: 250, of which the newest 200 are shown")
+    assert run(["audit-list", "--search", "verb-24"]) == 0
+    stream.flush()
+    assert shown()[-1] == "Total: 10"

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from backend.audit.act import carrying_out, not_entered
 from backend.evacuations.timing import sharing
 from backend.evacuations.timing.sharing import BY, Sharing
+from wire.audit import AuditEntry
 from wire.errors import ErrorCode, GodwitError
 from wire.evacuation import Evacuation, EvacuationKind
 from wire.migration import (
@@ -16,6 +18,7 @@ from wire.migration import (
     MigrationState,
     Note,
 )
+from wire.role import Role
 
 MIB = 1 << 20
 
@@ -33,6 +36,7 @@ class PlayedActs:
         self, migration_id: str, parameters: MigrationParameters, *, requested_by: str
     ) -> None:
         assert requested_by == BY
+        assert not_entered() is None
         self.asked.append(migration_id)
         await asyncio.sleep(0)
         if migration_id in self.silent:
@@ -111,6 +115,17 @@ async def test_those_that_get_less_are_told_first_and_a_silent_one_holds_up_nobo
     await settle()
     assert acts.told == [("narrow", 5 * MIB)]
     shares.stop()
+
+
+async def test_a_cap_that_a_person_lifts_is_told_by_the_backend_itself(acts):
+    """Long after the request perhaps, which has its entry or was refused by then."""
+    entry = AuditEntry(
+        entry_id="a1", at_ms=1, user="alice", role=Role.OPERATOR, verb="evacuation-change"
+    )
+    with carrying_out(entry):
+        Sharing(acts).lift([move("a", 10)])
+    await settle()
+    assert acts.told == [("a", None)]
 
 
 async def test_another_share_does_not_wait_for_one_that_was_not_taken(acts):

@@ -572,8 +572,7 @@ async def test_a_cancel_that_is_refused_is_not_entered_though_moves_are_noted_on
     await scene.end("a")
     audit = Audit(LeaderWrites(scene.etcd, scene.leadership), scene.fleet)
     entry = AuditEntry(entry_id="a1", at_ms=1, user="bob", role=Role.OPERATOR, verb="cancel")
-    with pytest.raises(GodwitError):
-        async with audit.entered(entry):
-            await scene.steering.cancel(evacuation.evacuation_id, ("a",), requested_by="bob")
+    with pytest.raises(GodwitError), audit.entered(entry):
+        await scene.steering.cancel(evacuation.evacuation_id, ("a",), requested_by="bob")
     assert scene.states(evacuation) == {"a": LEFT}
     assert scene.etcd.list(keys.AUDIT).items == ()
