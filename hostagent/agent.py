@@ -73,6 +73,7 @@ class Agent:
             self.ownership,
             Journal(config.state_dir),
             publish=self.broadcast.publish,
+            on_broken=self._move_broke,
         )
         self.copies = Copies(
             config,
@@ -216,6 +217,9 @@ class Agent:
     def _ready(self) -> None:
         self.copies.epoch_began()
         self._autostart.begin()
+
+    def _move_broke(self, server_id: str) -> None:
+        self._autostart.look_after(server_id)
 
     async def _leaving_ids(self) -> frozenset[str]:
         outgoing = await self.copies.source.outgoing()

@@ -1,4 +1,4 @@
-"""Starting servers again that ran before their host went, or its fence killed them."""
+"""Starting servers again that fell with their host, by its fence, or as a migration broke."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,8 @@ class Autostart:
         self._ownership = ownership
         self._starts = starts
         self._host_shuts_down = host_shuts_down
-        self._due = asyncio.Event()
+        self._due = False
+        self._wake = asyncio.Event()
         self._began_s = 0.0
         self._waiting_ids: set[str] = set()
         """Whose fate is open: a migration holds them, or they are off and wanted on."""
@@ -72,21 +73,31 @@ class Autostart:
 
     def begin(self) -> None:
         """The host is ready, or has its libvirtd back: look which servers fell."""
-        self._due.set()
+        self._due = True
+        self._wake.set()
+
+    def look_after(self, server_id: str) -> None:
+        """A migration of this server broke: start it here if that ends its QEMU."""
+        self._waiting_ids.add(server_id)
+        self._began_s = time.monotonic()
+        self._wake.set()
 
     async def run(self) -> NoReturn:
         """Start what is due, for ever."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s()):
-                    await self._due.wait()
+                    await self._wake.wait()
+            self._wake.clear()
             await self._keep_libvirts_off()
-            if self._due.is_set() and not await self._gather():
-                await asyncio.sleep(_LOOK_SOON_S)
+            if self._due:
+                await self._gather()
             if not self._host_shuts_down():
                 await self._look()
 
     def _pause_s(self) -> float:
+        if self._due:
+            return _LOOK_SOON_S
         if not self._waiting_ids:
             return _AUTOSTART_OFF_S
         return _LOOK_S if self._is_sure() else _LOOK_SOON_S
@@ -94,25 +105,24 @@ class Autostart:
     def _is_sure(self) -> bool:
         return time.monotonic() - self._began_s > _SURE_S
 
-    async def _gather(self) -> bool:
+    async def _gather(self) -> None:
         """Note every server of this host, and every one that a migration brings here."""
         facts = self._inventory.facts
         if facts is None:
-            return False
-        self._due.clear()
+            return
+        self._due = False
         try:
             listing = await asyncio.to_thread(self._etcd.list, SERVERS)
         except GodwitError as error:
             _log.warning("nothing is started yet: %s", error.message)
-            self._due.set()
-            return False
+            self._due = True
+            return
         self._began_s = time.monotonic()
         for item in listing.items:
             with contextlib.suppress(BadRecord):
                 owner = decode_record(item.key, item.value).owner
                 if facts.host_id in {owner.host_id, owner.target_host_id}:
                     self._waiting_ids.add(item.key.removeprefix(SERVERS))
-        return True
 
     async def _look(self) -> None:
         facts = self._inventory.facts

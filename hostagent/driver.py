@@ -123,6 +123,21 @@ class LibvirtDriver:
         """Let a paused guest run (``virDomainResume``)."""
         await self._ask(server_id, "resume a domain", lambda domain: domain.resume())
 
+    async def take_disks_back(self, server_id: str) -> None:
+        """Pause a guest that runs, for a moment, so that QEMU opens its disks as it goes on.
+
+        When the connection breaks as the state of the devices is sent, QEMU before 8.1 lets the
+        guest run on with its disks given up, and ends at its next write (``Assertion
+        `!(bs->open_flags & BDRV_O_INACTIVE)' failed``). Each ``cont`` opens them.
+        """
+
+        def take(domain: libvirt.virDomain) -> None:
+            if domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING:
+                domain.suspend()
+                domain.resume()
+
+        await self._ask(server_id, "take disks back", take)
+
     async def limit_downtime(self, server_id: str, limit_ms: int) -> int:
         """Set the longest pause that QEMU may plan, and answer what holds now.
 

@@ -259,6 +259,11 @@ class MigrationJob:
             )
 
     async def _end(self, error: str) -> None:
+        if error and self.job.state is JobState.SWITCHING_OVER:
+            try:
+                await self._driver.take_disks_back(self.job.server_id)
+            except GodwitError as failure:
+                _log.warning("%s: %s", self.job.migration_id, failure.message)
         stays = await repeated.still_here(self._driver, self.job.server_id)
         if not stays:
             with contextlib.suppress(TimeoutError):

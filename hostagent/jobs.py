@@ -46,6 +46,7 @@ class Jobs:
         journal: Journal,
         *,
         publish: Callable[[msgspec.Struct], None],
+        on_broken: Callable[[str], None],
     ) -> None:
         """Begin without jobs; :meth:`run` brings those of an earlier process.
 
@@ -55,12 +56,14 @@ class Jobs:
             ownership: who may command them.
             journal: what outlives this process.
             publish: told each change of a job, and each sample.
+            on_broken: told the server of each job that ended with an error.
         """
         self._driver = driver
         self._inventory = inventory
         self._ownership = ownership
         self._journal = journal
         self._publish = publish
+        self._on_broken = on_broken
         self._jobs: dict[str, MigrationJob] = {}
         self._starting = asyncio.Lock()
         self._beginning: set[str] = set()
@@ -243,6 +246,8 @@ class Jobs:
     async def _follow(self, job: MigrationJob, call: asyncio.Future[None] | None) -> None:
         await job.run(call)
         self._inventory.server_changed(job.job.server_id)
+        if job.job.error:
+            self._on_broken(job.job.server_id)
         ended = [migration_id for migration_id, each in self._jobs.items() if each.ended]
         for migration_id in ended[:-_MOST_ENDED]:
             del self._jobs[migration_id]

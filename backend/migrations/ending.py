@@ -156,9 +156,15 @@ def outcome_sentence(migration: Migration, finding: Finding) -> str:
             where, side, other = source, finding.source, target
     told = _REST.get(side)
     sentence = f"{name} {told} {where}" if told else f"{where} went offline with {name} on it"
+    if side is Side.SHUT_OFF and where == source and _crashed(finding.source_truth):
+        sentence = f"{name} fell on {source}, where its QEMU ended, and is started there again"
     if finding.judgement.leftover:
         sentence += f"; {other} still holds a paused copy"
     return sentence
+
+
+def _crashed(truth: GuestTruth | None) -> bool:
+    return truth is not None and truth.state_detail == "crashed"
 
 
 def at_rest(name: str, side: Side, host_name: str) -> str:

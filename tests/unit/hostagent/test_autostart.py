@@ -130,3 +130,34 @@ async def test_a_guest_that_ends_later_is_left_to_whoever_ended_it(scene):
         scene.started.clear()
         await asyncio.sleep(0.3)
         assert scene.started == []
+
+
+async def test_a_guest_whose_migration_broke_and_ended_its_qemu_is_started_once_it_is_settled(
+    scene,
+):
+    scene.started = ["broken", "whole"]
+    scene.put("broken", LEAVING)
+    scene.put("whole", LEAVING)
+    async with scene.running():
+        await asyncio.sleep(0.3)
+        scene.autostart.look_after("broken")
+        scene.autostart.look_after("whole")
+        scene.started.remove("broken")
+        await asyncio.sleep(0.3)
+        assert scene.started == ["whole"]
+        scene.put("broken", OURS)
+        scene.put("whole", OURS)
+        await scene.until_started("broken", "whole")
+
+
+async def test_a_guest_that_fell_before_another_ones_migration_broke_is_left_alone(scene):
+    scene.started = ["fell", "broken"]
+    scene.put("fell", OURS)
+    scene.put("broken", OURS)
+    async with scene.running():
+        await asyncio.sleep(0.3)
+        scene.started.clear()
+        scene.autostart.look_after("broken")
+        await scene.until_started("broken")
+        await asyncio.sleep(0.3)
+        assert scene.started == ["broken"]

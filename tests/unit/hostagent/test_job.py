@@ -58,6 +58,11 @@ class ScriptedDriver:
         self.aborted = 0
         self.resumed: list[asyncio.Future[None]] = []
         self.postcopies = 0
+        self.taken_back = 0
+
+    async def take_disks_back(self, server_id: str) -> None:
+        assert server_id == "s1"
+        self.taken_back += 1
 
     async def read_job(self, server_id: str) -> JobReading | None:
         assert server_id == "s1"
@@ -188,6 +193,22 @@ async def test_states_only_go_forward(start, told):
     states = [event.state for event in told if isinstance(event, Job)]
     order = list(JobState)
     assert states == sorted(states, key=order.index)
+
+
+@pytest.mark.parametrize("in_switchover", [True, False])
+async def test_disks_are_taken_back_when_the_connection_breaks_in_the_switchover(
+    start, in_switchover
+):
+    driver = ScriptedDriver(stats(10, 1, 10), stays=True)
+    job, call, task = start(driver)
+    await until(lambda: job.job.state is JobState.COPYING_MEMORY)
+    if in_switchover:
+        job.switching_over()
+    driver.answers = [None]
+    call.set_exception(LibvirtRefused("internal error: client socket is closed", 1))
+    await task
+    assert job.job.error == "internal error: client socket is closed"
+    assert driver.taken_back == in_switchover
 
 
 def in_postcopy(state: State) -> JobReading:

@@ -46,7 +46,14 @@ def driver() -> SlowDriver:
 @pytest.fixture
 def jobs(driver: SlowDriver, make_facts, tmp_path) -> Jobs:
     inventory = SimpleNamespace(facts=make_facts())
-    return Jobs(driver, inventory, None, Journal(tmp_path), publish=lambda _: None)
+    return Jobs(
+        driver,
+        inventory,
+        None,
+        Journal(tmp_path),
+        publish=lambda _: None,
+        on_broken=lambda _: None,
+    )
 
 
 async def test_a_job_that_is_being_begun_is_not_called_unknown(jobs: Jobs, driver: SlowDriver):
