@@ -7,7 +7,7 @@ from backend.migrations.notes import noted
 from backend.migrations.outcome import HALVES, Judgement, Side, Verdict, has_no_half
 from backend.moments import now_ms
 from wire.agent import GuestTruth, Job
-from wire.fleet import Owner, OwnerPhase
+from wire.fleet import Owner, OwnerPhase, PowerState
 from wire.migration import Migration, MigrationState, PostcopyState, Sample, Statistics
 
 _REST = {
@@ -156,7 +156,7 @@ def outcome_sentence(migration: Migration, finding: Finding) -> str:
             where, side, other = source, finding.source, target
     told = _REST.get(side)
     sentence = f"{name} {told} {where}" if told else f"{where} went offline with {name} on it"
-    if side is Side.SHUT_OFF and where == source and _crashed(finding.source_truth):
+    if migration.kind == "live" and where == source and _crashed(finding.source_truth):
         sentence = f"{name} fell on {source}, where its QEMU ended, and is started there again"
     if finding.judgement.leftover:
         sentence += f"; {other} still holds a paused copy"
@@ -164,7 +164,9 @@ def outcome_sentence(migration: Migration, finding: Finding) -> str:
 
 
 def _crashed(truth: GuestTruth | None) -> bool:
-    return truth is not None and truth.state_detail == "crashed"
+    return (
+        truth is not None and truth.state is PowerState.SHUT_OFF and truth.state_detail == "crashed"
+    )
 
 
 def at_rest(name: str, side: Side, host_name: str) -> str:

@@ -86,6 +86,27 @@ def test_the_outcome_says_where_the_guest_is(source, target, state, outcome):
     assert final.finished_at_ms > 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "detail", "outcome"),
+    [
+        (
+            "live",
+            "crashed",
+            "db-1 fell on kvm-01, where its QEMU ended, and is started there again",
+        ),
+        ("live", "shutdown", "db-1 is stopped on kvm-01"),
+        ("cold", "crashed", "db-1 is stopped on kvm-01"),
+    ],
+)
+def test_a_guest_whose_qemu_ended_as_it_moved_is_told_apart_from_one_that_was_stopped(
+    kind, detail, outcome
+):
+    truth = GuestTruth(server_id="s", state=PowerState.SHUT_OFF, state_detail=detail)
+    fallen = finding(Side.SHUT_OFF, Side.GONE, patient=False, source_truth=truth)
+    moving = msgspec.structs.replace(RUNNING, kind=kind)
+    assert ended(moving, fallen, failed_job("boom"), ()).outcome == outcome
+
+
 def test_an_error_text_does_not_make_a_move_that_arrived_a_failure():
     final = ended(RUNNING, finding(Side.ABSENT, Side.RUNNING), failed_job("connection reset"), ())
     assert final.state is MigrationState.SUCCEEDED
