@@ -57,3 +57,22 @@ async def test_columns_move_once_content_is_cut_and_then_stay():
         await pilot.resize_terminal(41, 10)
         await pilot.pause()
         assert app.begins[0] > spread[0] - 1, "with another width all is set anew"
+
+
+async def test_painted_while_hidden_no_row_is_looked_at_and_no_column_moves():
+    app = Shown()
+    async with app.run_test(size=(40, 10)) as pilot:
+        table = app.query_one(Table)
+        why = "a reason that is longer than half"
+        app.put(database=why, web=why)
+        fitted = app.put(web=why, mail=why)
+        table.display = False
+        await pilot.pause()
+        rows = table.listing.rows
+        table.listing.rows = {row_id: {} for row_id in rows}  # whoever looks at a cell fails
+        table.paint()
+        table.listing.rows = rows
+        table.paint()
+        table.display = True
+        await pilot.pause()
+        assert app.begins == fitted, "what was seen before still counts"

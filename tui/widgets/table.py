@@ -132,8 +132,9 @@ class Table(Lines, Generic[RowT]):
         self.paint()
 
     def paint(self) -> None:
-        """Lay out the lines in sight and show them."""
-        self.show(self._window())
+        """Lay out the lines in sight and show them; while hidden none is in sight."""
+        if self.size.height:
+            self.show(self._window())
 
     def on_resize(self) -> None:
         """Keep the cursor in sight, and fill the room that there is now."""
