@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tui.filter import Filter
 from tui.paint import Span
@@ -13,6 +13,8 @@ from tui.text import escape_text
 RowT = TypeVar("RowT")
 
 _NUMBERS = re.compile(r"(\d+)")
+_SLACK = 2
+"""Cells beyond its content that a column of numbers keeps: one more digit moves no column."""
 
 
 def gap(width: int) -> int:
@@ -34,7 +36,7 @@ class Column(Generic[RowT]):
     flex: int = 0
     """Grows where there is room, if above 0: one cell in turn with all that grow. Where a round
     is cut short, those come first that are narrow for their flex. What its content leaves free goes
-    to those whose content is cut."""
+    to those that need more: see `hand_over`."""
     most: int = 0
     """Width beyond which more room says nothing; 0 for no bound on a column with flex."""
     rank: int = 0
@@ -52,17 +54,19 @@ def natural(text: str) -> tuple[str | int, ...]:
     return tuple(parts)
 
 
-def fit(
-    columns: Sequence[Column[RowT]], width: int, needed: Mapping[str, int] | None = None
-) -> list[tuple[Column[RowT], int]]:
-    """Choose the columns that fit, and give each its width.
+class Content(NamedTuple):
+    """Cells that the widest content in sight of a column takes."""
+
+    shown: int = 0
+    """As it is written in the column's even share of the room, where it may have a short form."""
+    full: int = 0
+    """In its longest form."""
+
+
+def fit(columns: Sequence[Column[RowT]], width: int) -> list[tuple[Column[RowT], int]]:
+    """Choose the columns that fit in a table so wide, and give each its even share.
 
     Columns of the highest rank are left out first; spare cells go in turn to columns with flex.
-
-    Args:
-        columns: all, from left to right.
-        width: of the table.
-        needed: the width of the content of columns with flex, by key; None while nobody knows.
     """
     chosen = list(columns)
     while len(chosen) > 1 and _needed(chosen, width) > width:
@@ -79,32 +83,59 @@ def fit(
                 widths[column.key] += 1
                 spare -= 1
         growing = [each for each in growing if not each.most or widths[each.key] < each.most]
-    _hand_over([column for column in chosen if column.flex], widths, needed or {})
     return [(column, widths[column.key]) for column in chosen]
 
 
-def _hand_over(
-    columns: Sequence[Column[RowT]], widths: dict[str, int], needed: Mapping[str, int]
-) -> None:
-    """Give what the content of columns leaves free to those whose content is cut.
+def hand_over(
+    even: Sequence[tuple[Column[RowT], int]], contents: Mapping[str, Content]
+) -> list[tuple[Column[RowT], int]]:
+    """Let columns with flex give what they leave free to those that need more.
 
-    All of it, however much these lack: content that grows a little moves no column then.
+    First what is cut gets what it lacks, then what has a longer form. The rest stays where it is,
+    unless a column without a bound was cut: it gets all of it, as its text may grow on.
+
+    Args:
+        even: the columns and their even shares.
+        contents: of all columns with flex, by key.
     """
-    cut = [each for each in columns if needed.get(each.key, 0) > widths[each.key]]
-    free = {
-        each.key: widths[each.key] - max(each.width, needed[each.key])
+    columns = [column for column, _ in even if column.flex]
+    widths = {column.key: size for column, size in even}
+    cut_text = {
+        each.key: sum(widths.values())
         for each in columns
-        if each.key in needed and each not in cut
+        if not each.most and contents[each.key].full > widths[each.key]
     }
-    while sum(free.values()):
-        growing = [each for each in cut if not each.most or widths[each.key] < each.most]
-        if not growing:
-            return
-        taker = min(growing, key=lambda each: widths[each.key] / each.flex)
+    _grow(columns, widths, {key: each.shown for key, each in contents.items()}, contents)
+    longer = {key: each.full for key, each in contents.items()}
+    _grow(columns, widths, longer | cut_text, contents)
+    return [(column, widths[column.key]) for column, _ in even]
+
+
+def _grow(
+    columns: Sequence[Column[RowT]],
+    widths: dict[str, int],
+    goals: Mapping[str, int],
+    contents: Mapping[str, Content],
+) -> None:
+    """Bring columns nearer to their goals by what the others leave free, while there is any."""
+
+    def is_short(each: Column[RowT]) -> bool:
+        return widths[each.key] < min(goals[each.key], each.most or goals[each.key])
+
+    short = [each for each in columns if is_short(each)]
+    free = {
+        each.key: widths[each.key]
+        - max(each.width, contents[each.key].shown + (_SLACK if each.right else 0))
+        for each in columns
+        if each not in short
+    }
+    while short and max(free.values(), default=0) > 0:
+        taker = min(short, key=lambda each: widths[each.key] / each.flex)
         giver = max(free, key=lambda key: free[key])
         widths[taker.key] += 1
         widths[giver] -= 1
         free[giver] -= 1
+        short = [each for each in short if is_short(each)]
 
 
 def _needed(columns: Sequence[Column[RowT]], width: int) -> int:

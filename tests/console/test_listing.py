@@ -1,7 +1,7 @@
 import pytest
 
 from tui.filter import Filter
-from tui.listing import Column, Listing, fit, natural
+from tui.listing import Column, Content, Listing, fit, hand_over, natural
 from tui.paint import Span
 
 
@@ -122,6 +122,14 @@ def keys_of(columns, width):
     return [(column.key, size) for column, size in fit(columns, width)]
 
 
+def widths_of(columns, width, contents):
+    """Widths after what is free was handed over, by key; contents are cells shown and in full."""
+    cells = {key: Content(*each) for key, each in contents.items()}
+    widths = {column.key: size for column, size in hand_over(fit(columns, width), cells)}
+    assert sum(widths.values()) == sum(size for _, size in fit(columns, width))
+    return widths
+
+
 def test_columns_of_the_highest_rank_are_left_out_first():
     columns = [make_column("a", 10), make_column("b", 10, rank=1), make_column("c", 10, rank=2)]
     assert keys_of(columns, 32) == [("a", 10), ("b", 10), ("c", 10)]
@@ -145,16 +153,33 @@ def test_what_content_leaves_free_goes_to_columns_whose_content_is_cut():
         make_column("c", 4, flex=3),
         make_column("d", 4),
     ]
-    without = keys_of(columns, 50)
-    assert dict(without) == {"a": 14, "b": 14, "c": 15, "d": 4}
+    even = dict(keys_of(columns, 50))
+    assert even == {"a": 14, "b": 14, "c": 15, "d": 4}
 
-    def widths(**needed: int) -> dict[str, int]:
-        found = {column.key: size for column, size in fit(columns, 50, needed)}
-        assert sum(found.values()) == sum(dict(without).values())
-        return found
+    def widths(**contents: int) -> dict[str, int]:
+        return widths_of(columns, 50, {key: (size, size) for key, size in contents.items()})
 
-    assert widths() == widths(a=14, b=1, c=15) == dict(without), "nothing is cut"
+    assert widths(a=0, b=0, c=0) == widths(a=14, b=14, c=15) == even, "nothing is cut"
+    assert widths(a=5, b=17, c=3) == {"a": 13, "b": 17, "c": 13, "d": 4}, "only what is needed"
+    assert widths(a=5, b=30, c=3) == {"a": 12, "b": 20, "c": 11, "d": 4}, "up to its bound"
     assert widths(a=5, b=2, c=90) == {"a": 5, "b": 4, "c": 34, "d": 4}
-    assert widths(a=5, b=2, c=20) == widths(a=5, b=2, c=90), "a little more moves no column"
-    assert widths(a=5, b=30, c=3) == {"a": 12, "b": 20, "c": 11, "d": 4}
-    assert widths(c=90) == dict(without), "of the others nobody knows what they need"
+    assert widths(a=5, b=2, c=20) == widths(a=5, b=2, c=90), "text without a bound grows on"
+
+
+def test_longer_forms_get_only_what_nothing_cut_needs():
+    columns = [make_column(key, 4, flex=1, most=30) for key in "abc"]
+    assert keys_of(columns, 44) == [("a", 14), ("b", 14), ("c", 14)]
+    cut, free = (24, 24), (4, 4)
+    assert widths_of(columns, 44, {"a": cut, "b": (8, 19), "c": free}) == {"a": 24, "b": 14, "c": 4}
+    assert widths_of(columns, 44, {"a": (14, 14), "b": (8, 19), "c": free})["b"] == 19
+    assert widths_of(columns, 44, {"a": (30, 30), "b": (8, 19), "c": free})["b"] == 8, (
+        "a short form keeps its cells, and gives the blanks beside it"
+    )
+
+
+def test_a_column_of_numbers_keeps_room_for_another_digit():
+    columns = [make_column("a", 4, flex=1, most=30), make_column("n", 4, flex=1, right=True)]
+    assert keys_of(columns, 29) == [("a", 14), ("n", 14)]
+    nine = widths_of(columns, 29, {"a": (30, 30), "n": (9, 9)})
+    assert nine["a"] > 14
+    assert nine["n"] > 9

@@ -1,5 +1,8 @@
 """Columns of a table as rows come, change and leave: nothing moves without need."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from textual.app import ComposeResult
 
 from tui.appearance import Appearance
@@ -21,14 +24,28 @@ def column(key: str, width: int, **options: int) -> Column[Row]:
     )
 
 
+def moment(row: Row, width: int) -> Span:
+    """The date only where there is room, as a column of moments does it."""
+    return Span("2026-11-23 05:17:02" if width >= 19 else "05:17:02")
+
+
+def drawing(row: Row, width: int) -> Span:
+    """As much of a bar as there is room for."""
+    return Span("=" * (width * 3 // 4))
+
+
 COLUMNS = [column("name", 6, flex=1, most=20), column("why", 6, flex=1), column("end", 4)]
 
 
 class Shown(Appearance):
     """One table, and nothing else."""
 
+    def __init__(self, columns: Sequence[Column[Row]] = COLUMNS) -> None:
+        super().__init__()
+        self.columns = columns
+
     def compose(self) -> ComposeResult:
-        yield Table(Listing(COLUMNS), id="table")
+        yield Table(Listing(self.columns), id="table")
 
     def put(self, **whys: str) -> tuple[int, int]:
         """Give it these rows by name; where the second and the third column begin then."""
@@ -57,3 +74,51 @@ async def test_columns_move_once_content_is_cut_and_then_stay():
         await pilot.resize_terminal(41, 10)
         await pilot.pause()
         assert app.begins[0] > spread[0] - 1, "with another width all is set anew"
+
+
+async def test_painted_while_hidden_no_row_is_looked_at_and_no_column_moves():
+    app = Shown()
+    async with app.run_test(size=(40, 10)) as pilot:
+        table = app.query_one(Table)
+        why = "a reason that is longer than half"
+        app.put(database=why, web=why)
+        fitted = app.put(web=why, mail=why)
+        table.display = False
+        await pilot.pause()
+        rows = table.listing.rows
+        table.listing.rows = {row_id: {} for row_id in rows}  # whoever looks at a cell fails
+        table.paint()
+        table.listing.rows = rows
+        table.paint()
+        table.display = True
+        await pilot.pause()
+        assert app.begins == fitted, "what was seen before still counts"
+
+
+async def test_a_moment_without_its_date_makes_room_for_a_name_that_is_cut():
+    why = replace(column("why", 8, flex=4, most=19), cell=moment)
+    app = Shown([column("name", 8, flex=2, most=40), why, column("end", 4)])
+    async with app.run_test(size=(32, 10)):
+        short = app.put(web="")
+        longer = "a-name-of-15-c."
+        assert short[0] <= len(longer)
+        assert app.put(**{longer: ""}) == (len(longer) + 1, short[1]), "as much as it needs"
+
+
+async def test_a_drawing_is_not_made_smaller_for_a_name():
+    why = replace(column("why", 8, flex=4, most=40), cell=drawing)
+    app = Shown([column("name", 8, flex=2, most=40), why, column("end", 4)])
+    async with app.run_test(size=(32, 10)):
+        spread = app.put()
+        assert app.put(**{"a-name-of-15-c.": ""}) == spread
+
+
+async def test_a_number_that_grows_by_a_digit_moves_no_column():
+    why = column("why", 6, flex=1, most=16, right=True)
+    app = Shown([why, column("name", 6, flex=1, most=40), column("end", 4)])
+    async with app.run_test(size=(40, 10)):
+        name = "a-name-that-is-cut-all-the-same"
+        spread = app.put()
+        handed = app.put(**{name: "9 min 59 s"})
+        assert handed[0] < spread[0], "what is free is handed over"
+        assert app.put(**{name: "10 min 00 s"}) == handed

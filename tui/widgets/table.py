@@ -11,7 +11,7 @@ from typing import Generic
 from textual import events
 from textual.message import Message
 
-from tui.listing import Column, Listing, RowT, fit, gap
+from tui.listing import Column, Content, Listing, RowT, fit, gap, hand_over
 from tui.motion import Motion, moved
 from tui.paint import Line, Span, Tone, clip, length, line, pad, width_of
 from tui.text import escape_text
@@ -56,8 +56,9 @@ class Table(Lines, Generic[RowT]):
         self._top = 0
         self._first_column = 0
         self._full_widths: dict[str, int] = {}
-        self._needed: dict[str, int] = {}
-        """The widest content of each column with flex that was in sight at this width."""
+        self._contents: dict[str, Content] = {}
+        """Of each column with flex: the widest that was in sight at this width of the table."""
+        self._even: list[tuple[Column[RowT], int]] = []
         self._fitted: tuple[int, list[tuple[Column[RowT], int]]] = (0, [])
         """Width of the table, and of its columns."""
 
@@ -132,8 +133,9 @@ class Table(Lines, Generic[RowT]):
         self.paint()
 
     def paint(self) -> None:
-        """Lay out the lines in sight and show them."""
-        self.show(self._window())
+        """Lay out the lines in sight and show them; while hidden none is in sight."""
+        if self.size.height:
+            self.show(self._window())
 
     def on_resize(self) -> None:
         """Keep the cursor in sight, and fill the room that there is now."""
@@ -211,22 +213,26 @@ class Table(Lines, Generic[RowT]):
         return [(column, self._full_width(column)) for column in chosen]
 
     def _fit(self, width: int) -> list[tuple[Column[RowT], int]]:
-        """The columns as they were, until content is cut that was not before."""
+        """The columns as they were, until content lacks room that did not before."""
         fitted_at, fitted = self._fitted
         if width != fitted_at:
-            self._needed.clear()
-        before = dict(self._needed)
-        for column in self.listing.columns if self.listing.ids else ():
+            self._contents.clear()
+            self._even = fitted = fit(self.listing.columns, width)
+        lacks_more = False
+        for (column, even), (_, size) in zip(self._even, fitted, strict=True):
             if column.flex:
-                content = self._content_width(column, column.most or _WIDEST)
-                self._needed[column.key] = max(self._needed.get(column.key, 0), content)
-        is_cut = any(
-            before.get(column.key, 0) < self._needed.get(column.key, 0) > size
-            for column, size in fitted
-        )
-        if is_cut or width != fitted_at:
-            fitted = fit(self.listing.columns, width, self._needed)
-            self._fitted = width, fitted
+                before = self._contents.get(column.key, Content())
+                full = self._content_width(column, max(even, column.most or _WIDEST))
+                shown = full if full <= even else self._content_width(column, even)
+                if shown < min(even, full) and self._content_width(column, shown) < shown:
+                    shown = even  # a drawing, which would be smaller in less room
+                content = Content(max(before.shown, shown), max(before.full, full))
+                self._contents[column.key] = content
+                lacks_more |= content.shown > max(before.shown, size)
+                lacks_more |= content.full > max(before.full, size)
+        if lacks_more:
+            fitted = hand_over(self._even, self._contents)
+        self._fitted = width, fitted
         return fitted
 
     def _full_width(self, column: Column[RowT]) -> int:
