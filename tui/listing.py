@@ -42,6 +42,8 @@ class Column(Generic[RowT]):
     rank: int = 0
     """0 is always there; of the others, the highest is left out first when room is short."""
     right: bool = False
+    draws: bool = False
+    """Fills any room with a drawing: it keeps its even share, and is drawn once only."""
     searched: bool = True
     """Whether the filter looks at it."""
 
@@ -96,9 +98,9 @@ def hand_over(
 
     Args:
         even: the columns and their even shares.
-        contents: of all columns with flex, by key.
+        contents: of all columns with flex that do not draw, by key.
     """
-    columns = [column for column, _ in even if column.flex]
+    columns = [column for column, _ in even if column.flex and not column.draws]
     widths = {column.key: size for column, size in even}
     cut_text = {
         each.key: sum(widths.values())

@@ -98,6 +98,7 @@ def columns(
             flex=3,
             most=30,
             rank=1,
+            draws=True,
             cell=curve,
             order=lambda each: _RANKS[each.state],
             searched=False,

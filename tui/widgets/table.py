@@ -220,12 +220,10 @@ class Table(Lines, Generic[RowT]):
             self._even = fitted = fit(self.listing.columns, width)
         lacks_more = False
         for (column, even), (_, size) in zip(self._even, fitted, strict=True):
-            if column.flex:
+            if column.flex and not column.draws:
                 before = self._contents.get(column.key, Content())
                 full = self._content_width(column, max(even, column.most or _WIDEST))
                 shown = full if full <= even else self._content_width(column, even)
-                if shown < min(even, full) and self._content_width(column, shown) < shown:
-                    shown = even  # a drawing, which would be smaller in less room
                 content = Content(max(before.shown, shown), max(before.full, full))
                 self._contents[column.key] = content
                 lacks_more |= content.shown > max(before.shown, size)
