@@ -5,6 +5,7 @@ import asyncio
 import logging
 import secrets
 import sys
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from backend.api.app import make_app
 from backend.api.context import Context
 from backend.audit.entries import Audit
 from backend.config import BackendConfig
-from backend.duties import Faults, do_all
+from backend.duties import Duty, Faults, do_all
 from backend.evacuations.desk import EvacuationDesk
 from backend.evacuations.means import Means
 from backend.evacuations.planning.planner import Sources
@@ -93,8 +94,8 @@ async def run(config: BackendConfig) -> None:
     leases = Leases(etcd, fleet)
     claims, incidents = Claims(writes, journal, fleet), Incidents(writes, fleet)
     starting = Starting(drive, claims, wake)
-    rescuer = Rescuer(drive, incidents, claims, Sight(leases), starting)
-    leader, desk = Leader(drive, claims, wake), Desk(drive, leadership, wake)
+    rescuer = Rescuer(drive, incidents, claims, Sight(leases), starting, faults=faults)
+    leader, desk = Leader(drive, claims, wake, faults), Desk(drive, leadership, wake)
     acts, policies = Acts(drive, leadership), Policies(writes, fleet, leadership)
     departures, leftovers = Departures(fleet, desk, acts), Leftovers(drive)
     rescue_desk = RescueDesk(drive, leadership, rescuer, incidents, starting)
@@ -106,7 +107,7 @@ async def run(config: BackendConfig) -> None:
     )
     evacuations = Evacuations(writes, fleet)
     setting_out = SettingOut(drive, desk, rescue_desk)
-    evacuator = Evacuator(drive, sources, evacuations, acts, setting_out)
+    evacuator = Evacuator(drive, sources, evacuations, acts, setting_out, faults=faults)
     means = Means(
         fleet=fleet,
         leadership=leadership,
@@ -118,13 +119,13 @@ async def run(config: BackendConfig) -> None:
     audit = Audit(writes, fleet)
 
     async def lead() -> None:
-        duties = {
-            "migrations": leader.lead,
-            "rescues": rescuer.lead,
-            "departures": departures.lead,
-            "evacuations": evacuator.lead,
-            "leftovers": leftovers.lead,
-            "audit": audit.lead,
+        duties: dict[str, Callable[[], Awaitable[object]]] = {
+            Duty.MIGRATIONS: leader.lead,
+            Duty.RESCUES: rescuer.lead,
+            Duty.DEPARTURES: departures.lead,
+            Duty.EVACUATIONS: evacuator.lead,
+            Duty.LEFTOVERS: leftovers.lead,
+            Duty.AUDIT: audit.lead,
         }
         await do_all(duties, faults)
 

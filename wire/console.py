@@ -77,12 +77,12 @@ class SettleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class FailingDuty(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that the leading backend does all the time, and that lately ended in a fault."""
+    """Something that the leading backend does all the time, and that lately failed, or in part."""
 
     name: str
     """``migrations``, ``rescues``, ``departures``, ``evacuations``, ``leftovers`` or ``audit``."""
     failures: int
-    """How often it was begun anew since then."""
+    """How often since then; a part that goes on failing counts once in ten seconds."""
     since_ms: int
     """When it failed first, Unix time in ms."""
     reason: str

@@ -20,8 +20,16 @@ from wire.http import explain
 
 WEBHOOK_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 10.0
-_MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-"""Answers of 4xx that blame the moment and not what was sent (RFC 9110, 15.5.9; RFC 6585, 4)."""
+_FINAL = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.GONE,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+"""Answers that blame what was sent, or say for good (RFC 9110, 15.5.1, .11, .14 and .21).
+
+Others may pass: a proxy answers 404 while the receiver is deployed, and 401 while a token changes.
+"""
 
 
 class Undelivered(Exception):
@@ -84,9 +92,8 @@ class Webhook:
         except httpx.HTTPError as error:
             raise Undelivered(explain(error, self._shown)) from None
         if not 200 <= status < 300:
-            is_final = 400 <= status < 500 and status not in _MAY_PASS
             text = f"{self._shown} answered {status}, and should answer 200"
-            raise Refused(text) if is_final else Undelivered(text)
+            raise Refused(text) if status in _FINAL else Undelivered(text)
 
 
 class Command:

@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import time
 
+from backend.duties import Duty, Faults
+from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.cold import ColdRunner
 from backend.migrations.drive import Drive
 from backend.migrations.runner import Runner
@@ -19,16 +22,21 @@ ENDED_KEPT = 1_000
 _TRIM_BATCH = 100
 """etcd takes 128 operations in one transaction by default."""
 _SWEEP_S = 1.0
+_WELL_S = 60.0
+"""A runner that started over counts as mended once it has gone on for so long."""
 
 
 class Leader:
     """Runs every unfinished migration for as long as this backend leads."""
 
-    def __init__(self, drive: Drive, claims: Claims, wake: asyncio.Event) -> None:
+    def __init__(self, drive: Drive, claims: Claims, wake: asyncio.Event, faults: Faults) -> None:
         self._drive = drive
+        self._faults = faults
         self._claims = claims
         self._wake = wake
         self._runners: dict[str, asyncio.Task[None]] = {}
+        self._failed_s: dict[str, float] = {}
+        """migration_id → when its runner failed last, monotonic."""
 
     async def lead(self) -> None:
         """Sweep for ever."""
@@ -51,13 +59,34 @@ class Leader:
         for migration_id, task in tuple(self._runners.items()):
             if task.done():
                 del self._runners[migration_id]
-                _report(migration_id, task)
+                self._report(migration_id, task)
         for migration in tuple(self._drive.fleet.migrations.values()):
             migration_id = migration.migration_id
             if not migration.state.ended and migration_id not in self._runners:
                 self._runners[migration_id] = asyncio.create_task(
                     self._run(migration), name=f"migration {migration_id}"
                 )
+
+        since_s = time.monotonic() - _WELL_S
+        for migration_id, at_s in tuple(self._failed_s.items()):
+            if migration_id not in self._runners or at_s < since_s:
+                del self._failed_s[migration_id]
+        self._faults.keep_parts(Duty.MIGRATIONS, self._failed_s)
+
+    def _report(self, migration_id: str, task: asyncio.Task[None]) -> None:
+        """Say why a runner stopped early; the next sweep starts another."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, GodwitError):
+            _log.warning("%s: %s", migration_id, error.message)
+            if error.code in NOTHING_IS_WRITTEN:
+                return
+        else:
+            _log.error("%s: the runner failed and starts over", migration_id, exc_info=error)
+        self._failed_s[migration_id] = time.monotonic()
+        known = self._drive.fleet.migrations.get(migration_id)
+        of = f"the migration of {known.server_name}" if known else migration_id
+        self._faults.add_part(Duty.MIGRATIONS, migration_id, error, of=of)
 
     async def _run(self, migration: Migration) -> None:
         match migration.kind:
@@ -87,13 +116,3 @@ def too_old(migrations: tuple[Migration, ...]) -> list[Migration]:
     ended = [one for one in migrations if one.state.ended and not one.kept]
     ended.sort(key=lambda one: one.created_at_ms)
     return ended[: max(0, len(ended) - ENDED_KEPT)]
-
-
-def _report(migration_id: str, task: asyncio.Task[None]) -> None:
-    """Say why a runner stopped early; the next sweep starts another."""
-    if task.cancelled() or (error := task.exception()) is None:
-        return
-    if isinstance(error, GodwitError):
-        _log.warning("%s: %s", migration_id, error.message)
-    else:
-        _log.error("%s: the runner failed and starts over", migration_id, exc_info=error)

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
+from backend.duties import Duty, Faults
 from backend.fleet.known import UNREADABLE_HEALTH, Fleet
 from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.drive import Drive
@@ -43,7 +45,14 @@ class Rescuer:
     """
 
     def __init__(
-        self, drive: Drive, incidents: Incidents, claims: Claims, sight: Sight, starting: Starting
+        self,
+        drive: Drive,
+        incidents: Incidents,
+        claims: Claims,
+        sight: Sight,
+        starting: Starting,
+        *,
+        faults: Faults,
     ) -> None:
         self._drive = drive
         self._fleet = drive.fleet
@@ -51,11 +60,12 @@ class Rescuer:
         self._claims = claims
         self._sight = sight
         self._starting = starting
+        self._faults = faults
         self._storm_guard = StormGuard(self._fleet, incidents)
         self.lock = asyncio.Lock()
         """Held while an incident is looked at, or changed by a person."""
         self._not_before_s: dict[str, float] = {}
-        """incident_id → when it is looked at again after a fault of this backend."""
+        """incident_id, or host_id without one → when it is looked at again after a fault."""
 
     async def lead(self) -> None:
         """Look for ever."""
@@ -68,8 +78,11 @@ class Rescuer:
                     await self.look()
                     if looks % _TRIM_EVERY == 0:
                         await self._incidents.trim()
+                    self._faults.keep_parts(Duty.RESCUES, self._not_before_s)
                 told = ""
             except GodwitError as error:
+                if error.code not in NOTHING_IS_WRITTEN:
+                    self._faults.add_part(Duty.RESCUES, "", error)
                 if error.message != told:
                     _log.warning("incidents not looked at: %s", error.message)
                 told = error.message
@@ -86,16 +99,19 @@ class Rescuer:
         self._sight.look(fleet, boot_clock_s())
         if fleet.etcd_error:
             return
+        self._forget()
         await self._end_what_is_over()
         for host_id in self._sight.absent:
             if fleet.open_incident(host_id) is None:
-                await self._open(host_id)
+                facts = fleet.facts.get(host_id)
+                name = facts.name if facts else host_id
+                await self._apart(host_id, name, partial(self._open, host_id, name))
         lost = [one.host_id for one in fleet.incidents.values() if one.open]
         self._starting.keep({one for host_id in lost for one in fleet.owned.get(host_id, ())})
         await self._storm_guard.look()
         for incident in tuple(fleet.incidents.values()):
-            if incident.open or any(one.state.open for one in incident.servers):
-                await self._apart(incident, self._advance)
+            if _goes_on(incident):
+                await self._case_apart(incident, self._advance)
         ready = [
             one
             for one in fleet.incidents.values()
@@ -104,9 +120,15 @@ class Rescuer:
         if ready:
             await self._starting.start(ready)
 
+    def _forget(self) -> None:
+        """Forget the faults of what is not looked at any more."""
+        cases = {one.incident_id for one in self._fleet.incidents.values() if _goes_on(one)}
+        for over in self._not_before_s.keys() - cases - set(self._sight.absent):
+            del self._not_before_s[over]
+
     async def _end_what_is_over(self) -> None:
         for incident in [one for one in self._fleet.incidents.values() if one.open]:
-            await self._apart(incident, self._end_if_over)
+            await self._case_apart(incident, self._end_if_over)
 
     async def _end_if_over(self, incident: Incident) -> None:
         name = incident.host_name
@@ -140,11 +162,10 @@ class Rescuer:
         life = self._fleet.lives.get(incident.host_id)
         return incident.life == UNREADABLE_HEALTH and life != UNREADABLE_HEALTH
 
-    async def _open(self, host_id: str) -> None:
+    async def _open(self, host_id: str, name: str) -> None:
         life, _ = await self._drive.journal.life(host_id)
-        facts, word = self._fleet.facts.get(host_id), self._fleet.shutdowns.get(host_id)
+        word = self._fleet.shutdowns.get(host_id)
         shut_down = word is not None and word.boot_id == life.boot_id
-        name = facts.name if facts else host_id
         text = "the health key is gone"
         if shut_down:
             text += ", after the host said that it was being shut down in order"
@@ -176,24 +197,35 @@ class Rescuer:
         await self._incidents.change(incident.incident_id, end)
         _log.info("%s", text)
 
-    async def _apart(self, incident: Incident, act: Callable[[Incident], Awaitable[None]]) -> None:
+    async def _case_apart(
+        self, incident: Incident, act: Callable[[Incident], Awaitable[None]]
+    ) -> None:
+        await self._apart(incident.incident_id, incident.host_name, partial(act, incident))
+
+    async def _apart(self, case: str, name: str, act: Callable[[], Awaitable[None]]) -> None:
         """Do something for one case; what fails there must not stop the others' rescues.
+
+        Args:
+            case: the incident's id; the host's while it has none.
+            name: of the host.
+            act: what is done.
 
         Raises:
             GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
         """
-        incident_id, now_s = incident.incident_id, boot_clock_s()
-        if now_s < self._not_before_s.get(incident_id, 0.0):
+        now_s = boot_clock_s()
+        if now_s < self._not_before_s.get(case, 0.0):
             return
         try:
-            await act(incident)
+            await act()
         except Exception as error:
             if isinstance(error, GodwitError) and error.code in NOTHING_IS_WRITTEN:
                 raise
-            _log.exception("the case of %s is not looked at now", incident.host_name)
-            self._not_before_s[incident_id] = now_s + _SKIPPED_S
+            _log.exception("the case of %s is not looked at now", name)
+            self._not_before_s[case] = now_s + _SKIPPED_S
+            self._faults.add_part(Duty.RESCUES, case, error, of=name)
         else:
-            self._not_before_s.pop(incident_id, None)
+            self._not_before_s.pop(case, None)
 
     async def _advance(self, incident: Incident) -> None:
         """Write what has become of an incident, if anything has."""
@@ -262,6 +294,11 @@ def rescues_of(fleet: Fleet, incident: Incident) -> tuple[Migration, ...]:
     return tuple(
         one for one in fleet.migrations.values() if one.incident_id == incident.incident_id
     )
+
+
+def _goes_on(incident: Incident) -> bool:
+    """Whether there is anything to look at: its host is away, or a server of it has not ended."""
+    return incident.open or any(one.state.open for one in incident.servers)
 
 
 def _with_proof(incident: Incident, proof: Proof) -> Incident:

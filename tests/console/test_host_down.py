@@ -20,7 +20,7 @@ from tui.screens.incidents import IncidentsScreen
 from tui.screens.migration import MigrationScreen
 from tui.screens.report import ReportScreen
 from tui.screens.rescue import RescueDialog
-from tui.store import Store
+from tui.store import Changes, Store
 from tui.views.glyphs import ASCII, UNICODE
 from tui.views.health import etcd_lines, fence_span, left_span, rows
 from tui.views.incidents import timeline_lines
@@ -114,11 +114,71 @@ def test_a_host_that_was_switched_off_for_maintenance_is_no_alarm(client):
     assert "kvm-04" not in plain(top_line(store, Session(address="x"), 120, UNICODE))
 
 
+DUTIES = ("audit", "departures", "evacuations", "leftovers", "migrations", "rescues")
+
+
+def failing(client: Any, *names: str) -> None:
+    duties = tuple(
+        FailingDuty(name=name, failures=3, since_ms=LOST_MS, reason="KeyError: 'host-9'")
+        for name in names
+    )
+    client.fleet = changed(client.fleet, status=changed(client.fleet.status, failing_duties=duties))
+
+
+@pytest.mark.parametrize(
+    ("names", "badge"),
+    [
+        (["rescues"], " RESCUES FAIL "),
+        (["audit"], " AUDIT FAILS "),
+        (["evacuations", "migrations"], " MIGRATIONS +1 FAIL "),
+        (DUTIES, " RESCUES +5 FAIL "),
+    ],
+)
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_top_line_says_what_the_backend_does_not_get_done(client, scene, names, badge):
+    failing(client, *names)
+    store = store_of(client, scene)
+    for width in (60, 80, 100, 120, 250):
+        shown = top_line(store, Session(address="10.77.1.2:8700"), width, UNICODE)
+        assert length(shown) <= width
+        text = plain(shown)
+        assert "✖ kvm-04 " in text
+        if width >= 100:
+            assert badge in text
+        if width >= 80:
+            assert badge.split()[0] in text
+        if scene == "storm" and width >= (80 if "rescues" in names else 100):
+            assert " DISARMED " in text
+
+
 # The Health view
 
 
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (120, 40)])
+async def test_duties_that_fail_hide_neither_why_a_report_is_old_nor_etcd(
+    at, client, monkeypatch, size
+):
+    failing(client, *DUTIES)
+
+    async def check(pilot):
+        screen = pilot.app.screen
+        screen._refusal = "etcd does not answer"
+        screen.take(Changes(everything=True))
+        pane = text_of(pilot, "#pane").splitlines()
+        told = " ".join(" ".join(pane).split())
+        assert "✖ etcd does not answer; below stands what was at 2026-11-23 12:00:00" in told
+        assert "etcd: 2 of 3 members answer" in told
+        if size[1] < 40:
+            assert "✖ 6 duties fail: rescues, migrations, audit, departures," in told
+        else:
+            names = [each.split()[2] for each in pane if each.startswith("✖ duty ")]
+            assert names == ["rescues", "migrations", *DUTIES[:4]]
+
+    await at("rescuing", check, "4", size=size)
+
+
 async def test_health_says_in_one_line_what_the_backend_does_not_get_done(at, client):
-    failing = FailingDuty(
+    duty = FailingDuty(
         name="evacuations", failures=3, since_ms=LOST_MS, reason="KeyError: 'host-9' " + "x" * 99
     )
 
@@ -129,7 +189,7 @@ async def test_health_says_in_one_line_what_the_backend_does_not_get_done(at, cl
         assert shown.rstrip().endswith("…")
 
     client.fleet = changed(
-        client.fleet, status=changed(client.fleet.status, failing_duties=(failing,))
+        client.fleet, status=changed(client.fleet.status, failing_duties=(duty,))
     )
     await at("rescuing", check, "4")
 

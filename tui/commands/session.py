@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from tui.commands.output import narrate
-from tui.formats.health import duty_text
+from tui.formats.health import duty_text, gravest_first
 from tui.settings import Settings, settings_from
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def look(question: Question[AnswerT]) -> AnswerT:
         status = await client.status()
         if not status.etcd_ok:
             narrate(f"godwit: {status.etcd_error}: what is shown may be stale")
-        for duty in status.failing_duties:
+        for duty in gravest_first(status.failing_duties):
             narrate(f"godwit: {duty_text(duty)}")
         return await question(client)
 

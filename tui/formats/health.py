@@ -1,5 +1,7 @@
 """A host's health, fence and policy in words, for the command line and the console alike."""
 
+from collections.abc import Sequence
+
 from tui.formats.units import duration_text, moment_text
 from wire.console import FailingDuty
 from wire.fleet import HostPolicy, HostStatus, HostView
@@ -8,6 +10,8 @@ from wire.rescue import HostHealth
 
 ARMING = frozenset({"automatic rescue is off", "godwit-fence is not armed yet"})
 """``fence_detail`` of a host that may arm its watchdog in a moment, if its policy wants it."""
+_GRAVEST = {"rescues": 0, "migrations": 1}
+"""Duties without which guests stay off, or halted."""
 
 
 def danger_word(host: HostView) -> str:
@@ -84,6 +88,24 @@ def duty_text(duty: FailingDuty, *, brief: bool = False) -> str:
     times = "time" if duty.failures == 1 else "times"
     since = moment_text(duty.since_ms, brief=brief)
     return f"duty {duty.name} has failed {duty.failures} {times} since {since}: {duty.reason}"
+
+
+def gravest_first(duties: Sequence[FailingDuty]) -> list[FailingDuty]:
+    """Sort duties: rescues and migrations, then the others by name."""
+    return sorted(duties, key=lambda one: (_GRAVEST.get(one.name, len(_GRAVEST)), one.name))
+
+
+def duties_text(duties: Sequence[FailingDuty]) -> str:
+    """Which ones fail, where there is no room for why."""
+    return f"{len(duties)} duties fail: {', '.join(one.name for one in gravest_first(duties))}"
+
+
+def failing_text(duties: Sequence[FailingDuty], *, brief: bool = False) -> str:
+    """The same in a few words: ``rescues fail``, ``rescues +5 fail``; brief names one alone."""
+    name = gravest_first(duties)[0].name
+    if len(duties) > 1 and not brief:
+        return f"{name} +{len(duties) - 1} fail"
+    return f"{name} fail" if name.endswith("s") else f"{name} fails"
 
 
 def left_text(health: HostHealth) -> str:

@@ -113,15 +113,17 @@ class HealthScreen(PanedList[health.Row], AboutHosts):
         return set(self.rows())
 
     def pane_lines(self, width: int) -> Sequence[Line]:
-        """Rescues, what the backend fails at, and etcd."""
+        """Rescues, why the report is old, what the backend fails at, and etcd."""
         store, glyphs = self.desk.store, self.desk.glyphs
         lines = [health.guard_line(store.guard, width, glyphs)]
-        if store.status is not None:
-            lines += health.duty_lines(store.status.failing_duties, width, glyphs)
         lines += health.trouble_lines(self._report, self.trouble, width, glyphs)
+        etcd: list[Line] = []
         if self._report is not None:
-            lines += health.etcd_lines(self._report.members, glyphs, brief=self.low)
-        return lines
+            etcd = health.etcd_lines(self._report.members, glyphs, brief=self.low)
+        if store.status is not None:
+            room = self.pane_room - len(lines) - len(etcd)
+            lines += health.duty_lines(store.status.failing_duties, width, glyphs, room=room)
+        return lines + etcd
 
     def describe(self, row: health.Row, width: int) -> list[Line]:
         """Say all that is known of a host's health."""

@@ -44,6 +44,11 @@ class PanedList(ListView[RowT], Generic[RowT]):
         """Whether the pane must be brief to leave room for the table."""
         return self.size.height < _LOW
 
+    @property
+    def pane_room(self) -> int:
+        """Lines that the pane may have."""
+        return max(1, self.size.height // 3)
+
     def pane_lines(self, width: int) -> Sequence[Line]:
         """Give the lines of the pane."""
         raise NotImplementedError
@@ -54,7 +59,7 @@ class PanedList(ListView[RowT], Generic[RowT]):
         self._show_pane()
 
     def _show_pane(self) -> None:
-        lines = self.pane_lines(self.size.width)[: max(1, self.size.height // 3)]
+        lines = self.pane_lines(self.size.width)[: self.pane_room]
         # one more for the rule below it
         height = len(lines) + 1
         if self.pane.styles.height is None or self.pane.styles.height.value != height:

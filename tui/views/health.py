@@ -6,8 +6,10 @@ import msgspec
 
 from tui.formats.health import (
     ago_text,
+    duties_text,
     duty_text,
     fence_text,
+    gravest_first,
     health_word,
     left_text,
     policy_sentence,
@@ -188,12 +190,18 @@ def guard_line(guard: RescueGuard, width: int, glyphs: Glyphs) -> Line:
     return clip((Span(" RESCUES DISARMED ", Tone.BADGE), Span(text, Tone.WARN)), width)
 
 
-def duty_lines(duties: Sequence[FailingDuty], width: int, glyphs: Glyphs) -> list[Line]:
-    """What the backend does not get done; nothing if all goes well."""
-    return [
-        clip(line(Span(f"{glyphs.bad} {duty_text(each, brief=True)}", Tone.BAD)), width)
-        for each in duties
-    ]
+def duty_lines(
+    duties: Sequence[FailingDuty], width: int, glyphs: Glyphs, *, room: int
+) -> list[Line]:
+    """What the backend does not get done, the gravest first; nothing if all goes well.
+
+    One line for all of them where ``room``, in lines, has none for each.
+    """
+    if 1 < len(duties) > room:
+        texts = [duties_text(duties)]
+    else:
+        texts = [duty_text(each, brief=True) for each in gravest_first(duties)]
+    return [clip(line(Span(f"{glyphs.bad} {text}", Tone.BAD)), width) for text in texts]
 
 
 def _majority(members: Sequence[EtcdMember], glyphs: Glyphs) -> Line:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from tui.formats.health import host_word
+from tui.formats.health import failing_text, host_word
 from tui.paint import Line, Span, Tone, clip, cut, length, line, spread
 from tui.store import Link, Store
 from tui.text import escape_text
@@ -32,7 +32,7 @@ class _Form(msgspec.Struct, frozen=True, kw_only=True):
     token: bool = False
     address: bool = True
     reason: Literal["whole", "cut", "none"] = "whole"
-    """Why rescues are disarmed."""
+    """Why rescues are disarmed; with none, one of the duties that fail stands for all."""
 
 
 _FORMS = (
@@ -56,7 +56,8 @@ def top_line(store: Store, session: Session, width: int, glyphs: Glyphs) -> Line
         room = width - length(left) - length(right) - (1 if right else 0)
         alarms = _alarms(store, glyphs, form, room)
         if length(alarms) <= room:
-            return spread((*left, *alarms), right, width)
+            shown = (*left, *alarms)
+            return spread(shown, right, width) if right else shown
     return clip((*left, *alarms), width)
 
 
@@ -79,7 +80,7 @@ def _left(store: Store, session: Session, glyphs: Glyphs, form: _Form) -> Line:
 
 
 def _alarms(store: Store, glyphs: Glyphs, form: _Form, room: int) -> Line:
-    """Hosts that are lost or late, and whether their servers are rescued by themselves."""
+    """Hosts that are lost or late, and what is not done about them or anything else."""
     spans: list[Span] = []
     lost = [each for each in store.hosts.values() if _is_lost(each)]
     if lost:
@@ -89,8 +90,13 @@ def _alarms(store: Store, glyphs: Glyphs, form: _Form, room: int) -> Line:
     if late:
         spans.append(Span(f"  {glyphs.warn} {_named(late)} late", Tone.WARN))
     spans += _emptied(store, glyphs)
+    failing = store.status.failing_duties if store.status else ()
+    if failing:
+        text = escape_text(failing_text(failing, brief=form.reason == "none"))
+        spans += [Span("  "), Span(f" {text.upper()} ", Tone.BADGE)]
     if not store.guard.armed:
-        spans.append(Span("  "))
+        # two badges stand closer: they have an edge of their own
+        spans.append(Span(" " if failing else "  "))
         spans += _disarmed(store.guard, form, room - length(tuple(spans)))
     return tuple(spans)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from backend.audit.act import unasked
+from backend.duties import Duty, Faults
 from backend.evacuations.moves import under_way
 from backend.evacuations.planning.planner import Sources
 from backend.evacuations.records import Evacuations
@@ -55,12 +56,15 @@ class Evacuator:
         records: Evacuations,
         acts: Acts,
         setting_out: SettingOut,
+        *,
+        faults: Faults,
     ) -> None:
         self._drive = drive
         self._fleet = drive.fleet
         self._records = records
         self._acts = acts
         self._setting_out = setting_out
+        self._faults = faults
         self.sharing = Sharing(acts)
         self.replanner = Replanner(sources, records)
         self.lock = asyncio.Lock()
@@ -83,8 +87,11 @@ class Evacuator:
                         await self.look()
                         if looks % _TRIM_EVERY == 0 and not self._fleet.etcd_error:
                             await self._records.trim()
+                        self._faults.keep_parts(Duty.EVACUATIONS, self._not_before_s)
                     told = ""
                 except GodwitError as error:
+                    if error.code not in NOTHING_IS_WRITTEN:
+                        self._faults.add_part(Duty.EVACUATIONS, "", error)
                     if error.message != told:
                         _log.warning("evacuations not looked at: %s", error.message)
                     told = error.message
@@ -135,7 +142,9 @@ class Evacuator:
         for gone in self._not_before_s.keys() - self._fleet.evacuations.keys():
             del self._not_before_s[gone]
         self.replanner.keep({one.evacuation_id for one in known})
-        looked_at = [seen for one in known if (seen := await self._looked_at(one)) is not None]
+        due = [one for one in known if not self._is_skipped(one)]
+        seen = [await self._or_skipped(one, self._observe) for one in due]
+        looked_at = [one for one in seen if one is not None]
         running = [one for one in looked_at if one.state is EvacuationState.RUNNING]
         skipped = {one.evacuation_id for one in known} & self._not_before_s.keys()
         kept = skipped | {one.evacuation_id for one in running}
@@ -182,15 +191,6 @@ class Evacuator:
         if known is not None:
             await self._or_skipped(known, note)
 
-    async def _looked_at(self, evacuation: Evacuation) -> Evacuation | None:
-        """Look at one; None if that cannot be done for now."""
-        if self._is_skipped(evacuation):
-            return None
-        seen = await self._or_skipped(evacuation, self._observe)
-        if seen is not None:
-            self._not_before_s.pop(evacuation.evacuation_id, None)
-        return seen
-
     def _is_skipped(self, evacuation: Evacuation) -> bool:
         return time.monotonic() < self._not_before_s.get(evacuation.evacuation_id, 0.0)
 
@@ -198,19 +198,25 @@ class Evacuator:
         self, evacuation: Evacuation, step: Callable[[Evacuation], Awaitable[DoneT]]
     ) -> DoneT | None:
         """Take a step with one; None, a word to its servers and a pause if that fails."""
-        evacuation_id = evacuation.evacuation_id
+        evacuation_id, of = evacuation.evacuation_id, f"the evacuation of {evacuation.host_name}"
         try:
-            return await step(evacuation)
-        except GodwitError as error:
-            if error.code in NOTHING_IS_WRITTEN:
-                raise
-            why = error.message
-            _log.warning("evacuation %s: %s", evacuation_id, why)
-        except Exception as error:  # noqa: BLE001 - the others go on
-            why = f"{type(error).__name__} in this backend, told in its log"
-            _log.exception("evacuation %s is not looked at", evacuation_id)
+            done = await step(evacuation)
+        except Exception as error:
+            if isinstance(error, GodwitError):
+                if error.code in NOTHING_IS_WRITTEN:
+                    raise
+                why = error.message
+                _log.warning("evacuation %s: %s", evacuation_id, why)
+            else:
+                why = f"{type(error).__name__} in this backend, told in its log"
+                _log.exception("evacuation %s is not looked at", evacuation_id)
+            self._faults.add_part(Duty.EVACUATIONS, evacuation_id, error, of=of)
+        else:
+            if not self._is_skipped(evacuation):
+                self._not_before_s.pop(evacuation_id, None)
+            return done
         self._not_before_s[evacuation_id] = time.monotonic() + _SKIPPED_S
-        text = f"the evacuation of {evacuation.host_name} cannot go on now: {why}"
+        text = f"{of} cannot go on now: {why}"
         waiting = (one for one in evacuation.servers if one.state is MoveState.WAITING)
         self._fleet.put_waits(evacuation_id, {one.plan.server_id: text for one in waiting})
         return None

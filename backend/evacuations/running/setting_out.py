@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Literal
 
@@ -105,7 +105,8 @@ class SettingOut:
             else:
                 turns.setdefault(server_id, turn)
         rates = Rates(fleet)
-        course = self._under_way(rates)
+        looked_at = {one.evacuation_id for one in evacuations}
+        course = self._under_way(rates, looked_at)
         links = links_of(fleet, rates, evacuations, course)
         paced = pace(
             [_waiting(fleet, one) for one in turns.values()],
@@ -123,7 +124,7 @@ class SettingOut:
             *(self._begin(one, shares[one.evacuation.evacuation_id]) for one in begun),
             return_exceptions=True,
         )
-        self.held_back = _held_back(self._under_way(rates) if begun else course, links)
+        self.held_back = _held_back(self._under_way(rates, looked_at) if begun else course, links)
         found: dict[str, dict[str, str]] = {}
         for turn, refusal in zip(begun, refusals, strict=True):
             if isinstance(refusal, BaseException):
@@ -196,7 +197,11 @@ class SettingOut:
             found[one.evacuation_id] = share(one.max_bandwidth_bytes_per_s, count)
         return found
 
-    def _under_way(self, rates: Rates) -> list[Moving]:
+    def _under_way(self, rates: Rates, looked_at: Collection[str]) -> list[Moving]:
+        """The open moves; of evacuations that are left alone for now by their plan's forecasts.
+
+        What keeps one from being looked at may be its forecasts, which would stop all others here.
+        """
         lines = {
             (one.evacuation_id, server.plan.server_id): (one, server)
             for one in self._fleet.evacuations.values()
@@ -212,13 +217,16 @@ class SettingOut:
             evacuation, server = lines.get((one.evacuation_id, one.server_id), (None, None))
             cap = evacuation.max_bandwidth_bytes_per_s if evacuation else None
             stream = stream_of(rates, one.source_host_id)
+            forecast = server.plan.forecast if server else None
+            if server and one.evacuation_id in looked_at:
+                forecast = self.outlook.of(server.plan, cap, rates)
             found.append(
                 moving(
                     self._fleet,
                     self._drive.jobs,
                     one,
                     server,
-                    forecast=self.outlook.of(server.plan, cap, rates) if server else None,
+                    forecast=forecast,
                     shown_heavy=self._has_shown_heavy(one.migration_id),
                     # nobody is nearly through under a cap who would be on the whole link
                     stream_bytes_per_s=stream if cap is None else min(stream, cap),

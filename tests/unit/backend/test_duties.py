@@ -6,6 +6,7 @@ import pytest
 
 from backend import duties
 from backend.duties import Faults
+from wire.errors import ErrorCode, GodwitError
 
 
 async def test_one_that_fails_begins_anew_and_takes_no_other_along(monkeypatch, caplog):
@@ -98,3 +99,28 @@ async def test_one_that_goes_on_well_is_not_told_any_more(monkeypatch):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_part_that_goes_on_failing_is_told_until_it_does_not(monkeypatch):
+    monkeypatch.setattr(duties, "WELL_S", 0.01)
+    told = Told()
+    fault = GodwitError(ErrorCode.CONFLICT, "it cannot be read")
+
+    async def goes_on() -> None:
+        told.faults.add_part("x", "a", fault, of="kvm-01")
+        told.faults.add_part("x", "b", KeyError("y"))
+        told.faults.add_part("x", "b", KeyError("y"))
+        await asyncio.sleep(0.1)
+        told.faults.keep_parts("x", {"b"})
+        assert told.faults.failing, "however long it is since the duty began"
+        told.faults.keep_parts("x", ())
+
+    task = asyncio.create_task(duties.do_all({"x": goes_on}, told.faults))
+    await told.until(3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    first, second, last = told.said
+    assert first == [("x", 1, "kvm-01: it cannot be read")]
+    assert second == [("x", 2, "KeyError: 'y'")], "and not three at once"
+    assert last == []

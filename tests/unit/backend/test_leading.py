@@ -1,9 +1,12 @@
 """The journal stays short: the newest ended records stay, and what still matters."""
 
+import asyncio
+
 import msgspec
 import pytest
 
-from backend.leader_writes import LeaderWrites
+from backend.duties import Faults
+from backend.leader_writes import LeaderWrites, NotLeadingAnyMore
 from backend.migrations import leading
 from backend.migrations.leading import Leader, too_old
 from backend.rescue.claims import Claims
@@ -28,7 +31,7 @@ def ended(number: int, **changes: object) -> Migration:
 def leader_of(stage) -> Leader:
     drive = stage.drive
     claims = Claims(LeaderWrites(stage.etcd, stage.leadership), drive.journal, drive.fleet)
-    return Leader(drive, claims, leading.asyncio.Event())
+    return Leader(drive, claims, leading.asyncio.Event(), Faults(lambda: None))
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +83,33 @@ async def test_a_backend_that_no_longer_leads_deletes_nothing(stage):
     await leader_of(stage)._trim()
     assert len(stage.etcd.list(keys.MIGRATIONS).items) == 4
     assert len(stage.two.fleet.migrations) == 4
+
+
+async def test_a_runner_that_starts_over_again_and_again_is_told_until_it_goes_on(
+    stage, monkeypatch
+):
+    leader = leader_of(stage)
+    one = ended(1, state=MigrationState.PREPARING)
+    stage.two.fleet.put_migration(one.migration_id, one)
+    faults: list[Exception] = [NotLeadingAnyMore(), KeyError("x")]
+
+    async def runs(_migration):
+        if faults:
+            raise faults.pop(0)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(leader, "_run", runs)
+
+    async def sweep() -> list[str]:
+        leader._sweep()
+        await asyncio.sleep(0)
+        return [one.reason for one in leader._faults.failing]
+
+    assert await sweep() == []
+    assert await sweep() == [], "another one leads: that is no fault"
+    assert await sweep() == ["the migration of web-1: KeyError: 'x'"]
+    assert await sweep() == ["the migration of web-1: KeyError: 'x'"]
+    monkeypatch.setattr(leading, "_WELL_S", -1.0)
+    assert await sweep() == []
+    for task in leader._runners.values():
+        task.cancel()

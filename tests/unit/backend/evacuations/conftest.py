@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from backend.agents import Agents
+from backend.duties import Faults
 from backend.evacuations.desk import EvacuationDesk
 from backend.evacuations.means import Means
 from backend.evacuations.planning.planner import Sources
@@ -147,7 +148,10 @@ class Scene:
         self.records = Evacuations(writes, self.fleet)
         self.rescue_desk = PlayedRescueDesk(self)
         setting_out = SettingOut(drive, self.migrations, self.rescue_desk)
-        self.evacuator = Evacuator(drive, self.sources, self.records, self.acts, setting_out)
+        self.faults = Faults(lambda: None)
+        self.evacuator = Evacuator(
+            drive, self.sources, self.records, self.acts, setting_out, faults=self.faults
+        )
         means = Means(
             fleet=self.fleet,
             leadership=self.leadership,

@@ -1,5 +1,7 @@
 """What the runner makes of an evacuation as moves end, fail, or are taken from it by others."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -596,6 +598,31 @@ async def test_one_evacuation_that_cannot_be_looked_at_does_not_stop_the_others(
     assert list(scene.under_way()) == ["b"]
     (waits,) = scene.fleet.evacuation_waits[bad.evacuation_id].values()
     assert "KeyError" in waits
+
+
+async def test_one_that_cannot_be_looked_at_is_told_in_the_status_until_it_can(scene, monkeypatch):
+    scene.add("a")
+    await scene.start()
+    monkeypatch.setattr(evacuator, "_SKIPPED_S", 0.05)
+
+    def faulty(*_: object) -> None:
+        raise KeyError("host-9")
+
+    def failing() -> list[str]:
+        return [f"{one.name}: {one.reason}" for one in scene.faults.failing]
+
+    async def until(reasons: list[str]) -> None:
+        async with asyncio.timeout(10):
+            while failing() != reasons:
+                await asyncio.sleep(0.01)
+
+    leading = asyncio.create_task(scene.evacuator.lead())
+    with monkeypatch.context() as patch:
+        patch.setattr(evacuator, "observed", faulty)
+        await until(["evacuations: the evacuation of kvm-01: KeyError: 'host-9'"])
+    await until([])
+    leading.cancel()
+    await asyncio.gather(leading, return_exceptions=True)
 
 
 async def test_one_whose_beginning_cannot_be_noted_does_not_stop_the_others(scene, monkeypatch):

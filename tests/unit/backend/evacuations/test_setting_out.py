@@ -1,12 +1,15 @@
 """Several moves that begin in one look: what one meets, and what each gets of a cap."""
 
 import asyncio
+import math
 
 import msgspec
 import pytest
 
+from backend.evacuations.timing.outlook import Outlook
 from tests.unit.backend.evacuations.test_under_way import Shown, sample
 from wire.errors import ErrorCode, GodwitError
+from wire.evacuation import MoveState
 from wire.fleet import PowerState
 from wire.forecast import Basis, Ease, Forecast
 from wire.migration import MigrationOptions
@@ -119,3 +122,26 @@ async def test_what_stands_when_its_turn_comes_decides_whether_it_is_started_the
     scene.put(msgspec.structs.replace(record, wanted_on=wanted_on))
     await scene.look()
     assert scene.under_way()["a"].options.auto_start is wanted_on
+
+
+async def test_a_forecast_that_fails_for_one_evacuation_stops_no_other(scene, monkeypatch):
+    for name in ("a", "b"):
+        scene.add(name)
+    course = scene.evacuator._setting_out
+    course._not_before_s["id-b"], course._refusals["id-b"] = math.inf, "not yet"
+    bad = await scene.start("kvm-01")
+    await scene.look()
+    assert {MoveState.MOVING, MoveState.WAITING} == set(scene.states(bad).values())
+    scene.add("c", "kvm-03", state=PowerState.SHUT_OFF)
+    await scene.start("kvm-03")
+    real = Outlook.of
+
+    def faulty(outlook, plan, cap, rates):
+        if plan.source_host_id == "host-1":
+            raise KeyError("host-9")
+        return real(outlook, plan, cap, rates)
+
+    monkeypatch.setattr(Outlook, "of", faulty)
+    await scene.look()
+    assert "c" in scene.under_way()
+    assert "KeyError" in " ".join(scene.fleet.evacuation_waits[bad.evacuation_id].values())

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from backend.agents import Agents
+from backend.duties import Faults
 from backend.fleet.cpus import Comparisons
 from backend.fleet.known import Fleet
 from backend.follow.store import taken
@@ -176,8 +177,14 @@ class Scene:
         self.claims = Claims(writes, journal, self.fleet)
         self.incidents = Incidents(writes, self.fleet)
         self.starting = Starting(self.drive, self.claims, asyncio.Event())
+        self.faults = Faults(lambda: None)
         self.rescuer = Rescuer(
-            self.drive, self.incidents, self.claims, Sight(self.leases), self.starting
+            self.drive,
+            self.incidents,
+            self.claims,
+            Sight(self.leases),
+            self.starting,
+            faults=self.faults,
         )
         self.rescuer._sight.begin(self.now_s)
         self.desk = RescueDesk(
