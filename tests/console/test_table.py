@@ -106,7 +106,7 @@ async def test_a_moment_without_its_date_makes_room_for_a_name_that_is_cut():
 
 
 async def test_a_drawing_is_not_made_smaller_for_a_name():
-    why = replace(column("why", 8, flex=4, most=40), cell=drawing)
+    why = replace(column("why", 8, flex=4, most=40), cell=drawing, draws=True)
     app = Shown([column("name", 8, flex=2, most=40), why, column("end", 4)])
     async with app.run_test(size=(32, 10)):
         spread = app.put()
