@@ -85,7 +85,7 @@ CASES = [
         *(kind, step, fault),
         id=f"{kind}: {fault} while {step}",
         # each step and each fault of both kinds stands in every run
-        marks=() if (number + turn) % 3 == 0 else pytest.mark.long,
+        marks=() if (number + turn) % 4 == 0 else pytest.mark.long,
     )
     for kind, steps in STEPS.items()
     for number, step in enumerate(steps)

@@ -54,6 +54,8 @@ SURVIVED = {
     "backend killed": kill("controller", "backend.main"),
     "etcd killed": kill("controller", "etcd"),
 }
+AT_EVERY_STEP = {"agent of the target killed", "backend killed"}
+"""Those that a run tries at other steps: see test_every_step.py."""
 
 
 def test_a_live_migration_under_load_loses_no_byte(fleet: Any):
@@ -67,7 +69,13 @@ def test_a_live_migration_under_load_loses_no_byte(fleet: Any):
     assert [one["number"] for one in record["passes"]] == list(range(1, len(record["passes"]) + 1))
 
 
-@pytest.mark.parametrize("fault", SURVIVED.values(), ids=SURVIVED.keys())
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=each, marks=pytest.mark.long if each in AT_EVERY_STEP else ())
+        for each, fault in SURVIVED.items()
+    ],
+)
 def test_a_program_dies_and_the_migration_succeeds(fleet: Any, fault: Callable[[Any], None]):
     name, migration_id = migrate_under_load(fleet)
     fault(fleet)

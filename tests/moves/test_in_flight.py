@@ -99,7 +99,7 @@ def paused_or_ended(fleet: Any, migration_id: str) -> Callable[[], bool]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("cut_s", [5, 40])
+@pytest.mark.parametrize("cut_s", [5, pytest.param(40, marks=pytest.mark.long)])
 def test_post_copy_broken_by_the_link_ends_with_a_whole_guest(fleet: Any, cut_s: int):
     name, migration_id = begin_postcopy(fleet)
     assert fleet.godwit("server-cancel-live-migrate", name).returncode == 1
@@ -117,6 +117,7 @@ def test_post_copy_broken_by_the_link_ends_with_a_whole_guest(fleet: Any, cut_s:
     check_whole(fleet, name, record)
 
 
+@pytest.mark.long
 def test_post_copy_whose_connection_ended_on_the_source_only_is_recovered(fleet: Any):
     name, migration_id = begin_postcopy(fleet)
     fleet.lab.partition(TARGET)

@@ -121,6 +121,7 @@ def test_a_switch_to_post_copy_ends_a_move_that_would_not(lab, api, add_busy, as
     assert_whole("kvm-02", spec.name)
 
 
+@pytest.mark.long
 def test_a_guest_whose_source_half_dies_in_post_copy_is_lost_and_can_be_settled(
     lab, api, add_busy, hosts_of
 ):
