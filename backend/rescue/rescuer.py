@@ -13,6 +13,7 @@ from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.migrations.drive import Drive
 from backend.migrations.notes import noted
 from backend.moments import now_ms
+from backend.rescue import course
 from backend.rescue.account import Given, account
 from backend.rescue.automatic import held_reason
 from backend.rescue.claims import Claims
@@ -26,7 +27,7 @@ from wire.errors import GodwitError
 from wire.fleet import HostPolicy, ServerRecord
 from wire.lease import boot_clock_s
 from wire.migration import Migration
-from wire.rescue import Incident, IncidentServer, IncidentState, RescueState
+from wire.rescue import Incident, IncidentServer, IncidentState
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Rescuer:
         self._starting.keep({one for host_id in lost for one in fleet.owned.get(host_id, ())})
         await self._storm_guard.look()
         for incident in tuple(fleet.incidents.values()):
-            if _goes_on(incident):
+            if course.goes_on(incident):
                 await self._case_apart(incident, self._advance)
         ready = [
             one
@@ -122,7 +123,7 @@ class Rescuer:
 
     def _forget(self) -> None:
         """Forget the faults of what is not looked at any more."""
-        cases = {one.incident_id for one in self._fleet.incidents.values() if _goes_on(one)}
+        cases = {one.incident_id for one in self._fleet.incidents.values() if course.goes_on(one)}
         for over in self._not_before_s.keys() - cases - set(self._sight.absent):
             del self._not_before_s[over]
 
@@ -190,7 +191,7 @@ class Rescuer:
                 state=IncidentState.ENDED,
                 ended_at_ms=now_ms(),
                 held_reason=removed,
-                servers=_left(known, removed) if removed else known.servers,
+                servers=course.left_where_they_are(known, removed) if removed else known.servers,
             )
             return noted(msgspec.structs.replace(ended, servers=self._account(ended)), text)
 
@@ -235,17 +236,19 @@ class Rescuer:
 
         def change(known: Incident) -> Incident:
             if not known.open:
-                return _with_times(msgspec.structs.replace(known, servers=self._account(known)))
-            known = _with_proof(known, proof)
-            missing = self._held(known) if known.dead_at_ms else _missing(known, proof)
-            known = msgspec.structs.replace(known, held_reason=missing)
+                return course.with_times(
+                    msgspec.structs.replace(known, servers=self._account(known))
+                )
+            known = course.with_proof(known, proof)
+            because = self._held(known) if known.dead_at_ms else course.missing(known, proof)
+            known = msgspec.structs.replace(known, held_reason=because)
             servers = self._account(known)
-            state = _state(known, proof, servers)
-            return _with_times(
+            state = course.state_of(known, proof, servers)
+            return course.with_times(
                 msgspec.structs.replace(
                     known,
                     state=state,
-                    held_reason="" if state is IncidentState.RESCUED else missing,
+                    held_reason="" if state is IncidentState.RESCUED else because,
                     servers=servers,
                 )
             )
@@ -293,50 +296,4 @@ def rescues_of(fleet: Fleet, incident: Incident) -> tuple[Migration, ...]:
     """List the tries that belong to an incident."""
     return tuple(
         one for one in fleet.migrations.values() if one.incident_id == incident.incident_id
-    )
-
-
-def _goes_on(incident: Incident) -> bool:
-    """Whether there is anything to look at: its host is away, or a server of it has not ended."""
-    return incident.open or any(one.state.open for one in incident.servers)
-
-
-def _with_proof(incident: Incident, proof: Proof) -> Incident:
-    """Note that a host is dead; dead once is dead for the whole of that life."""
-    if incident.dead_at_ms or not proof.dead:
-        return incident
-    dead = msgspec.structs.replace(incident, dead_at_ms=now_ms(), proof=proof.reason)
-    return noted(dead, f"counts as dead: {proof.reason}")
-
-
-def _left(incident: Incident, reason: str) -> tuple[IncidentServer, ...]:
-    """The servers of a host that was removed: those in their turn stay where they are."""
-    return tuple(
-        msgspec.structs.replace(one, state=RescueState.SKIPPED, reason=reason)
-        if one.state is RescueState.WAITING
-        else one
-        for one in incident.servers
-    )
-
-
-def _missing(incident: Incident, proof: Proof) -> str:
-    """What is missing for a host to count as dead; without the seconds, which pass."""
-    return proof.needs or f"{incident.host_name} may still live: {proof.waits_for}"
-
-
-def _state(incident: Incident, proof: Proof, servers: tuple[IncidentServer, ...]) -> IncidentState:
-    """How far a case is."""
-    if not incident.dead_at_ms:
-        return IncidentState.HELD if proof.needs else IncidentState.PROVING
-    if not any(one.state.open for one in servers):
-        return IncidentState.RESCUED
-    return IncidentState.HELD if incident.held_reason else IncidentState.RESCUING
-
-
-def _with_times(incident: Incident) -> Incident:
-    running = [one.running_at_ms for one in incident.servers if one.running_at_ms]
-    return msgspec.structs.replace(
-        incident,
-        first_running_at_ms=min(running, default=0),
-        last_running_at_ms=max(running, default=0),
     )
