@@ -83,8 +83,13 @@ class Api:
         found = self.get("/v1/incidents", list[Incident])
         return next((one for one in found if one.host_name == host), None)
 
-    def until(self, what: str, holds: Callable[[], Any]) -> Any:
-        """Repeat a question until its answer is true; a backend that is away is asked again."""
+    def until(
+        self, what: str, holds: Callable[[], Any], *, told: Callable[[], Any] = lambda: ""
+    ) -> Any:
+        """Repeat a question until its answer is true; a backend that is away is asked again.
+
+        What is ``told`` in the end stands beside a failure.
+        """
         deadline = time.monotonic() + WAIT_S
         while True:
             try:
@@ -92,7 +97,7 @@ class Api:
                     return answer
             except httpx.HTTPError:
                 pass
-            assert time.monotonic() < deadline, f"in vain: {what}"
+            assert time.monotonic() < deadline, f"in vain: {what} {told()}"
             time.sleep(0.1)
 
     def until_copying(self, migration_id: str) -> Migration:

@@ -1,6 +1,7 @@
 """Servers of a host that is dead, started on another one: by hand, and without being asked."""
 
 import time
+from functools import partial
 
 import pytest
 
@@ -185,7 +186,8 @@ def test_a_host_that_is_dead_has_its_servers_started_elsewhere(
         states = [told[spec.name].state for spec in (first, second)]
         return states == [RescueState.RESCUED] * 2 and f"{GUEST_MB} MiB" in told[last.name].reason
 
-    api.until("two are rescued, and one has nowhere to go", full)
+    found = partial(api.incident, "kvm-01")
+    api.until("two are rescued, and one has nowhere to go", full, told=found)
     waiting = lines()[last.name]
     assert waiting.state is RescueState.WAITING
     assert f"{last.name} needs {GUEST_MB} MiB of memory, kvm-02 has " in waiting.reason
