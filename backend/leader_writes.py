@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 NOTHING_IS_WRITTEN = frozenset({ErrorCode.NOT_LEADING, ErrorCode.ETCD_UNREACHABLE})
 """Refusals of every write alike, which say nothing of what was to be written."""
+TRIM_BATCH = 100
+"""Old records that go at once: etcd takes 128 operations in one transaction by default."""
 _RETRY_S = 0.5
 _TRIES = 5
 """Somebody else may change a record while we do: so often it is read again."""

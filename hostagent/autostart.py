@@ -37,8 +37,7 @@ FELL = {
 
 def is_wanted(record: ServerRecord) -> bool:
     """Whether its owner starts a server by itself."""
-    settled = record.owner.phase is OwnerPhase.SETTLED
-    return settled and record.wanted_on and not record.suspended
+    return record.owner.phase is OwnerPhase.SETTLED and record.runs_again
 
 
 class Autostart:

@@ -213,21 +213,13 @@ class Fleet:
 
     def until_status(self, name: str, status: str) -> None:
         """Wait until a server is shown with this status word."""
-
-        def shown() -> bool:
-            known = {one["name"]: one["status"] for one in self._get("/v1/servers")}
-            return known.get(name) == status
-
-        eventually(shown, what=f"{name} is {status}")
+        eventually(lambda: self._server(name).get("status") == status, what=f"{name} is {status}")
 
     def until_disks(self, name: str, count: int) -> None:
         """Wait until a server is shown with so many disks."""
-
-        def shown() -> bool:
-            known = {one["name"]: one["disks"] for one in self._get("/v1/servers")}
-            return len(known.get(name, ())) == count
-
-        eventually(shown, what=f"disks of {name}")
+        eventually(
+            lambda: len(self._server(name).get("disks", ())) == count, what=f"disks of {name}"
+        )
 
     def until_pool(self, host: str, holds: Callable[[Any], Any]) -> None:
         """Wait until a host's local pool is shown as it should be; None when it has none."""
@@ -246,6 +238,10 @@ class Fleet:
             yield
         finally:
             self.godwit("host-exit-maintenance", host).check_returncode()
+
+    def _server(self, name: str) -> dict[str, Any]:
+        """A server as the API shows it; empty if it does not."""
+        return next((one for one in self._get("/v1/servers") if one["name"] == name), {})
 
     def _host(self, name: str) -> Any:
         return next(one for one in self._get("/v1/hosts") if one["facts"]["name"] == name)

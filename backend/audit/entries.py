@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from backend.audit.act import carrying_out
 from backend.fleet.known import Fleet
-from backend.leader_writes import LeaderWrites
+from backend.leader_writes import TRIM_BATCH, LeaderWrites
 from wire.audit import KEPT, AuditEntry
 from wire.errors import GodwitError
 from wire.etcd import Write
@@ -16,8 +16,6 @@ from wire.keys import AUDIT
 
 _log = logging.getLogger(__name__)
 
-_TRIM_BATCH = 100
-"""etcd takes 128 operations in one transaction by default."""
 _TRIM_EVERY_S = 60.0
 
 
@@ -58,7 +56,7 @@ class Audit:
         Raises:
             GodwitError: NOT_LEADING or ETCD_UNREACHABLE.
         """
-        old = too_old(tuple(self._fleet.audit.values()))[:_TRIM_BATCH]
+        old = too_old(tuple(self._fleet.audit.values()))[:TRIM_BATCH]
         if old:
             await self._etcd.write([Write(key=AUDIT + one.entry_id, value=None) for one in old])
         for one in old:

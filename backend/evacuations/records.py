@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from backend.fleet.known import Fleet
-from backend.leader_writes import LeaderWrites, persist, unchanged
+from backend.leader_writes import TRIM_BATCH, LeaderWrites, persist, unchanged
 from wire import keys
 from wire.errors import ErrorCode, GodwitError, conflict
 from wire.etcd import Condition, EtcdUnreachable, Write
@@ -18,8 +18,6 @@ KEPT = 200
 """Ended evacuations that stay in etcd, the newest ones; each holds a line for every server."""
 NOTES_KEPT = 200
 """Of one evacuation: the first one and the newest ones."""
-_TRIM_BATCH = 100
-"""etcd takes 128 operations in one transaction by default."""
 _BEGUN_BYTES = 1 << 20
 """etcd takes requests of 1.5 MB by default."""
 _TRIES = 5
@@ -126,7 +124,7 @@ class Evacuations:
 
     async def trim(self) -> None:
         """Delete the oldest ended evacuations beyond :data:`KEPT`."""
-        old = too_old(tuple(self._fleet.evacuations.values()))[:_TRIM_BATCH]
+        old = too_old(tuple(self._fleet.evacuations.values()))[:TRIM_BATCH]
         if not old:
             return
         await self._etcd.write([Write(key=_key(one), value=None) for one in old])

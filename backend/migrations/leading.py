@@ -6,7 +6,7 @@ import logging
 import time
 
 from backend.duties import Duty, Faults
-from backend.leader_writes import NOTHING_IS_WRITTEN
+from backend.leader_writes import NOTHING_IS_WRITTEN, TRIM_BATCH
 from backend.migrations.cold import ColdRunner
 from backend.migrations.drive import Drive
 from backend.migrations.runner import Runner
@@ -19,8 +19,6 @@ _log = logging.getLogger(__name__)
 
 ENDED_KEPT = 1_000
 """Ended records that stay in the journal, the newest ones, and those with files kept on request."""
-_TRIM_BATCH = 100
-"""etcd takes 128 operations in one transaction by default."""
 _SWEEP_S = 1.0
 _WELL_S = 60.0
 """A runner that started over counts as mended once it has gone on for so long."""
@@ -98,7 +96,7 @@ class Leader:
                 await RescueRunner(self._drive, self._claims, migration.migration_id).run()
 
     async def _trim(self) -> None:
-        old = too_old(tuple(self._drive.fleet.migrations.values()))[:_TRIM_BATCH]
+        old = too_old(tuple(self._drive.fleet.migrations.values()))[:TRIM_BATCH]
         if not old:
             return
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from backend.fleet.known import Fleet
-from backend.leader_writes import LeaderWrites
+from backend.leader_writes import TRIM_BATCH, LeaderWrites
 from wire import keys
 from wire.errors import ErrorCode, GodwitError
 from wire.etcd import Condition, Write
@@ -16,8 +16,6 @@ KEPT = 1_000
 """Incidents that stay in etcd: the newest ones, and all that are open."""
 ARMED = "rescues are armed"
 """The note of incidents that were open when a person armed: these hosts disarm nothing again."""
-_TRIM_BATCH = 100
-"""etcd takes 128 operations in one transaction by default."""
 
 
 class Incidents:
@@ -80,7 +78,7 @@ class Incidents:
 
     async def trim(self) -> None:
         """Delete the oldest ended incidents beyond :data:`KEPT`."""
-        old = too_old(tuple(self._fleet.incidents.values()))[:_TRIM_BATCH]
+        old = too_old(tuple(self._fleet.incidents.values()))[:TRIM_BATCH]
         if not old:
             return
         await self._etcd.write([Write(key=_key(one), value=None) for one in old])
