@@ -387,7 +387,7 @@ async def test_an_audit_that_may_lack_entries_is_not_shown(stage):
 
 async def test_the_oldest_make_way(stage, writes, audit, monkeypatch):
     monkeypatch.setattr(entries, "KEPT", 3)
-    monkeypatch.setattr(entries, "_TRIM_BATCH", 2)
+    monkeypatch.setattr(entries, "TRIM_BATCH", 2)
     for number in range(6):
         with audit.entered(entry(f"a{number}", number)):
             await writes.write([])

@@ -59,7 +59,7 @@ def test_a_short_journal_is_left_alone():
 
 
 async def test_old_records_leave_etcd_and_the_fleet_model(stage, monkeypatch):
-    monkeypatch.setattr(leading, "_TRIM_BATCH", 2)
+    monkeypatch.setattr(leading, "TRIM_BATCH", 2)
     stage.put_server(PowerState.RUNNING)
     for number in range(1, 7):
         one = ended(number)
