@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Container, Mapping
 from enum import StrEnum
 from typing import NoReturn
 
+from backend.leader_writes import NOTHING_IS_WRITTEN
 from backend.moments import now_ms
 from wire.console import FailingDuty
 from wire.errors import GodwitError
@@ -56,7 +57,12 @@ class Faults:
         self._on_change()
 
     def add_part(self, name: str, part: str, error: BaseException, *, of: str = "") -> None:
-        """Note that a part of a duty fails, which goes on: counted once in :data:`AGAIN_S`."""
+        """Note that a part of a duty fails, which goes on: counted once in :data:`AGAIN_S`.
+
+        Where nothing can be written at all, no duty is to blame: the status says that by itself.
+        """
+        if isinstance(error, GodwitError) and error.code in NOTHING_IS_WRITTEN:
+            return
         parts, now_s = self._parts.setdefault(name, {}), time.monotonic()
         if now_s >= parts.get(part, 0.0):
             parts[part] = now_s + AGAIN_S

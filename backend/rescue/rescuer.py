@@ -82,8 +82,7 @@ class Rescuer:
                     self._faults.keep_parts(Duty.RESCUES, self._not_before_s)
                 told = ""
             except GodwitError as error:
-                if error.code not in NOTHING_IS_WRITTEN:
-                    self._faults.add_part(Duty.RESCUES, "", error)
+                self._faults.add_part(Duty.RESCUES, "", error)
                 if error.message != told:
                     _log.warning("incidents not looked at: %s", error.message)
                 told = error.message

@@ -90,8 +90,7 @@ class Evacuator:
                         self._faults.keep_parts(Duty.EVACUATIONS, self._not_before_s)
                     told = ""
                 except GodwitError as error:
-                    if error.code not in NOTHING_IS_WRITTEN:
-                        self._faults.add_part(Duty.EVACUATIONS, "", error)
+                    self._faults.add_part(Duty.EVACUATIONS, "", error)
                     if error.message != told:
                         _log.warning("evacuations not looked at: %s", error.message)
                     told = error.message
